@@ -1,0 +1,21 @@
+"""What people corrected: pictures, predictions and the right LaTeX, in a database, for training."""
+
+from annotations.export import ExportCounts, write_dataset
+from annotations.imports import ImportCounts, Refusal, import_dataset
+from annotations.records import Alternative, Annotation, Prediction, Saved, Selection, Status
+from annotations.store import AnnotationStore
+
+__all__ = [
+    "Alternative",
+    "Annotation",
+    "AnnotationStore",
+    "ExportCounts",
+    "ImportCounts",
+    "Prediction",
+    "Refusal",
+    "Saved",
+    "Selection",
+    "Status",
+    "import_dataset",
+    "write_dataset",
+]

@@ -1,0 +1,189 @@
+"""From items to batches: reading once, drawing and distorting anew each time, grouping by size."""
+
+import difflib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from hmer.augment import distort_picture, draw_ink
+from hmer.config import AugmentConfig, ImageConfig
+from hmer.datasets.folder import Item
+from hmer.errors import BadImage, BadInk, DatasetError
+from hmer.image import Grey, pad, read_image
+from hmer.ink import Ink, Stroke, read_inkml
+from hmer.models.base import UNWRITTEN, Batch
+from hmer.models.encoders import STRIDE_PX
+from hmer.vocabulary import PAD_ID, Vocabulary
+
+log = logging.getLogger(__name__)
+
+POOL_BATCHES = 24  # batches are cut from so many at a time, sorted by size: less padding, few shapes
+MAX_BATCH_AREA_PX = 1_200_000
+_STEP_HEIGHT_PX, _STEP_WIDTH_PX = 16, 32
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One prepared picture with its caption ids; `owners` as in Batch, or None where no segmentation is known."""
+
+    pixels: Grey
+    ids: tuple[int, ...]
+    owners: npt.NDArray[np.int16] | None
+
+
+def symbol_positions(tokens: Sequence[str], ink: Ink) -> list[int]:
+    """For each symbol of the ink the position of its token in the caption, or -1.
+
+    Symbols stand in reading order, so the two sequences are aligned; a fraction bar is labelled `-` in
+    CROHME's segmentation and a dot of a row of dots `.`.
+    """
+    same = {"\\frac": "-", "\\cdot": ".", "\\ldots": ".", "\\cdots": "."}
+    written = [(position, same.get(token, token)) for position, token in enumerate(tokens) if token not in UNWRITTEN]
+    labels = [same.get(symbol.label, symbol.label) for symbol in ink.symbols]
+    positions = [-1] * len(labels)
+    matcher = difflib.SequenceMatcher(None, [token for _, token in written], labels, autojunk=False)
+    for start, start_label, size in matcher.get_matching_blocks():
+        for offset in range(size):
+            positions[start_label + offset] = written[start + offset][0]
+    return positions
+
+
+def draw_owners(
+    strokes: Sequence[Stroke], ink: Ink, positions: Sequence[int], shape: tuple[int, int]
+) -> npt.NDArray[np.int16]:
+    """Which symbol covers each cell of the encoder's map: (H/8, W/8) int16, as `Batch.owners`."""
+    grid = np.zeros((shape[0] // STRIDE_PX, shape[1] // STRIDE_PX), np.int16)
+    cells = [np.round((stroke / STRIDE_PX - 0.5) * 16).astype(np.int32) for stroke in strokes]
+
+    def draw(index: int, value: int) -> None:
+        cv2.polylines(grid, [cells[index]], False, value, 1, cv2.LINE_8, 4)
+
+    segmented = {index for symbol in ink.symbols for index in symbol.strokes}
+    for index in range(len(cells)):
+        if index not in segmented:
+            draw(index, -1)
+    # Large symbols first, so that a long bar does not hide what stands beside it.
+    order = sorted(range(len(ink.symbols)), key=lambda index: -_extent(strokes, ink.symbols[index].strokes))
+    for index in order:
+        value = positions[index] + 1 if positions[index] >= 0 else -1
+        for stroke in ink.symbols[index].strokes:
+            draw(stroke, value)
+    return grid
+
+
+def _extent(strokes: Sequence[Stroke], indices: Sequence[int]) -> float:
+    points = np.concatenate([strokes[index] for index in indices])
+    return float(np.ptp(points, axis=0).max())
+
+
+class Source:
+    """Items read once into memory and turned into samples, distorted anew at each call."""
+
+    def __init__(self, items: Sequence[Item], vocabulary: Vocabulary, image: ImageConfig, augment: AugmentConfig) -> None:
+        self.items = list(items)
+        self.vocabulary = vocabulary
+        self.image = image
+        self.augment = augment
+        self._ink: dict[int, tuple[Ink, list[int]]] = {}
+        self._grey: dict[int, Grey] = {}
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def sample(self, index: int, random: np.random.Generator | None) -> Sample:
+        """The item as a sample; `random` None draws it plain. Raises BadImage or BadInk."""
+        item = self.items[index]
+        ids = tuple(self.vocabulary.encode(item.tokens))
+        if item.path.suffix.lower() == ".inkml":
+            if index not in self._ink:
+                ink = read_inkml(item.path)
+                self._ink[index] = (ink, symbol_positions(item.tokens, ink))
+            ink, positions = self._ink[index]
+            drawn = draw_ink(ink, self.image, self.augment, random)
+            owners = draw_owners(drawn.strokes, ink, positions, drawn.pixels.shape) if ink.symbols else None
+            return Sample(drawn.pixels, ids, owners)
+        if index not in self._grey:
+            self._grey[index] = read_image(item.path)
+        prepared = distort_picture(self._grey[index], self.image, self.augment, random)
+        return Sample(prepared.pixels, ids, None)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """A batch from samples, padded to a size from a coarse grid, so that few shapes occur (see STRIDE_PX)."""
+    height = _round_up(max(sample.pixels.shape[0] for sample in samples), _STEP_HEIGHT_PX)
+    width = _round_up(max(sample.pixels.shape[1] for sample in samples), _STEP_WIDTH_PX)
+    images, sizes = pad([sample.pixels for sample in samples], height, width)
+    lengths = torch.tensor([len(sample.ids) for sample in samples])
+    tokens = torch.full((len(samples), _round_up(int(lengths.max()) + 1, 4) - 1), PAD_ID)
+    located = torch.tensor([sample.owners is not None for sample in samples])
+    owners = torch.full((len(samples), height // STRIDE_PX, width // STRIDE_PX), -1, dtype=torch.int16)
+    for index, sample in enumerate(samples):
+        tokens[index, : len(sample.ids)] = torch.tensor(sample.ids)
+        if sample.owners is not None:
+            rows, columns = sample.owners.shape
+            owners[index, :rows, :columns] = torch.from_numpy(sample.owners)
+    return Batch(images, sizes, tokens, lengths, owners.long() if bool(located.any()) else None, located)
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def _serpentine(sample: Sample) -> tuple[int, int]:
+    """Order by height in steps, by width up and down in turn, so that neighbours are alike everywhere."""
+    height, width = sample.pixels.shape
+    step = height // _STEP_HEIGHT_PX
+    return step, width if step % 2 else -width
+
+
+class BatchStream(IterableDataset[Batch]):
+    """Batches without end, from several sources by weight; every worker draws its own stream."""
+
+    def __init__(self, sources: Sequence[Source], weights: Sequence[float], batch_size: int, seed: int) -> None:
+        if len(sources) != len(weights) or not sources:
+            raise DatasetError("BatchStream: needs one weight for each source, and at least one source.")
+        self.sources = list(sources)
+        self.weights = np.asarray(weights, float) / sum(weights)
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        torch.set_num_threads(1)
+        cv2.setNumThreads(1)
+        random = np.random.default_rng((self.seed, worker.id if worker else 0))
+        orders = [self._order(source, random) for source in self.sources]
+        while True:
+            pool: list[Sample] = []
+            while len(pool) < POOL_BATCHES * self.batch_size:
+                chosen = int(random.choice(len(self.sources), p=self.weights))
+                try:
+                    pool.append(self.sources[chosen].sample(next(orders[chosen]), random))
+                except (BadImage, BadInk) as error:
+                    log.warning("left out: %s", error)
+            batches = list(self._cut(sorted(pool, key=_serpentine)))
+            random.shuffle(batches)  # type: ignore[arg-type]
+            yield from map(collate, batches)
+
+    def _order(self, source: Source, random: np.random.Generator) -> Iterator[int]:
+        while True:
+            yield from random.permutation(len(source)).tolist()
+
+    def _cut(self, pool: list[Sample]) -> Iterator[list[Sample]]:
+        batch: list[Sample] = []
+        for sample in pool:
+            tallest = max([sample.pixels.shape[0], *(other.pixels.shape[0] for other in batch)])
+            widest = max([sample.pixels.shape[1], *(other.pixels.shape[1] for other in batch)])
+            full = len(batch) == self.batch_size or tallest * widest * (len(batch) + 1) > MAX_BATCH_AREA_PX
+            if batch and full:
+                yield batch
+                batch = []
+            batch.append(sample)
+        if batch:
+            yield batch

@@ -1,0 +1,322 @@
+"""From anything a person can hand over to what a model sees. The only preprocessing in the project.
+
+`read_image` gives one grey picture, dark ink on light paper; `prepare` crops it and scales it by the size of
+its writing; `pad` makes a batch. Pictures are uint8 arrays (H, W), ink 0, paper 255.
+"""
+
+import io
+import os
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from hmer.config import ImageConfig
+from hmer.errors import BadImage
+from hmer.paper import clean
+
+Grey = npt.NDArray[np.uint8]
+
+_FLAT = 0.35  # a component lower than this share of its width is a bar: fraction, minus, root
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A picture as a model sees it, and where it came from: (point - (left, top)) * scale is its place in it."""
+
+    pixels: Grey
+    scale: float
+    left: float
+    top: float
+
+
+# What `read_image` takes; anything larger is refused before a pixel of it is decoded.
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
+MAX_FILE_BYTES = 100_000_000
+MAX_PIXELS = 80_000_000
+MAX_SIDE_PX = 16_000
+MIN_SIDE_PX = 3
+WORKING_PIXELS = 2_500_000  # larger pictures are reduced to this; writing is scaled later anyway
+
+_ACCEPTED = "Send a PNG, JPEG, WebP, GIF, BMP or TIFF picture."
+_FOREIGN = (  # (offset, bytes, what it is, what to do)
+    (0, b"%PDF", "a PDF document", "Take a screenshot of the formula, or export the page as PNG."),
+    (4, b"ftyphei", "an HEIC photo", "Export it as JPEG first (on an iPhone: Settings, Camera, Formats, Most Compatible)."),
+    (4, b"ftypmif1", "an HEIC photo", "Export it as JPEG first (on an iPhone: Settings, Camera, Formats, Most Compatible)."),
+    (4, b"ftypavif", "an AVIF picture", "Save it as PNG or JPEG first."),
+    (0, b"8BPS", "a Photoshop document", "Export it as PNG first."),
+    (0, b"%!PS", "a PostScript file", "Export it as PNG first."),
+    (0, b"PK\x03\x04", "a ZIP archive or an office document", "Send the picture itself, as PNG or JPEG."),
+)
+_TOO_LARGE = "The picture has {}, more than can be read. Cut out the formula, or save it smaller."
+# Damaged files make decoders fail in about every way there is.
+_DECODER_ERRORS = (
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError),
+    *(struct.error, MemoryError, RuntimeError, AssertionError),
+)
+
+
+def read_image(source: Any) -> Grey:
+    """One grey picture from anything a person can hand over: (H, W) uint8, dark ink on white paper.
+
+    `source`: a path; the bytes of a file; an open file; a PIL image; an array (H, W), (H, W, 1 to 4) of bool,
+    uint8, uint16 or float; or what Gradio's sketchpad gives, of which `composite` is read. Colours, lighting and
+    ruled lines are taken out; at most `WORKING_PIXELS` are kept. Raises BadImage with a sentence for the user.
+    """
+    if isinstance(source, dict):
+        source = source.get("composite")
+        if source is None:
+            raise BadImage("Nothing was drawn yet. Draw a formula, or send a picture of one.")
+    if isinstance(source, np.ndarray):
+        picture = _from_array(source)
+    elif isinstance(source, Image.Image):
+        _check_size(*source.size)
+        picture = _decode(source.copy, "the picture")
+    elif isinstance(source, bytes | bytearray | memoryview):
+        picture = _from_bytes(bytes(source), "the picture")
+    elif isinstance(source, str | os.PathLike):
+        picture = _from_bytes(_read_file(Path(source)), Path(source).name)
+    elif hasattr(source, "read"):
+        picture = _from_bytes(_read_stream(source), Path(str(getattr(source, "name", "the picture"))).name)
+    elif source is None:
+        raise BadImage("No picture was given. Draw a formula, or send a picture of one.")
+    else:
+        raise BadImage(f"A picture cannot be read from {type(source).__name__}. {_ACCEPTED}")
+    return clean(_within_working_size(picture))
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise BadImage(f"{path}: is a folder. Name a picture in it.")
+        if not path.exists():
+            raise BadImage(f"{path}: no such file. Check the name and the folder.")
+        if not path.is_file():
+            raise BadImage(f"{path}: is not an ordinary file. {_ACCEPTED}")
+        with path.open("rb") as stream:
+            return _read_stream(stream)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadImage(f"{path}: cannot be opened ({reason}). Check the name and your rights to read it.") from error
+
+
+def _read_stream(stream: Any) -> bytes:
+    data = stream.read(MAX_FILE_BYTES + 1)
+    if not isinstance(data, bytes):
+        raise BadImage("The picture's file was opened as text; open it in binary mode ('rb').")
+    return data
+
+
+def _from_bytes(data: bytes, name: str) -> npt.NDArray[np.uint8]:
+    if not data:
+        raise BadImage(f"{name}: the file is empty. Save or send it again.")
+    if len(data) > MAX_FILE_BYTES:
+        raise BadImage(f"{name}: is larger than {MAX_FILE_BYTES // 1_000_000} MB. Cut out the formula, or save it smaller.")
+    for offset, magic, kind, advice in _FOREIGN:
+        if data[offset : offset + len(magic)] == magic:
+            raise BadImage(f"{name}: is {kind}, not a picture that can be read. {advice}")
+    opening = data[:1000].lower()
+    if b"<svg" in opening:
+        raise BadImage(f"{name}: is an SVG drawing, not a picture of pixels. Export it as PNG first.")
+    if b"<ink" in opening:
+        raise BadImage(f"{name}: holds ink strokes (InkML), not a picture. Save it with the ending .inkml.")
+
+    def opened() -> Image.Image:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        _check_size(*image.size)
+        if image.format in ("JPEG", "MPO"):  # decoded at a half or a quarter where that is enough
+            factor = (WORKING_PIXELS / (image.width * image.height)) ** 0.5
+            if factor < 1:
+                image.draft(None, (int(image.width * factor), int(image.height * factor)))
+        return image
+
+    return _decode(opened, name)
+
+
+def _decode(opened: Callable[[], Image.Image], name: str) -> npt.NDArray[np.uint8]:
+    """The pixels of the first frame, upright: (H, W) or (H, W, 3) uint8."""
+    try:
+        image = opened()
+        image.load()
+        return _from_pil(_upright(image))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadImage(_TOO_LARGE.format(f"more than {MAX_PIXELS // 1_000_000} million pixels")) from error
+    except UnidentifiedImageError as error:
+        raise BadImage(f"{name}: is not a picture in a known format, or is damaged. {_ACCEPTED}") from error
+    except _DECODER_ERRORS as error:
+        raise BadImage(f"{name}: is damaged or cut off and cannot be read. Save or send it again.") from error
+
+
+def _check_size(width: int, height: int) -> None:
+    """Raises BadImage for pictures that cannot hold a formula, or only to exhaust the memory."""
+    if width < 1 or height < 1 or max(width, height) < 2 * MIN_SIDE_PX or min(width, height) < MIN_SIDE_PX:
+        raise BadImage(f"The picture is only {width} x {height} pixels; nothing can be read from so few. Send a larger one.")
+    if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
+        raise BadImage(_TOO_LARGE.format(f"{width} x {height} pixels"))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except _DECODER_ERRORS:  # damaged notes in the file; the picture itself is there
+        return image
+
+
+def _from_pil(image: Image.Image) -> npt.NDArray[np.uint8]:
+    mode = image.mode
+    if mode in ("I", "F") or mode.startswith("I;16"):
+        return _from_array(np.asarray(image))
+    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        return _flatten_alpha(np.asarray(image.convert("RGBA")))
+    return np.array(image.convert("L" if mode in ("1", "L") else "RGB"))
+
+
+def _from_array(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """(H, W) or (H, W, 3) uint8 from an array of any kind that pictures come in."""
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (2, 3, 4))):
+        raise BadImage(f"An array of shape {array.shape} is no picture; expected (height, width) or (height, width, 3 or 4).")
+    _check_size(array.shape[1], array.shape[0])
+    levels = _to_levels(array)
+    if levels.ndim == 3 and levels.shape[2] == 2:
+        levels = levels[:, :, [0, 0, 0, 1]]
+    return _flatten_alpha(levels) if levels.ndim == 3 and levels.shape[2] == 4 else np.ascontiguousarray(levels)
+
+
+def _to_levels(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """The same picture with levels from 0 to 255; the range is told from the type, and from the values in doubt."""
+    if array.dtype == np.uint8:
+        return np.asarray(array)
+    if array.dtype == np.bool_:
+        return np.asarray(array, np.uint8) * np.uint8(255)
+    if array.dtype.kind not in "iuf":
+        raise BadImage(f"An array of {array.dtype} is no picture; expected uint8, uint16, bool or float.")
+    values = array.astype(np.float32)
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite(low + high) or low < 0:
+        raise BadImage("The picture holds values below zero or not finite; scale it to 0..1 or 0..255 first.")
+    if array.dtype.kind == "f" and high <= 1.0:
+        top = 1.0
+    else:
+        top = 255.0 if high <= 255 else 65_535.0 if high <= 65_535 else high
+    return np.round(values * (255.0 / top)).astype(np.uint8)
+
+
+def _flatten_alpha(rgba: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """(H, W, 3): laid on white; on black if what is visible is so light that white would swallow it."""
+    colour, alpha = rgba[:, :, :3], rgba[:, :, 3]
+    if alpha.min() == 255:
+        return np.ascontiguousarray(colour)
+    opacity = alpha[:, :, None].astype(np.float32) / 255
+    on_white = np.round(colour * opacity + 255 * (1 - opacity)).astype(np.uint8)
+    visible = alpha > 127
+    if visible.any() and float(np.percentile(on_white.min(axis=2)[visible], 2)) > 191:
+        return np.round(colour * opacity).astype(np.uint8)
+    return on_white
+
+
+def _within_working_size(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    height, width = picture.shape[:2]
+    factor = (WORKING_PIXELS / (height * width)) ** 0.5
+    if factor >= 1:
+        return picture
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+
+def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0) -> Prepared:
+    """Crop to the ink and scale so that the usual symbol is `config.writing_px` large.
+
+    `grey`: (H, W) uint8, dark ink on light paper. `zoom` multiplies the size (training varies it).
+    Raises BadImage if there is no ink, or more writing than fits the largest picture.
+    """
+    mask = ink_mask(grey)
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    if not len(columns):
+        raise BadImage("The picture is blank: nothing darker than its paper was found. Draw or photograph a formula.")
+    left, right = int(columns[0]), int(columns[-1]) + 1
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    mask = mask[top:bottom, left:right]
+    scale = zoom * config.writing_px / writing_size(mask)
+    inner = 2 * config.margin_px
+    width, height = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
+    shrink = min(
+        1.0,
+        (config.max_area_px / ((width + inner) * (height + inner))) ** 0.5,
+        (config.max_side_px - inner) / max(width, height),
+    )
+    if shrink < 0.4:
+        raise BadImage(
+            f"The writing is too long for one formula ({width} x {height} px at reading size); "
+            "cut the picture into single formulas."
+        )
+    if shrink < 1.0:
+        scale *= shrink
+        width, height = max(1, int((right - left) * scale)), max(1, int((bottom - top) * scale))
+    inside = grey[top:bottom, left:right]
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(inside, (width, height), interpolation=method)
+    small = stretch_contrast(small)
+    multiple, margin = config.multiple_px, config.margin_px
+    canvas = np.full((_round_up(height + inner, multiple), _round_up(width + inner, multiple)), 255, np.uint8)
+    canvas[margin : margin + height, margin : margin + width] = small
+    return Prepared(canvas, scale, left - margin / scale, top - margin / scale)
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def ink_mask(grey: Grey) -> npt.NDArray[np.uint8]:
+    """1 where there is ink: (H, W) uint8. The threshold is Otsu's, kept between light grey and dark grey."""
+    threshold, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    return (grey <= min(max(threshold, 80.0), 215.0)).astype(np.uint8)
+
+
+def writing_size(mask: npt.NDArray[np.uint8]) -> float:
+    """The size of the usual symbol in pixels: median over the connected components of sqrt(height * width).
+
+    Width counts between half and twice the height, so that `1` and joined letters do not distort it; bars
+    and specks are left out; when nothing else is there, the extent of the whole counts.
+    """
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    widths, heights = stats[1:, cv2.CC_STAT_WIDTH].astype(float), stats[1:, cv2.CC_STAT_HEIGHT].astype(float)
+    extents = np.maximum(widths, heights)
+    keep = (heights >= _FLAT * widths) & (extents > 0.25 * np.median(extents))
+    if not keep.any():
+        return float(max(mask.shape[0], mask.shape[1]))
+    widths, heights = widths[keep], heights[keep]
+    size = float(np.median(np.sqrt(heights * np.clip(widths, heights / 2, heights * 2))))
+    # One or two specks beside long bars must not decide: never more than 60 symbols along the picture.
+    return max(size, max(mask.shape) / 120, 1.0)
+
+
+def stretch_contrast(grey: Grey) -> Grey:
+    """Paper to 255 and the darker half of the ink to 0; thin strokes that scaling made pale are dark again."""
+    darkness = 255 - grey
+    inked = darkness[darkness > 40]
+    peak = float(np.percentile(inked, 80)) if inked.size else 255.0
+    table = np.clip(255.0 - np.arange(255, -1, -1) * (255.0 / max(peak, 40.0)), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(grey, table), np.uint8)
+
+
+def pad(pictures: Sequence[Grey], height: int = 0, width: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch: images (B, 1, H, W) float32, ink 1 on paper 0, and sizes (B, 2) int64, each true (height, width).
+
+    H and W are the largest of the batch, or `height` and `width` where they are larger.
+    """
+    sizes = torch.tensor([picture.shape for picture in pictures], dtype=torch.long)
+    height, width = max(height, int(sizes[:, 0].max())), max(width, int(sizes[:, 1].max()))
+    batch = np.full((len(pictures), 1, height, width), 255, np.uint8)
+    for index, picture in enumerate(pictures):
+        batch[index, 0, : picture.shape[0], : picture.shape[1]] = picture
+    return (255 - torch.from_numpy(batch)).float() / 255.0, sizes

@@ -1,0 +1,180 @@
+"""Atoms: what a list of mathematics is made of, with TeX's spacing between them.
+
+Decides which braces of a formula can go without moving anything, and writes atoms out as canonical tokens.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from hmer import latex_symbols as known
+
+# Spacing that TeX puts between neighbours, by their classes (TeXbook, p. 170); 0 none, 1 thin, 2 medium, 3 thick.
+_CLASSES = ("ord", "op", "bin", "rel", "open", "close", "punct", "inner")
+_SPACING = {
+    left: dict(zip(_CLASSES, row, strict=True))
+    for left, row in zip(
+        _CLASSES, ("01230001", "11*30001", "22**2**2", "33*03003", "00*00000", "01230001", "11*11111", "11231011"),
+        strict=True,
+    )
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Item:
+    """An atom with its scripts, or something between atoms (spacing, style), whose kind is then "space".
+
+    `inner` holds the items of an explicit group, which has no tokens of its own until its braces are known to stay.
+    """
+
+    tokens: list[str]
+    kind: str
+    inner: "list[Item] | None" = None
+    limits: str = ""
+    sub: list[str] | None = None
+    sup: list[str] | None = None
+
+    @property
+    def scripted(self) -> bool:
+        return self.sub is not None or self.sup is not None
+
+
+@dataclass(slots=True)
+class Row:
+    """A row of an environment: how many rules stand over it, its cells, the extra space under it."""
+
+    rules: int = 0
+    cells: list[list[Item]] = field(default_factory=list)
+    skip: list[str] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether this is only what follows a last \\\\."""
+        return not self.rules and self.cells == [[]]
+
+
+def flatten(items: list[Item]) -> list[Item]:
+    """Resolve the explicit groups of a list: spliced in where nothing changes, kept with braces elsewhere."""
+    for _ in range(8):  # one group's going can free the one before it
+        if all(item.inner is None for item in items):
+            break
+        before, items = len(items), _flatten_once(items)
+        if before == len(items):
+            break
+    return items
+
+
+def _flatten_once(items: list[Item]) -> list[Item]:
+    result: list[Item] = []
+    previous = ""  # class of the atom before; spacing between atoms does not matter
+    for here, item in enumerate(items):
+        if item.inner is not None:
+            following = _next_class(items, here + 1)
+            if not item.scripted:
+                if _can_splice(item.inner, previous, following, here == len(items) - 1):
+                    result += item.inner
+                    previous = _edge_class(reversed(item.inner)) or previous
+                    continue
+            elif _carries_scripts(item):
+                *before, base = item.inner
+                alone = not before and here == len(items) - 1
+                if alone or _can_splice(item.inner, previous, following, False):
+                    base.limits, base.sub, base.sup = item.limits, item.sub, item.sup
+                    result += [*before, base]
+                    previous = base.kind
+                    continue
+        if item.kind != "space":
+            previous = item.kind
+        result.append(item)
+    return result
+
+
+def _edge_class(items: Iterable[Item]) -> str:
+    return next((item.kind for item in items if item.kind != "space"), "")
+
+
+def _next_class(items: list[Item], start: int) -> str:
+    """The class of the atom that follows; a group counts as ordinary until it is spliced."""
+    return next((items[here].kind for here in range(start, len(items)) if items[here].kind != "space"), "")
+
+
+def _can_splice(inner: list[Item], previous: str, following: str, last: bool) -> bool:
+    """Whether a group's braces can go without moving anything, by TeX's table of spacing."""
+    first_class, last_class = _edge_class(inner), _edge_class(reversed(inner))
+    if any(item.tokens and item.tokens[0] in known.STYLES for item in inner) and not last:
+        return False
+    if not first_class:  # nothing but spacing: an empty ordinary atom
+        if previous == "bin" or (following == "bin" and previous not in ("ord", "close", "inner")):
+            return False
+        if not previous or not following:
+            return _gap(previous, "ord") + _gap("ord", following) == "00"
+        return {_gap(previous, "ord"), _gap("ord", following)} <= {"0"} and _gap(previous, following) == "0"
+    if first_class == "bin":
+        if previous in ("ord", "close", "inner"):
+            return False
+    elif _gap(previous, first_class) != _gap(previous, "ord"):
+        return False
+    if last_class == "bin":
+        return last
+    return last or not following or _gap(last_class, following) == _gap("ord", following)
+
+
+def _gap(left: str, right: str) -> str:
+    return _SPACING[left][right] if left and right else "0"
+
+
+def _carries_scripts(group: Item) -> bool:
+    """Whether the scripts of a group look the same on its last atom."""
+    inner = group.inner or []
+    if not inner or inner[-1].scripted or inner[-1].kind in ("op", "space"):
+        return False
+    if len(inner) == 1:
+        return True
+    simple = all(len(item.tokens) == 1 and not item.scripted for item in inner)
+    return simple and group.sub is None and inner[-1].kind in ("ord", "close")
+
+
+def emit(items: list[Item]) -> list[str]:
+    """The tokens of resolved items."""
+    tokens: list[str] = []
+    for item in items:
+        tokens += item.tokens if item.inner is None else ["{", *emit(item.inner), "}"]
+        if item.scripted and item.limits:
+            tokens.append(item.limits)
+        if item.sub is not None:
+            tokens += ["_", "{", *item.sub, "}"]
+        if item.sup is not None:
+            tokens += ["^", "{", *item.sup, "}"]
+    return tokens
+
+
+def emit_rows(rows: list[Row]) -> list[str]:
+    tokens: list[str] = []
+    for number, row in enumerate(rows):
+        tokens += [r"\hline"] * row.rules
+        for column, cell in enumerate(row.cells):
+            body = emit(cell)
+            if column:
+                tokens.append("&")
+            elif number and not row.rules and body[:1] in (["["], ["*"]):
+                tokens += ["{", "}"]  # or \\ would take it for its own argument
+            tokens += body
+        if number < len(rows) - 1:
+            tokens.append(r"\\")
+            if row.skip:
+                tokens += ["[", *row.skip, "]"]
+    if len(rows) > 1 and rows[-1].is_empty:
+        tokens.append(r"\\")
+    return tokens
+
+
+def protect_brackets(body: list[str]) -> list[str]:
+    level = 0
+    for text in body:
+        level += (text == "{") - (text == "}")
+        if text == "]" and level == 0:
+            return ["{", *body, "}"]
+    return body
+
+
+def is_fontless(item: Item) -> bool:
+    return not item.scripted and item.kind in ("space", "bin", "rel", "punct", "open", "close")

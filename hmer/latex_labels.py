@@ -1,0 +1,275 @@
+"""The label forms of hmer.latex: how a dataset's labels spell a formula in normal form."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hmer import latex_symbols as known
+from hmer.errors import LatexError
+from hmer.latex_parser import MAX_DEPTH, environment_name
+
+_ACCENTS_IN_MATHEMATICS = {
+    r"\'": r"\acute", r"\`": r"\grave", r"\^": r"\hat", r"\"": r"\ddot", r"\~": r"\tilde", r"\=": r"\bar",
+    r"\.": r"\dot", r"\v": r"\check", r"\u": r"\breve", r"\r": r"\mathring",
+}  # fmt: skip
+Tree = list[Any]  # tokens, with what stands between braces as a list
+
+
+class _EmptyBase(Tree):
+    """The empty braces that scripts on nothing stand on."""
+
+
+def read_tree(tokens: Sequence[str]) -> Tree | None:
+    """Braces as nested lists; None if they do not balance or nest too deeply."""
+    root: Tree = []
+    stack = [root]
+    for text in tokens:
+        if text == "{":
+            group: Tree = []
+            stack[-1].append(group)
+            stack.append(group)
+            if len(stack) > 2 * MAX_DEPTH:
+                return None
+        elif text == "}":
+            stack.pop()
+            if not stack:
+                return None
+        else:
+            stack[-1].append(text)
+    return root if len(stack) == 1 else None
+
+
+def _checked_tree(tokens: Sequence[str]) -> Tree:
+    tree = read_tree(tokens)
+    if tree is None:
+        raise LatexError("The braces of these tokens do not balance; normalise the formula first.")
+    return tree
+
+
+def leaves(tree: Tree) -> list[str]:
+    tokens: list[str] = []
+    for node in tree:
+        if isinstance(node, str):
+            tokens.append(node)
+        else:
+            tokens += ["{", *leaves(node), "}"]
+    return tokens
+
+
+def bracket_end(nodes: Tree, start: int) -> int:
+    """Where the optional argument that opens at `start` closes; -1 if there is none."""
+    if nodes[start : start + 1] != ["["]:
+        return -1
+    try:
+        return nodes.index("]", start)
+    except ValueError:
+        return -1
+
+
+_CROHME_DROPPED = (
+    known.SPACES | frozenset(known.STYLES) | frozenset(known.BIG_DELIMITERS) | {r"\left", r"\right", r"\middle", r"\limits", r"\nolimits"}
+)
+# In the published captions every script of these has \limits, wherever it was drawn.
+_CROHME_LIMITS = known.OPERATORS_WITH_LIMITS | known.INTEGRALS
+_CROHME_DROPPED_WITH_ARGUMENT = frozenset(
+    {r"\hspace", r"\mspace", r"\phantom", r"\hphantom", r"\vphantom"}
+)
+_CROHME_UNWRAPPED = (
+    known.FONTS
+    | known.TEXT_COMMANDS
+    | {r"\operatorname", r"\operatorname*", r"\mathop", r"\mathrel", r"\mathbin", r"\mathord", r"\mathopen",
+       r"\mathclose", r"\mathpunct", r"\mathinner", r"\smash", r"\boxed", r"\fbox"}
+)  # fmt: skip
+_CROHME_RENAMED = {
+    r"\dfrac": r"\frac", r"\tfrac": r"\frac", r"\cfrac": r"\frac", r"\dbinom": r"\binom", r"\tbinom": r"\binom",
+    r"\lvert": "|", r"\rvert": "|", r"\mid": "|", r"\lVert": r"\|", r"\rVert": r"\|", r"\colon": ":",
+    r"\cdotp": r"\cdot", r"\ldotp": ".", r"\centerdot": r"\cdot",
+}  # fmt: skip
+
+
+def _crohme(tokens: list[str]) -> list[str]:
+    r"""What handwriting shows: no spacing, fonts, sizes, styles or stretching; braces for scripts and arguments only.
+
+    Every script of a sum, an integral, a limit and the like has `\limits`, as in the published captions.
+    """
+    return leaves(_crohme_nodes(_checked_tree(tokens)))
+
+
+def _crohme_nodes(nodes: Tree) -> Tree:
+    result: Tree = []
+    here = 0
+    while here < len(nodes):
+        node = nodes[here]
+        here += 1
+        if not isinstance(node, str):
+            _splice(result, _crohme_nodes(node), nodes, here)
+        elif node in _CROHME_DROPPED:
+            if node in (r"\left", r"\right") and nodes[here : here + 1] == ["."]:
+                here += 1
+        elif node in _CROHME_DROPPED_WITH_ARGUMENT:
+            here += 1
+            if nodes[here : here + 1] in (["_"], ["^"]):
+                result.append(_EmptyBase())
+        elif node in known.TEXT_ACCENTS and here < len(nodes):
+            if node in _ACCENTS_IN_MATHEMATICS:
+                result += [_ACCENTS_IN_MATHEMATICS[node], nodes[here]]
+            else:
+                result += nodes[here]
+            here += 1
+        elif node in _CROHME_UNWRAPPED:
+            here = max(here, bracket_end(nodes, here) + 1)
+            if here < len(nodes) and not isinstance(nodes[here], str):
+                body = _crohme_nodes(nodes[here])
+                if node in known.TEXT_COMMANDS:
+                    body = [part for part in body if part != "$"]
+                here += 1
+                _splice(result, body, nodes, here)
+        elif node in known.SIGNATURES:
+            here = _crohme_command(result, node, nodes, here)
+        elif node.startswith(r"\begin{"):
+            result.append(node)
+            if environment_name(node, r"\begin") in known.ENVIRONMENTS_WITH_ARGUMENT and here < len(nodes):
+                result.append(nodes[here])
+                here += 1
+        elif node in ("_", "^") and here < len(nodes) and not isinstance(nodes[here], str):
+            _add_script(result, node, _crohme_nodes(nodes[here]))
+            here += 1
+        else:
+            result.append(_CROHME_RENAMED.get(node, node))
+    return [
+        node
+        for place, node in enumerate(result)
+        if not isinstance(node, _EmptyBase) or result[place + 1 : place + 2] in (["_"], ["^"])
+    ]
+
+
+def _crohme_command(result: Tree, name: str, nodes: Tree, here: int) -> int:
+    """Append a command with its arguments reduced; where to go on."""
+    result.append(_CROHME_RENAMED.get(name, name))
+    for kind in known.SIGNATURES[name]:
+        if kind in "op":
+            end = bracket_end(nodes, here)
+            if end >= 0:
+                if name == r"\sqrt" or kind == "o":
+                    result += ["[", *_crohme_nodes(nodes[here + 1 : end]), "]"]
+                here = end + 1
+        elif here < len(nodes) and not isinstance(nodes[here], str):
+            result.append(nodes[here] if kind == "r" else _crohme_nodes(nodes[here]))
+            here += 1
+    return here
+
+
+def _add_script(result: Tree, mark: str, body: Tree) -> None:
+    """Append a script; beside those of a spliced group, sub goes before sup and primes take a superscript in."""
+    if not body:
+        return
+    if result and isinstance(result[-1], str) and result[-1] in _CROHME_LIMITS:
+        result.append(r"\limits")
+    if len(result) > 2 and result[-2] == "^":
+        sup = result[-1]
+        if mark == "_":
+            result[-2:-2] = ["_", body]
+            return
+        if isinstance(sup, list) and set(map(str, sup)) == {r"\prime"}:
+            result[-1] = sup + body
+            return
+    result += [mark, body]
+
+
+def _splice(result: Tree, body: Tree, nodes: Tree, here: int) -> None:
+    """Append the body of a group without its braces, unless the scripts that follow clash with its own."""
+    incoming = {node for node in nodes[here : here + 4] if node in ("_", "^")}
+    following = nodes[here] if here < len(nodes) else ""
+    if following not in ("_", "^", r"\limits", r"\nolimits"):
+        result += body
+        return
+    own: set[str] = set()
+    for mark in (-2, -4):
+        if len(body) + mark <= 0 or body[mark] not in ("_", "^"):
+            break
+        if set(map(str, body[mark + 1])) != {r"\prime"}:
+            own.add(str(body[mark]))
+    if not body:
+        result.append(_EmptyBase())
+    elif incoming & own:
+        result.append(body)
+    else:
+        result += body
+
+
+def _im2markup(tokens: list[str]) -> list[str]:
+    r"""The spelling of IM2LaTeX-100k's normalised lists, as far as one spelling can follow theirs.
+
+    Delimiters are one token with \left and \right, operators are spelt out, array cells have braces, every row ends
+    with \\, text is \mathrm. Those lists keep synonyms and redundant braces as the authors typed them; this does not.
+    """
+    return leaves(_im2markup_nodes(_checked_tree(tokens)))
+
+
+def _im2markup_nodes(nodes: Tree) -> Tree:
+    result: Tree = []
+    here = 0
+    while here < len(nodes):
+        node = nodes[here]
+        here += 1
+        if not isinstance(node, str):
+            result.append(_im2markup_nodes(node))
+        elif node in (r"\left", r"\right") and here < len(nodes):
+            result.append(f"{node}{nodes[here]}")
+            here += 1
+        elif node in known.OPERATOR_NAMES:
+            result += [r"\operatorname", list(node[1:])]
+        elif node in known.NAMED_WITH_LIMITS:
+            result += [r"\operatorname*", list(node[1:])]
+        elif node in (r"\text", r"\mbox"):
+            result.append(r"\mathrm")
+        elif node.startswith(r"\begin{"):
+            here = _im2markup_environment(result, node, nodes, here)
+        else:
+            result.append(node)
+    return result
+
+
+def _im2markup_environment(result: Tree, opener: str, nodes: Tree, here: int) -> int:
+    """Append an environment with braced cells; where to go on behind it."""
+    name = environment_name(opener, r"\begin")
+    fence = next((pair for pair, fenced in known.FENCED_MATRICES.items() if fenced == name), None)
+    inner_name = "matrix" if fence else name
+    if fence:
+        result.append(rf"\left{fence[0]}")
+    result.append(rf"\begin{{{inner_name}}}")
+    if name in known.ENVIRONMENTS_WITH_ARGUMENT and here < len(nodes):
+        result.append(nodes[here])
+        here += 1
+    level, end = 1, here
+    while end < len(nodes):
+        text = nodes[end]
+        if isinstance(text, str):
+            level += text.startswith(r"\begin{") - text.startswith(r"\end{")
+        if level == 0:
+            break
+        end += 1
+    cell: Tree = []
+    level = 0
+    row_is_open = False
+    for node in [*nodes[here:end], None]:
+        if isinstance(node, str):
+            level += node.startswith(r"\begin{") - node.startswith(r"\end{")
+        if level == 0 and node in ("&", r"\\", r"\hline", None):
+            if cell or row_is_open or node in ("&", r"\\"):
+                body = _im2markup_nodes(cell)
+                result.append(body[0] if len(body) == 1 and not isinstance(body[0], str) else body)
+            if node is None and (cell or row_is_open):
+                result.append(r"\\")
+            elif node is not None:
+                result.append(node)
+            row_is_open = node == "&"
+            cell = []
+        else:
+            cell.append(node)
+    result.append(rf"\end{{{inner_name}}}")
+    if fence:
+        result.append(rf"\right{fence[1]}")
+    return end + 1
+
+
+LABEL_FORMS: dict[str, Callable[[list[str]], list[str]]] = {"full": list, "crohme": _crohme, "im2markup": _im2markup}

@@ -1,0 +1,158 @@
+"""What every model takes and gives: the batch, the encoded picture, the loss, the step of decoding."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hmer.config import ModelConfig
+from hmer.vocabulary import END_ID, PAD_ID, START_ID, Vocabulary
+
+State = dict[str, Tensor]  # every tensor has one row a hypothesis, first
+Step = Callable[[Tensor, State], tuple[Tensor, State]]
+
+# Tokens that LaTeX needs and nobody writes: they have no place in the picture.
+UNWRITTEN = frozenset({"{", "}", "^", "_", "\\limits", "&", "\\\\"})
+
+
+@dataclass
+class Batch:
+    """Pictures with their captions.
+
+    images (B, 1, H, W) ink 1 on 0; sizes (B, 2) true pixels; tokens (B, L) ids without start and end, padded with
+    PAD_ID; lengths (B,). `owners` (B, H/8, W/8), where the strokes of the symbols are known: the position in the
+    caption, from 1, of the symbol that covers the cell; 0 paper, -1 unknown. `located` (B,) says for which items.
+    """
+
+    images: Tensor
+    sizes: Tensor
+    tokens: Tensor
+    lengths: Tensor
+    owners: Tensor | None = None
+    located: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on another device."""
+        moved = {key: value.to(device) if value is not None else None for key, value in vars(self).items()}
+        return Batch(**moved)  # type: ignore[arg-type]
+
+
+@dataclass
+class Encoded:
+    """Pictures after the encoder.
+
+    memory (B, T, D), the features of T cells; mask (B, T) True where there is one; grid (rows, columns) of the
+    encoder's map; places (B, T), the index of each cell in that map, row by row.
+    """
+
+    memory: Tensor
+    mask: Tensor
+    grid: tuple[int, int]
+    places: Tensor
+    extra: dict[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.memory)
+
+
+@dataclass
+class Loss:
+    """total: to minimise, a mean over tokens. correct, count: next tokens right under teacher forcing, and all.
+
+    log_likelihood: sum over those tokens (reading from left to right only). parts: named shares for the log.
+    """
+
+    total: Tensor
+    correct: int
+    count: int
+    log_likelihood: float
+    parts: dict[str, float]
+
+
+class Model(nn.Module):
+    """Base of the attention models. A model is built from its settings and a vocabulary."""
+
+    def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.config = config
+        self.vocabulary = vocabulary
+        self.label_smoothing = 0.0
+        self.symbol_weight = 0.0
+        self.attention_weight = 0.0
+        self.bidirectional = True
+
+    def encode(self, images: Tensor, sizes: Tensor) -> Encoded:
+        """images (B, 1, H, W), sizes (B, 2) -> Encoded."""
+        raise NotImplementedError
+
+    def start(self, encoded: Encoded, beams: int, *, reverse: bool = False) -> tuple[Step, State, Tensor]:
+        """Begin decoding: a step function, the state of B * beams hypotheses, and their first input ids.
+
+        step(ids (N,), state) -> log-probabilities (N, V) float32, next state; hypotheses of one picture are
+        neighbours, and `beams` of them per picture at every step.
+        """
+        raise NotImplementedError
+
+    def loss(self, batch: Batch) -> Loss:
+        """The training loss of a batch, under teacher forcing."""
+        raise NotImplementedError
+
+    def grow_vocabulary(self, tokens: list[str]) -> None:
+        """Add tokens; rows of known tokens stay as they are, new rows start small."""
+        raise NotImplementedError
+
+
+def select_rows(state: State, rows: Tensor) -> State:
+    """The state of the chosen hypotheses, in their order; a row may be taken several times."""
+    return {key: value.index_select(0, rows) for key, value in state.items()}
+
+
+def with_ends(tokens: Tensor, lengths: Tensor, *, reverse: bool) -> tuple[Tensor, Tensor]:
+    """Inputs and targets for teacher forcing: (B, L + 1) each, PAD_ID after the end.
+
+    Forward: start t1 .. tn -> t1 .. tn end. Reverse: end tn .. t1 -> tn .. t1 start (Zhao et al. 2021, BTTR).
+    """
+    count, longest = tokens.shape
+    place = torch.arange(longest, device=tokens.device)[None]
+    within = place < lengths[:, None]
+    first, last = (END_ID, START_ID) if reverse else (START_ID, END_ID)
+    if reverse:
+        flipped = (lengths[:, None] - 1 - place).clamp(min=0)
+        tokens = tokens.gather(1, flipped)
+    tokens = torch.where(within, tokens, PAD_ID)
+    inputs = torch.cat([tokens.new_full((count, 1), first), tokens], 1)
+    targets = torch.cat([tokens, tokens.new_full((count, 1), PAD_ID)], 1)
+    targets.scatter_(1, lengths[:, None], last)
+    return inputs, targets
+
+
+def token_loss(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    """Cross entropy, mean over all tokens but padding; logits (B, L, V), targets (B, L)."""
+    return functional.cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=PAD_ID, label_smoothing=smoothing
+    )
+
+
+def grow_rows(weight: Tensor, count: int) -> Tensor:
+    """`weight` (V, ...) with `count` more rows: the mean of the old ones plus a little noise."""
+    mean = weight.mean(0, keepdim=True).expand(count, *weight.shape[1:])
+    noise = torch.randn_like(mean) * (weight.std() * 0.1 if weight.numel() > 1 else 0.01)
+    return torch.cat([weight, mean + noise])
+
+
+def grow_embedding(layer: nn.Embedding, count: int) -> nn.Embedding:
+    """An embedding with `count` more rows, old rows unchanged."""
+    return nn.Embedding.from_pretrained(grow_rows(layer.weight.detach(), count), freeze=False)
+
+
+def grow_linear(layer: nn.Linear, count: int) -> nn.Linear:
+    """A linear layer with `count` more outputs, old outputs unchanged."""
+    grown = nn.Linear(layer.in_features, layer.out_features + count, bias=layer.bias is not None)
+    with torch.no_grad():
+        grown.weight.copy_(grow_rows(layer.weight.detach(), count))
+        if layer.bias is not None:
+            # A new token must not win over old ones before it was trained.
+            grown.bias.copy_(torch.cat([layer.bias, layer.bias.min().expand(count)]))
+    return grown

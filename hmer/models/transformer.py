@@ -1,0 +1,320 @@
+"""Convolutional encoder and transformer decoder that keeps its place in the picture.
+
+Three things keep it from losing its place, the main error of a plain decoder on two-dimensional input:
+- coverage: from the second layer on, attention is refined by where the layer below has looked before
+  (attention refinement, Zhao and Gao 2022, CoMER);
+- feedback: the input of a step holds the features of the place that the last written symbol was read from;
+- supervision: where ink is segmented, half of the heads of the last layer learn to look at the symbol's cells.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hmer.config import ModelConfig
+from hmer.models.base import (
+    UNWRITTEN,
+    Batch,
+    Encoded,
+    Loss,
+    Model,
+    State,
+    Step,
+    grow_embedding,
+    grow_linear,
+    token_loss,
+    with_ends,
+)
+from hmer.models.encoders import ConvEncoder, inked_cells, positions_1d, positions_2d
+from hmer.vocabulary import END_ID, PAD_ID, START_ID, Vocabulary
+
+MAX_LENGTH = 1_024
+
+
+class Coverage(nn.Module):
+    """From where the heads below have looked so far to what is subtracted from this layer's scores."""
+
+    def __init__(self, heads: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(heads, 2 * heads)
+        self.out = nn.Linear(2 * heads, heads, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, past: Tensor) -> Tensor:
+        """past (N, heads, L, T), attention summed over earlier steps -> (N, heads, L, T)."""
+        return self.out(functional.relu(self.hidden(past.permute(0, 2, 3, 1)))).permute(0, 3, 1, 2)
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, attention to the picture, feed-forward; normalisation before each."""
+
+    def __init__(self, config: ModelConfig, *, coverage: bool) -> None:
+        super().__init__()
+        width = config.decoder_width
+        self.heads = config.decoder_heads
+        self.norm1, self.norm2, self.norm3 = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.read = nn.Linear(width, width)
+        self.up = nn.Linear(width, config.decoder_feedforward)
+        self.down = nn.Linear(config.decoder_feedforward, width)
+        self.coverage = Coverage(self.heads) if coverage else None
+        self.dropout = config.dropout
+
+    def split(self, x: Tensor) -> Tensor:
+        """(N, L, D) -> (N, heads, L, D / heads)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def picture(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of the picture: (B, heads, T, D / heads) each."""
+        key, value = self.key_value(memory).chunk(2, -1)
+        return self.split(key), self.split(value)
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Dropout with one random number a row and feature, shared by all steps: cheap on a CPU."""
+        if not self.training or self.dropout == 0:
+            return x
+        keep = 1 - self.dropout
+        mask = torch.empty(len(x), 1, x.shape[-1], device=x.device, dtype=x.dtype).bernoulli_(keep) / keep
+        return x * mask
+
+    def look(
+        self, x: Tensor, key: Tensor, value: Tensor, hidden: Tensor, past: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Attention to the picture: x (N, L, D) -> its new value and the weights (N, heads, L, T)."""
+        query = self.split(self.query(self.norm2(x)) / math.sqrt(x.shape[-1] // self.heads))
+        scores = (query @ key.transpose(-1, -2)).float()
+        if self.coverage is not None and past is not None:
+            scores = scores - self.coverage(past).float()
+        weights = scores.masked_fill(hidden, -1e9).softmax(-1)
+        read = (weights.to(value.dtype) @ value).transpose(1, 2).flatten(2)
+        return x + self.drop(self.read(read)), weights
+
+    def think(self, x: Tensor) -> Tensor:
+        """The feed-forward part: (N, L, D)."""
+        return x + self.drop(self.down(functional.gelu(self.up(self.norm3(x)))))
+
+    def forward(
+        self, x: Tensor, picture: tuple[Tensor, Tensor], hidden: Tensor, past: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """All steps at once: x (N, L, D), hidden (N, 1, 1, T) True outside -> x, weights (N, heads, L, T)."""
+        query, key, value = map(self.split, self.qkv(self.norm1(x)).chunk(3, -1))
+        attended = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        x = x + self.drop(self.out(attended.transpose(1, 2).flatten(2)))
+        x, weights = self.look(x, *picture, hidden, past)
+        return self.think(x), weights
+
+
+def exclusive_sum(weights: Tensor) -> Tensor:
+    """Sum over earlier steps: (N, heads, L, T) -> the same shape."""
+    return weights.cumsum(2) - weights
+
+
+class TransformerModel(Model):
+    """See the module's docstring. Reads in both directions when trained so; answers are read left to right."""
+
+    def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
+        super().__init__(config, vocabulary)
+        width = config.decoder_width
+        self.encoder = ConvEncoder(config.encoder_channels, config.encoder_blocks, config.dropout)
+        self.project = nn.Linear(self.encoder.channels, width)
+        self.memory_norm = nn.LayerNorm(width)
+        self.symbol_head = nn.Linear(self.encoder.channels, len(vocabulary))
+        self.embedding = nn.Embedding(len(vocabulary), width)
+        nn.init.normal_(self.embedding.weight, std=width**-0.5)
+        self.feedback = nn.Linear(width, width)
+        self.layers = nn.ModuleList(
+            DecoderLayer(config, coverage=config.coverage and index > 0) for index in range(config.decoder_layers)
+        )
+        self.final_norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, len(vocabulary))
+        self.guided_heads = max(1, config.decoder_heads // 2)
+        self._index_vocabulary()
+
+    def _index_vocabulary(self) -> None:
+        """Which ids stand for something written, and so have a place in the picture: (V,) bool."""
+        written = [index > END_ID and token not in UNWRITTEN for index, token in enumerate(self.vocabulary.tokens)]
+        self.register_buffer("written", torch.tensor(written), persistent=False)
+
+    def encode(self, images: Tensor, sizes: Tensor) -> Encoded:
+        features, mask = self.encoder(images, sizes)
+        rows, columns = features.shape[-2:]
+        chosen, mask = inked_cells(images, mask)
+        cells = features.flatten(2).transpose(1, 2)  # (B, rows * columns, C)
+        cells = cells.gather(1, chosen[..., None].expand(-1, -1, cells.shape[-1]))
+        places = positions_2d(rows, columns, self.config.decoder_width, images.device).flatten(0, 1)
+        memory = self.memory_norm(self.project(cells) + places[chosen].to(cells.dtype))
+        return Encoded(memory, mask, (rows, columns), chosen, {"cells": cells})
+
+    def _embed(self, ids: Tensor, places: Tensor, feedback: Tensor) -> Tensor:
+        """Input of the decoder: ids (N, L), their positions (L, D), features of the last symbol's place (N, L, D)."""
+        return self.embedding(ids) * math.sqrt(self.embedding.embedding_dim) * 0.5 + places + self.feedback(feedback)
+
+    def _decode(
+        self, inputs: Tensor, feedback: Tensor, pictures: list[tuple[Tensor, Tensor]], hidden: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Teacher forcing: inputs (N, L) -> logits (N, L, V), weights of the guided heads (N, L, T)."""
+        places = positions_1d(inputs.shape[1], self.embedding.embedding_dim, inputs.device)
+        x = self._embed(inputs, places, feedback)
+        past = None
+        weights = hidden
+        for layer, picture in zip(self.layers, pictures, strict=True):
+            x, weights = layer(x, picture, hidden, past)
+            past = exclusive_sum(weights)
+        return self.out(self.final_norm(x)), weights[:, : self.guided_heads].mean(1)
+
+    def _carry(self, contexts: Tensor, known: Tensor) -> Tensor:
+        """Features of the last known place before each step: contexts (N, L, D), known (N, L) -> (N, L, D).
+
+        Step t sees the place of the latest token before t that has one; zeros before the first.
+        """
+        length = contexts.shape[1]
+        steps = torch.arange(1, length + 1, device=contexts.device)
+        latest = torch.where(known, steps, 0).cummax(1).values  # 0: none so far
+        latest = functional.pad(latest, (1, 0))[:, :-1]
+        carried = contexts.gather(1, (latest - 1).clamp(min=0)[..., None].expand(-1, -1, contexts.shape[-1]))
+        return carried * (latest > 0)[..., None].to(contexts.dtype)
+
+    def loss(self, batch: Batch) -> Loss:
+        encoded = self.encode(batch.images, batch.sizes)
+        directions = (False, True) if self.bidirectional else (False,)
+        pairs = [with_ends(batch.tokens, batch.lengths, reverse=reverse) for reverse in directions]
+        inputs, targets = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+        repeats = len(directions)
+        memory = encoded.memory
+        pictures = [
+            (key.repeat(repeats, 1, 1, 1), value.repeat(repeats, 1, 1, 1))
+            for key, value in (layer.picture(memory) for layer in self.layers)
+        ]
+        hidden = ~encoded.mask.repeat(repeats, 1)[:, None, None]
+        written = self.written[targets]
+        owned = self._owned(batch, encoded, targets.shape[1], directions)  # (N, L, T) or None
+
+        if owned is None or not bool(batch.located.all()):  # type: ignore[union-attr]
+            # Without segmentation the model's own attention says where it was: a first pass without feedback.
+            with torch.no_grad():
+                nothing = memory.new_zeros(*inputs.shape, memory.shape[-1])
+                _, weights = self._decode(inputs, nothing, pictures, hidden)
+            known = written
+        else:
+            weights, known = owned.new_zeros(()), torch.zeros_like(written)
+        if owned is not None:
+            sure = owned.any(-1)
+            share = owned / owned.sum(-1, keepdim=True).clamp(min=1)
+            weights = torch.where(sure[..., None], share, weights)
+            known = known | sure
+        contexts = weights.to(memory.dtype) @ memory.repeat(repeats, 1, 1)
+        feedback = self._carry(contexts, known)
+        if self.training:
+            # Attention is never as sharp as the truth: learn to do without, now and then.
+            kept = torch.rand(len(feedback), feedback.shape[1], 1, device=feedback.device) > 0.15
+            feedback = feedback * kept.to(feedback.dtype)
+        logits, weights = self._decode(inputs, feedback, pictures, hidden)
+
+        total = token_loss(logits, targets, self.label_smoothing)
+        parts = {"token": float(total.detach())}
+        if owned is not None and self.attention_weight:
+            sure = owned.any(-1)
+            mass = (weights * owned).sum(-1)[sure]
+            attention = -(mass + 1e-4).log().mean() if mass.numel() else weights.sum() * 0
+            total = total + self.attention_weight * attention
+            parts["attention"] = float(attention.detach())
+        if batch.owners is not None and self.symbol_weight:
+            symbol = self._symbol_loss(batch, encoded)
+            total = total + self.symbol_weight * symbol
+            parts["symbol"] = float(symbol.detach())
+        with torch.no_grad():
+            forward, right = logits[: len(batch.tokens)], targets[: len(batch.tokens)]
+            counted = right != PAD_ID
+            correct = int(((forward.argmax(-1) == right) & counted).sum())
+            log_likelihood = -float(functional.cross_entropy(forward.flatten(0, 1).float(), right.flatten(), ignore_index=PAD_ID, reduction="sum"))
+        return Loss(total, correct, int(counted.sum()), log_likelihood, parts)
+
+    def _owned(self, batch: Batch, encoded: Encoded, length: int, directions: tuple[bool, ...]) -> Tensor | None:
+        """1 where a cell belongs to the symbol of the step: (N, length, T) float, or None if nothing is known."""
+        if batch.owners is None:
+            return None
+        owners = batch.owners.flatten(1).gather(1, encoded.places)[:, None]  # (B, 1, T)
+        steps = torch.arange(length, device=owners.device)[None, :, None]
+        parts = []
+        for reverse in directions:
+            position = batch.lengths[:, None, None] - steps if reverse else steps + 1
+            parts.append((owners == position) & (position > 0))
+        return torch.cat(parts).float()
+
+    def _symbol_loss(self, batch: Batch, encoded: Encoded) -> Tensor:
+        """Which symbol covers a cell; a cell with ink that no stroke claims is paper (PAD_ID), and counts a fifth."""
+        assert batch.owners is not None
+        owners = batch.owners.flatten(1).gather(1, encoded.places)
+        classes = batch.tokens.gather(1, (owners - 1).clamp(min=0))
+        classes = torch.where(owners > 0, classes, PAD_ID)
+        use = (owners >= 0) & encoded.mask
+        logits = self.symbol_head(encoded.extra["cells"][use]).float()
+        weight = torch.where(classes[use] == PAD_ID, 0.2, 1.0)
+        losses = functional.cross_entropy(logits, classes[use], reduction="none")
+        return (losses * weight).sum() / weight.sum().clamp(min=1)
+
+    def start(self, encoded: Encoded, beams: int, *, reverse: bool = False) -> tuple[Step, State, Tensor]:
+        count, cells, width = encoded.memory.shape
+        rows = count * beams
+        memory = encoded.memory
+        pictures = [layer.picture(memory) for layer in self.layers]
+        hidden = ~encoded.mask[:, None, None]
+        heads = self.config.decoder_heads
+        places = positions_1d(MAX_LENGTH, width, memory.device)
+        state: State = {"feedback": memory.new_zeros(rows, 1, width)}
+        for index in range(len(self.layers)):
+            state[f"self{index}"] = memory.new_zeros(rows, 0, 2 * width)
+            state[f"past{index}"] = torch.zeros(rows, heads, cells, device=memory.device)
+
+        def by_picture(x: Tensor) -> Tensor:
+            """Hypotheses of one picture as steps of one row: (rows, 1, D) -> (B, beams, D)."""
+            return x.view(count, beams, x.shape[-1])
+
+        def step(ids: Tensor, state: State) -> tuple[Tensor, State]:
+            after: State = {}
+            place = state["self0"].shape[1]
+            x = self._embed(ids[:, None], places[place : place + 1], state["feedback"])
+            past: Tensor | None = None
+            weights = hidden
+            for index, (layer, picture) in enumerate(zip(self.layers, pictures, strict=True)):
+                query, key, value = layer.qkv(layer.norm1(x)).chunk(3, -1)
+                cache = torch.cat([state[f"self{index}"], torch.cat([key, value], -1)], 1)
+                after[f"self{index}"] = cache
+                key, value = cache.chunk(2, -1)
+                attended = functional.scaled_dot_product_attention(layer.split(query), layer.split(key), layer.split(value))
+                x = x + layer.out(attended.transpose(1, 2).flatten(2))
+                x, weights = layer.look(by_picture(x), *picture, hidden, past)
+                past = state[f"past{index}"].view(count, beams, heads, cells).transpose(1, 2)
+                now = weights.transpose(1, 2).reshape(rows, heads, cells)
+                after[f"past{index}"] = state[f"past{index}"] + now
+                x = layer.think(x).view(rows, 1, width)
+            guided = weights[:, : self.guided_heads].mean(1)  # (B, beams, T)
+            after["feedback"] = state["feedback"]
+            after["context"] = (guided.to(memory.dtype) @ memory).view(rows, 1, width)
+            after["attention"] = guided.reshape(rows, cells)
+            return self.out(self.final_norm(x))[:, 0].float().log_softmax(-1), after
+
+        def step_with_feedback(ids: Tensor, state: State) -> tuple[Tensor, State]:
+            # The chosen token decides whether the place it was read from becomes the place we are at.
+            if "context" in state:
+                written = self.written[ids][:, None, None]
+                state = {**state, "feedback": torch.where(written, state["context"], state["feedback"])}
+            return step(ids, state)
+
+        first = torch.full((rows,), END_ID if reverse else START_ID, dtype=torch.long, device=memory.device)
+        return step_with_feedback, state, first
+
+    def grow_vocabulary(self, tokens: list[str]) -> None:
+        grown = self.vocabulary.grown(tokens)
+        count = len(grown) - len(self.vocabulary)
+        if count:
+            self.embedding = grow_embedding(self.embedding, count)
+            self.out = grow_linear(self.out, count)
+            self.symbol_head = grow_linear(self.symbol_head, count)
+            self.vocabulary = grown
+            self._index_vocabulary()

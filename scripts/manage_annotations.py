@@ -1,0 +1,160 @@
+"""Look after the annotation store: list, import, export, back up, restore.
+
+    python scripts/manage_annotations.py list
+    python scripts/manage_annotations.py export corrections/ --held_out_share 0.2
+    python scripts/manage_annotations.py import corrections/ --annotator ada
+    python scripts/manage_annotations.py backup annotations-backup.db
+    python scripts/manage_annotations.py restore annotations-backup.db
+
+The store is annotations.db in HMER_HOME unless --store names another.
+"""
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+
+from jsonargparse import ArgumentParser, Namespace
+
+from annotations import AnnotationStore, Selection, Status, import_dataset, write_dataset
+from hmer.errors import HmerError
+from hmer.home import store_url
+from hmer.latex import pretty
+
+STATUSES = ", ".join(Status)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; the exit status is 1 when something could not be done."""
+    arguments = build_parser().parse_args(None if argv is None else list(argv))
+    command: str = arguments.subcommand
+    options: Namespace = arguments[command]
+    try:
+        # Only what fills a store may begin one: a mistyped --store is an error elsewhere.
+        with AnnotationStore(options.store or store_url(), create=command in ("import", "restore")) as store:
+            return COMMANDS[command](store, options)
+    except HmerError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def build_parser() -> ArgumentParser:
+    """The command line, one subparser a subcommand."""
+    parser = ArgumentParser(prog="manage_annotations.py", description="Look after the annotation store.")
+    subcommands = parser.add_subcommands()
+    for name, explanation in {
+        "list": "Count the annotations and show the newest.",
+        "import": "Save the rows of a dataset folder (labels.tsv and pictures).",
+        "export": "Write annotations as a dataset folder.",
+        "backup": "Copy the whole store to one file while it stays in use.",
+        "restore": "Replace the whole store by a backup.",
+    }.items():
+        sub = ArgumentParser(description=explanation)
+        sub.add_argument("--store", type=str | None, help="path or SQLAlchemy URL (default: under HMER_HOME)")
+        if name in ("import", "export"):
+            sub.add_argument("folder", type=str, help="the dataset folder")
+        if name in ("backup", "restore"):
+            sub.add_argument("file", type=str, help="the backup, one SQLite file")
+        if name in ("list", "export"):
+            statuses = list(Status) if name == "list" else [Status.ACCEPTED]
+            sub.add_argument(
+                "--status", nargs="+", default=[str(status) for status in statuses], help=f"of {STATUSES}"
+            )
+            sub.add_argument("--annotator", type=str | None, help="only this annotator's")
+            sub.add_argument("--source", type=str | None, help="only from this source")
+            sub.add_argument("--since", type=str | None, help="made at or after this time, as 2026-11-30")
+            sub.add_argument("--until", type=str | None, help="made before this time")
+        if name == "list":
+            sub.add_argument("--limit", type=int, default=20, help="how many to show")
+        if name == "import":
+            sub.add_argument("--status", type=str, default=str(Status.ACCEPTED), help=f"one of {STATUSES}")
+            sub.add_argument("--annotator", type=str, default="", help="where a row names no writer")
+            sub.add_argument("--source", type=str, default="", help="where a row names no source")
+        if name == "export":
+            sub.add_argument("--held_out_share", type=float, default=0.0, help="share of formulas, 0 to 1")
+        if name in ("export", "restore"):
+            sub.add_argument("--overwrite", action="store_true", help="replace what is there")
+        subcommands.add_subcommand(name, sub, help=explanation)
+    return parser
+
+
+def list_annotations(store: AnnotationStore, options: Namespace) -> int:
+    """Print the counts by status and the newest annotations, one a line."""
+    selection = Selection(
+        tuple(options.status), options.annotator, options.source, _time(options.since), _time(options.until)
+    )
+    counts = store.count_by_status(selection)
+    print(f"{sum(counts.values())} annotations in {store.name}")
+    print(", ".join(f"{count} {status}" for status, count in counts.items()))
+    for annotation in store.find(selection, limit=options.limit):
+        latex = "" if annotation.tokens is None else pretty(list(annotation.tokens))
+        made = f"{annotation.created_at.astimezone():%Y-%m-%d %H:%M}"
+        print(annotation.id, made, annotation.status, annotation.annotator, latex, sep="\t")
+    return 0
+
+
+def import_folder(store: AnnotationStore, options: Namespace) -> int:
+    """Import a dataset folder; 1 when a row was refused."""
+    counts = import_dataset(
+        store, options.folder, status=options.status, annotator=options.annotator, source=options.source
+    )
+    refused = len(counts.refused)
+    print(f"{counts.rows} rows: {counts.created} saved, {counts.known} known already, {refused} refused")
+    for refusal in counts.refused:
+        print(f"{refusal.file}: {refusal.reason}", file=sys.stderr)
+    return 1 if counts.refused else 0
+
+
+def export_folder(store: AnnotationStore, options: Namespace) -> int:
+    """Export the selected annotations as a dataset folder."""
+    counts = write_dataset(
+        store,
+        options.folder,
+        statuses=options.status,
+        annotator=options.annotator,
+        source=options.source,
+        since=_time(options.since),
+        until=_time(options.until),
+        held_out_share=options.held_out_share,
+        overwrite=options.overwrite,
+    )
+    print(
+        f"{counts.rows} annotations of {counts.images} pictures in {options.folder}: "
+        f"{counts.train} to train on, {counts.held_out} held out"
+    )
+    return 0
+
+
+def back_up(store: AnnotationStore, options: Namespace) -> int:
+    """Copy the store to a file."""
+    store.backup(options.file)
+    print(f"{store.count()} annotations backed up to {options.file}")
+    return 0
+
+
+def restore(store: AnnotationStore, options: Namespace) -> int:
+    """Replace the store by a backup."""
+    store.restore(options.file, overwrite=options.overwrite)
+    print(f"{store.count()} annotations restored to {store.name}")
+    return 0
+
+
+def _time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise HmerError(f"{text!r} is not a time; write it as 2026-11-30 or 2026-11-30T18:00.") from None
+
+
+COMMANDS = {
+    "list": list_annotations,
+    "import": import_folder,
+    "export": export_folder,
+    "backup": back_up,
+    "restore": restore,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
