@@ -71,7 +71,7 @@ def draw_ink(ink: Ink, image: ImageConfig, augment: AugmentConfig, random: Rando
         strokes = distort_strokes(ink, np.random.default_rng(0), 0.0)
     else:
         strokes = distort_strokes(ink, random, augment.strokes)
-        symbol_px = float(np.exp(random.uniform(np.log(26), np.log(60))))
+        symbol_px = float(np.exp(random.uniform(np.log(24), np.log(48))))
         # Half like the published images (3 px on 40), half anything from a hair to a marker.
         relative = 3 / 40 if random.random() < 0.5 else float(np.exp(random.uniform(np.log(0.03), np.log(0.2))))
         thickness, jagged = max(1.0, relative * symbol_px), bool(random.random() < 0.6)

@@ -1,7 +1,7 @@
 """The conditions under which a formula must still be read, as pictures made from its strokes.
 
 `CONDITIONS` maps a name to a function of an `Ink` and a random generator: a picture as someone would hand it
-over, (H, W) or (H, W, 3) uint8. `plain` is what the others are compared with. Nothing here is used in training.
+over, (H, W) or (H, W, 3) uint8. `plain` is what the others are compared with. None of it is used in training.
 """
 
 from collections.abc import Callable
@@ -95,7 +95,7 @@ def squared_paper(ink: Ink, random: Random) -> Pixels:
 
 
 def phone_photo(ink: Ink, random: Random) -> Pixels:
-    """A photograph: tinted paper, light falling off, a soft shadow across it, blur, noise, JPEG at quality 75."""
+    """A photograph: tinted paper, light falling off, a soft shadow, blur, noise, JPEG at quality 75."""
     drawn = _with_margin(draw(ink, symbol_px=SYMBOL_PX * 1.5, thickness_px=4.0), 40, 100, random)
     pen = [(25, 25, 30), (30, 40, 130), (90, 90, 95)][int(random.integers(3))]
     paper = np.array([235.0, 230.0, 218.0]) + random.uniform(-8, 8, 3)
@@ -130,9 +130,10 @@ def perspective(ink: Ink, random: Random) -> Pixels:
     depth = distance + across * np.sin(tilt)
     seen = turned * (distance / depth)[:, None]
     seen -= seen.min(axis=0)
-    size = tuple(int(np.ceil(side)) + 1 for side in seen.max(axis=0))
+    size = (int(np.ceil(seen[:, 0].max())) + 1, int(np.ceil(seen[:, 1].max())) + 1)
     matrix = cv2.getPerspectiveTransform(corners, seen.astype(np.float32))
-    return np.asarray(cv2.warpPerspective(picture, matrix, size, flags=cv2.INTER_LINEAR, borderValue=255.0), np.uint8)
+    warped = cv2.warpPerspective(picture, matrix, size, flags=cv2.INTER_LINEAR, borderValue=255.0)
+    return np.asarray(warped, np.uint8)
 
 
 def rotation(ink: Ink, random: Random) -> Pixels:
@@ -167,11 +168,12 @@ def _zoomed(picture: Pixels, factor: float, method: int) -> Pixels:
 
 def _with_margin(picture: Pixels, low_px: int, high_px: int, random: Random) -> Pixels:
     top, bottom, left, right = (int(side) for side in random.integers(low_px, high_px, 4))
-    return np.asarray(cv2.copyMakeBorder(picture, top, bottom, left, right, cv2.BORDER_CONSTANT, value=255.0), np.uint8)
+    framed = cv2.copyMakeBorder(picture, top, bottom, left, right, cv2.BORDER_CONSTANT, value=255.0)
+    return np.asarray(framed, np.uint8)
 
 
 def _inked(drawn: Pixels, paper: npt.NDArray[np.float64], pen: tuple[int, int, int]) -> Pixels:
-    """A black drawing on white as one of a coloured pen on coloured paper: (H, W, 3). `paper` may be (H, W, 3)."""
+    """A black drawing on white as one of a coloured pen on paper, (3,) or (H, W, 3): (H, W, 3)."""
     share = (255 - drawn.astype(np.float32))[:, :, None] / 255
     return np.round(paper * (1 - share) + np.array(pen) * share).astype(np.uint8)
 

@@ -177,6 +177,7 @@ class TrainConfig:
 
     train: tuple[str, ...] = ()
     validation: str = ""
+    train_weights: tuple[float, ...] = ()  # share of each folder in the samples; empty: by size
     out: str = "runs/run"
     initial: str = ""  # checkpoint reference to start from; empty: from nothing
     label_form: str = "crohme"
@@ -201,6 +202,7 @@ class TrainConfig:
     save_minutes: float = 5.0
     evaluate_minutes: float = 15.0
     evaluate_limit: int = 300
+    evaluate_ignore: tuple[str, ...] = ()  # tokens that validation labels lack
     log_steps: int = 50
     image: ImageConfig = field(default_factory=ImageConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

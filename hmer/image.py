@@ -46,10 +46,12 @@ MIN_SIDE_PX = 3
 WORKING_PIXELS = 2_500_000  # larger pictures are reduced to this; writing is scaled later anyway
 
 _ACCEPTED = "Send a PNG, JPEG, WebP, GIF, BMP or TIFF picture."
+_HEIC = "Export it as JPEG first (on an iPhone: Settings, Camera, Formats, Most Compatible)."
 _FOREIGN = (  # (offset, bytes, what it is, what to do)
     (0, b"%PDF", "a PDF document", "Take a screenshot of the formula, or export the page as PNG."),
-    (4, b"ftyphei", "an HEIC photo", "Export it as JPEG first (on an iPhone: Settings, Camera, Formats, Most Compatible)."),
-    (4, b"ftypmif1", "an HEIC photo", "Export it as JPEG first (on an iPhone: Settings, Camera, Formats, Most Compatible)."),
+    (4, b"ftyphei", "an HEIC photo", _HEIC),
+    (4, b"ftyphev", "an HEIC photo", _HEIC),
+    (4, b"ftypmif1", "an HEIC photo", _HEIC),
     (4, b"ftypavif", "an AVIF picture", "Save it as PNG or JPEG first."),
     (0, b"8BPS", "a Photoshop document", "Export it as PNG first."),
     (0, b"%!PS", "a PostScript file", "Export it as PNG first."),
@@ -66,9 +68,10 @@ _DECODER_ERRORS = (
 def read_image(source: Any) -> Grey:
     """One grey picture from anything a person can hand over: (H, W) uint8, dark ink on white paper.
 
-    `source`: a path; the bytes of a file; an open file; a PIL image; an array (H, W), (H, W, 1 to 4) of bool,
-    uint8, uint16 or float; or what Gradio's sketchpad gives, of which `composite` is read. Colours, lighting and
-    ruled lines are taken out; at most `WORKING_PIXELS` are kept. Raises BadImage with a sentence for the user.
+    `source`: a path; the bytes of a file; an open file; a PIL image; an array (H, W) or (H, W, 1 to 4) of
+    bool, uint8, uint16 or float; or what Gradio's sketchpad gives, of which `composite` is read. Colours,
+    lighting and ruled lines are taken out; at most `WORKING_PIXELS` are kept. Raises BadImage with a sentence
+    for the user.
     """
     if isinstance(source, dict):
         source = source.get("composite")
@@ -104,7 +107,8 @@ def _read_file(path: Path) -> bytes:
             return _read_stream(stream)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise BadImage(f"{path}: cannot be opened ({reason}). Check the name and your rights to read it.") from error
+        message = f"{path}: cannot be opened ({reason}). Check the name and your rights to read it."
+        raise BadImage(message) from error
 
 
 def _read_stream(stream: Any) -> bytes:
@@ -118,7 +122,8 @@ def _from_bytes(data: bytes, name: str) -> npt.NDArray[np.uint8]:
     if not data:
         raise BadImage(f"{name}: the file is empty. Save or send it again.")
     if len(data) > MAX_FILE_BYTES:
-        raise BadImage(f"{name}: is larger than {MAX_FILE_BYTES // 1_000_000} MB. Cut out the formula, or save it smaller.")
+        limit = f"{MAX_FILE_BYTES // 1_000_000} MB"
+        raise BadImage(f"{name}: is larger than {limit}. Cut out the formula, or save it smaller.")
     for offset, magic, kind, advice in _FOREIGN:
         if data[offset : offset + len(magic)] == magic:
             raise BadImage(f"{name}: is {kind}, not a picture that can be read. {advice}")
@@ -157,7 +162,8 @@ def _decode(opened: Callable[[], Image.Image], name: str) -> npt.NDArray[np.uint
 def _check_size(width: int, height: int) -> None:
     """Raises BadImage for pictures that cannot hold a formula, or only to exhaust the memory."""
     if width < 1 or height < 1 or max(width, height) < 2 * MIN_SIDE_PX or min(width, height) < MIN_SIDE_PX:
-        raise BadImage(f"The picture is only {width} x {height} pixels; nothing can be read from so few. Send a larger one.")
+        size = f"{width} x {height} pixels"
+        raise BadImage(f"The picture is only {size}; nothing can be read from so few. Send a larger one.")
     if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
         raise BadImage(_TOO_LARGE.format(f"{width} x {height} pixels"))
 
@@ -183,16 +189,19 @@ def _from_array(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (2, 3, 4))):
-        raise BadImage(f"An array of shape {array.shape} is no picture; expected (height, width) or (height, width, 3 or 4).")
+        expected = "(height, width) or (height, width, 3 or 4)"
+        raise BadImage(f"An array of shape {array.shape} is no picture; expected {expected}.")
     _check_size(array.shape[1], array.shape[0])
     levels = _to_levels(array)
     if levels.ndim == 3 and levels.shape[2] == 2:
         levels = levels[:, :, [0, 0, 0, 1]]
-    return _flatten_alpha(levels) if levels.ndim == 3 and levels.shape[2] == 4 else np.ascontiguousarray(levels)
+    if levels.ndim == 3 and levels.shape[2] == 4:
+        return _flatten_alpha(levels)
+    return np.ascontiguousarray(levels)
 
 
 def _to_levels(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """The same picture with levels from 0 to 255; the range is told from the type, and from the values in doubt."""
+    """The same picture with levels from 0 to 255; the range is told from the type and the values."""
     if array.dtype == np.uint8:
         return np.asarray(array)
     if array.dtype == np.bool_:

@@ -8,22 +8,28 @@ from dataclasses import dataclass, field
 
 from hmer import latex_symbols as known
 
-# Spacing that TeX puts between neighbours, by their classes (TeXbook, p. 170); 0 none, 1 thin, 2 medium, 3 thick.
+# Spacing that TeX puts between neighbours, by class (TeXbook, p. 170): 0 none, 1 thin, 2 medium, 3 thick.
 _CLASSES = ("ord", "op", "bin", "rel", "open", "close", "punct", "inner")
+_SPACING_ROWS = (
+    "01230001",
+    "11*30001",
+    "22**2**2",
+    "33*03003",
+    "00*00000",
+    "01230001",
+    "11*11111",
+    "11231011",
+)
 _SPACING = {
-    left: dict(zip(_CLASSES, row, strict=True))
-    for left, row in zip(
-        _CLASSES, ("01230001", "11*30001", "22**2**2", "33*03003", "00*00000", "01230001", "11*11111", "11231011"),
-        strict=True,
-    )
-}  # fmt: skip
+    left: dict(zip(_CLASSES, row, strict=True)) for left, row in zip(_CLASSES, _SPACING_ROWS, strict=True)
+}
 
 
 @dataclass(slots=True)
 class Item:
     """An atom with its scripts, or something between atoms (spacing, style), whose kind is then "space".
 
-    `inner` holds the items of an explicit group, which has no tokens of its own until its braces are known to stay.
+    `inner` holds the items of an explicit group, which has no tokens of its own until it is emitted.
     """
 
     tokens: list[str]
@@ -54,17 +60,18 @@ class Row:
 
 def flatten(items: list[Item]) -> list[Item]:
     """Resolve the explicit groups of a list: spliced in where nothing changes, kept with braces elsewhere."""
+    changed = any(item.inner is not None for item in items)
     for _ in range(8):  # one group's going can free the one before it
-        if all(item.inner is None for item in items):
+        if not changed:
             break
-        before, items = len(items), _flatten_once(items)
-        if before == len(items):
-            break
+        items, changed = _flatten_once(items)
     return items
 
 
-def _flatten_once(items: list[Item]) -> list[Item]:
+def _flatten_once(items: list[Item]) -> tuple[list[Item], bool]:
+    """One pass over a list, and whether any group was spliced."""
     result: list[Item] = []
+    changed = False
     previous = ""  # class of the atom before; spacing between atoms does not matter
     for here, item in enumerate(items):
         if item.inner is not None:
@@ -72,6 +79,7 @@ def _flatten_once(items: list[Item]) -> list[Item]:
             if not item.scripted:
                 if _can_splice(item.inner, previous, following, here == len(items) - 1):
                     result += item.inner
+                    changed = True
                     previous = _edge_class(reversed(item.inner)) or previous
                     continue
             elif _carries_scripts(item):
@@ -80,12 +88,13 @@ def _flatten_once(items: list[Item]) -> list[Item]:
                 if alone or _can_splice(item.inner, previous, following, False):
                     base.limits, base.sub, base.sup = item.limits, item.sub, item.sup
                     result += [*before, base]
+                    changed = True
                     previous = base.kind
                     continue
         if item.kind != "space":
             previous = item.kind
         result.append(item)
-    return result
+    return result, changed
 
 
 def _edge_class(items: Iterable[Item]) -> str:
@@ -105,9 +114,8 @@ def _can_splice(inner: list[Item], previous: str, following: str, last: bool) ->
     if not first_class:  # nothing but spacing: an empty ordinary atom
         if previous == "bin" or (following == "bin" and previous not in ("ord", "close", "inner")):
             return False
-        if not previous or not following:
-            return _gap(previous, "ord") + _gap("ord", following) == "00"
-        return {_gap(previous, "ord"), _gap("ord", following)} <= {"0"} and _gap(previous, following) == "0"
+        around = sorted((_gap(previous, "ord"), _gap("ord", following)))
+        return around == ["0", _gap(previous, following)]
     if first_class == "bin":
         if previous in ("ord", "close", "inner"):
             return False
@@ -148,6 +156,7 @@ def emit(items: list[Item]) -> list[str]:
 
 
 def emit_rows(rows: list[Row]) -> list[str]:
+    """The tokens of the rows of an environment."""
     tokens: list[str] = []
     for number, row in enumerate(rows):
         tokens += [r"\hline"] * row.rules
@@ -168,6 +177,7 @@ def emit_rows(rows: list[Row]) -> list[str]:
 
 
 def protect_brackets(body: list[str]) -> list[str]:
+    """The tokens of an optional argument, in braces if they hold a bracket that would end it."""
     level = 0
     for text in body:
         level += (text == "{") - (text == "}")
@@ -177,4 +187,5 @@ def protect_brackets(body: list[str]) -> list[str]:
 
 
 def is_fontless(item: Item) -> bool:
+    """Whether a font leaves an item as it is, so that it can stand outside the font's command."""
     return not item.scripted and item.kind in ("space", "bin", "rel", "punct", "open", "close")

@@ -13,6 +13,9 @@ _ACCENTS_IN_MATHEMATICS = {
 }  # fmt: skip
 Tree = list[Any]  # tokens, with what stands between braces as a list
 
+# After these a bracket opens an argument.
+_BEFORE_OPTIONAL = ([r"\\"], [r"\begin{aligned}"], [r"\begin{gathered}"])
+
 
 class _EmptyBase(Tree):
     """The empty braces that scripts on nothing stand on."""
@@ -66,13 +69,15 @@ def bracket_end(nodes: Tree, start: int) -> int:
 
 
 _CROHME_DROPPED = (
-    known.SPACES | frozenset(known.STYLES) | frozenset(known.BIG_DELIMITERS) | {r"\left", r"\right", r"\middle", r"\limits", r"\nolimits"}
+    known.SPACES
+    | frozenset(known.STYLES)
+    | frozenset(known.FONT_SWITCHES)
+    | frozenset(known.BIG_DELIMITERS)
+    | {r"\left", r"\right", r"\middle", r"\limits", r"\nolimits"}
 )
 # In the published captions every script of these has \limits, wherever it was drawn.
 _CROHME_LIMITS = known.OPERATORS_WITH_LIMITS | known.INTEGRALS
-_CROHME_DROPPED_WITH_ARGUMENT = frozenset(
-    {r"\hspace", r"\mspace", r"\phantom", r"\hphantom", r"\vphantom"}
-)
+_CROHME_DROPPED_WITH_ARGUMENT = frozenset({r"\hspace", r"\mspace", r"\phantom", r"\hphantom", r"\vphantom"})
 _CROHME_UNWRAPPED = (
     known.FONTS
     | known.TEXT_COMMANDS
@@ -87,7 +92,7 @@ _CROHME_RENAMED = {
 
 
 def _crohme(tokens: list[str]) -> list[str]:
-    r"""What handwriting shows: no spacing, fonts, sizes, styles or stretching; braces for scripts and arguments only.
+    r"""What handwriting shows: no spacing, fonts, sizes, styles, stretching; braces for scripts and arguments only.
 
     Every script of a sum, an integral, a limit and the like has `\limits`, as in the published captions.
     """
@@ -102,6 +107,9 @@ def _crohme_nodes(nodes: Tree) -> Tree:
         here += 1
         if not isinstance(node, str):
             _splice(result, _crohme_nodes(node), nodes, here)
+        elif node == r"\\":
+            result.append(node)
+            here = max(here, bracket_end(nodes, here) + 1)
         elif node in _CROHME_DROPPED:
             if node in (r"\left", r"\right") and nodes[here : here + 1] == ["."]:
                 here += 1
@@ -109,6 +117,9 @@ def _crohme_nodes(nodes: Tree) -> Tree:
             here += 1
             if nodes[here : here + 1] in (["_"], ["^"]):
                 result.append(_EmptyBase())
+        elif node == r"\not" and here < len(nodes) and isinstance(nodes[here], list):
+            here += 1
+            result += _crohme_negation(_crohme_nodes(nodes[here - 1]), nodes[here : here + 1])
         elif node in known.TEXT_ACCENTS and here < len(nodes):
             if node in _ACCENTS_IN_MATHEMATICS:
                 result += [_ACCENTS_IN_MATHEMATICS[node], nodes[here]]
@@ -133,13 +144,60 @@ def _crohme_nodes(nodes: Tree) -> Tree:
         elif node in ("_", "^") and here < len(nodes) and not isinstance(nodes[here], str):
             _add_script(result, node, _crohme_nodes(nodes[here]))
             here += 1
+        elif node == "'":  # from a text; in mathematics it is a prime already
+            if not result or isinstance(result[-1], str):
+                _add_script(result, "^", [r"\prime"])
+            elif result[-2:-1] == ["^"]:
+                result[-1] = [*result[-1], r"\prime"]
+            else:
+                _add_script(result, "^", [r"\prime"])
         else:
             result.append(_CROHME_RENAMED.get(node, node))
-    return [
-        node
-        for place, node in enumerate(result)
-        if not isinstance(node, _EmptyBase) or result[place + 1 : place + 2] in (["_"], ["^"])
-    ]
+    return _tidy(result)
+
+
+def _crohme_negation(struck: Tree, following: Tree) -> Tree:
+    """The strike through several symbols, when some of them have gone."""
+    if not struck:
+        return [_EmptyBase()] if following in (["_"], ["^"]) else []
+    if len(struck) > 1 or isinstance(struck[0], list):
+        return [r"\not", struck]
+    if struck[0] in known.OPERATORS:
+        return struck
+    return [known.NEGATED[struck[0]]] if struck[0] in known.NEGATED else [r"\not", struck[0]]
+
+
+def _tidy(nodes: Tree) -> Tree:
+    """Nodes without bases that carry nothing and rows in which nothing is left; brackets kept from being arguments."""
+    kept: Tree = []
+    for place, node in enumerate(nodes):
+        if isinstance(node, _EmptyBase) and nodes[place + 1 : place + 2] not in (["_"], ["^"]):
+            continue
+        if (node == "[" and kept[-1:] in _BEFORE_OPTIONAL) or (node == "*" and kept[-1:] == [r"\\"]):
+            kept.append([])
+        while kept[-1:] == [r"\\"] and isinstance(node, str) and node.startswith(r"\end{"):
+            kept.pop()
+        kept.append(node)
+    return kept
+
+
+def _is_invisible(nodes: Tree) -> bool:
+    """Whether nothing of a group is left in this form."""
+    last: str = ""
+    for node in nodes:
+        if isinstance(node, list):
+            if last not in _CROHME_DROPPED_WITH_ARGUMENT and not _is_invisible(node):
+                return False
+            last = ""
+        elif (
+            node in _CROHME_DROPPED
+            or node in _CROHME_UNWRAPPED
+            or node in ("_", "^", r"\not", *_CROHME_DROPPED_WITH_ARGUMENT)
+        ):
+            last = node
+        elif node != "." or last not in (r"\left", r"\right"):
+            return False
+    return True
 
 
 def _crohme_command(result: Tree, name: str, nodes: Tree, here: int) -> int:
@@ -149,19 +207,26 @@ def _crohme_command(result: Tree, name: str, nodes: Tree, here: int) -> int:
         if kind in "op":
             end = bracket_end(nodes, here)
             if end >= 0:
-                if name == r"\sqrt" or kind == "o":
-                    result += ["[", *_crohme_nodes(nodes[here + 1 : end]), "]"]
+                if kind == "o":
+                    body = _crohme_nodes(nodes[here + 1 : end])
+                    if body:
+                        result += ["[", *([body] if "]" in body else body), "]"]
                 here = end + 1
         elif here < len(nodes) and not isinstance(nodes[here], str):
-            result.append(nodes[here] if kind == "r" else _crohme_nodes(nodes[here]))
+            body = nodes[here] if kind == "r" else _crohme_nodes(nodes[here])
+            while kind == "s" and body and body[-1] == r"\\":
+                body.pop()
+            result.append(body)
             here += 1
     return here
 
 
 def _add_script(result: Tree, mark: str, body: Tree) -> None:
-    """Append a script; beside those of a spliced group, sub goes before sup and primes take a superscript in."""
+    """Append a script; beside those of a spliced group sub goes before sup, and primes take a superscript in."""
     if not body:
         return
+    if mark == "^" and body[-3:-1] == [[], "^"] and set(map(str, body[:-3] + body[-1])) == {r"\prime"}:
+        body = [*body[:-3], *body[-1]]  # as the parser reads f^{'}
     if result and isinstance(result[-1], str) and result[-1] in _CROHME_LIMITS:
         result.append(r"\limits")
     if len(result) > 2 and result[-2] == "^":
@@ -177,16 +242,21 @@ def _add_script(result: Tree, mark: str, body: Tree) -> None:
 
 def _splice(result: Tree, body: Tree, nodes: Tree, here: int) -> None:
     """Append the body of a group without its braces, unless the scripts that follow clash with its own."""
-    incoming = {node for node in nodes[here : here + 4] if node in ("_", "^")}
-    following = nodes[here] if here < len(nodes) else ""
-    if following not in ("_", "^", r"\limits", r"\nolimits"):
+    incoming: set[str] = set()
+    while here + 1 < len(nodes) and nodes[here] in ("_", "^", r"\limits", r"\nolimits"):
+        if nodes[here] in ("_", "^"):
+            if not _is_invisible(nodes[here + 1]):
+                incoming.add(nodes[here])
+            here += 1
+        here += 1
+    if not incoming:
         result += body
         return
     own: set[str] = set()
     for mark in (-2, -4):
         if len(body) + mark <= 0 or body[mark] not in ("_", "^"):
             break
-        if set(map(str, body[mark + 1])) != {r"\prime"}:
+        if body[mark] == "_" or set(map(str, body[mark + 1])) != {r"\prime"}:
             own.add(str(body[mark]))
     if not body:
         result.append(_EmptyBase())
@@ -199,8 +269,9 @@ def _splice(result: Tree, body: Tree, nodes: Tree, here: int) -> None:
 def _im2markup(tokens: list[str]) -> list[str]:
     r"""The spelling of IM2LaTeX-100k's normalised lists, as far as one spelling can follow theirs.
 
-    Delimiters are one token with \left and \right, operators are spelt out, array cells have braces, every row ends
-    with \\, text is \mathrm. Those lists keep synonyms and redundant braces as the authors typed them; this does not.
+    Delimiters are one token with \left and \right, operators are spelt out, array cells have braces, every row
+    ends with \\, text is \mathrm. Those lists keep synonyms and redundant braces as the authors typed them; this
+    form does not.
     """
     return leaves(_im2markup_nodes(_checked_tree(tokens)))
 
@@ -248,28 +319,41 @@ def _im2markup_environment(result: Tree, opener: str, nodes: Tree, here: int) ->
         if level == 0:
             break
         end += 1
-    cell: Tree = []
-    level = 0
-    row_is_open = False
-    for node in [*nodes[here:end], None]:
-        if isinstance(node, str):
-            level += node.startswith(r"\begin{") - node.startswith(r"\end{")
-        if level == 0 and node in ("&", r"\\", r"\hline", None):
-            if cell or row_is_open or node in ("&", r"\\"):
-                body = _im2markup_nodes(cell)
-                result.append(body[0] if len(body) == 1 and not isinstance(body[0], str) else body)
-            if node is None and (cell or row_is_open):
-                result.append(r"\\")
-            elif node is not None:
-                result.append(node)
-            row_is_open = node == "&"
-            cell = []
-        else:
-            cell.append(node)
+    _im2markup_rows(result, nodes[here:end])
     result.append(rf"\end{{{inner_name}}}")
     if fence:
         result.append(rf"\right{fence[1]}")
     return end + 1
 
 
-LABEL_FORMS: dict[str, Callable[[list[str]], list[str]]] = {"full": list, "crohme": _crohme, "im2markup": _im2markup}
+def _im2markup_rows(result: Tree, nodes: Tree) -> None:
+    """Append the inside of an environment, each cell in braces, without extra space between rows."""
+    cell: Tree = []
+    level = here = 0
+    row_is_open = False
+    while here <= len(nodes):
+        node = nodes[here] if here < len(nodes) else None  # None: the end of the last row
+        here += 1
+        if isinstance(node, str):
+            level += node.startswith(r"\begin{") - node.startswith(r"\end{")
+        if level > 0 or node not in ("&", r"\\", r"\hline", None):
+            cell.append(node)
+            continue
+        if cell or row_is_open or node in ("&", r"\\"):
+            body = _im2markup_nodes(cell)
+            result.append(body[0] if len(body) == 1 and not isinstance(body[0], str) else body)
+        if node is not None:
+            result.append(node)
+        elif cell or row_is_open:
+            result.append(r"\\")
+        if node == r"\\":
+            here = max(here, bracket_end(nodes, here) + 1)
+        row_is_open = node == "&"
+        cell = []
+
+
+LABEL_FORMS: dict[str, Callable[[list[str]], list[str]]] = {
+    "full": list,
+    "crohme": _crohme,
+    "im2markup": _im2markup,
+}

@@ -10,7 +10,9 @@ from hmer import latex_symbols as known
 from hmer.errors import LatexError
 from hmer.latex_atoms import Item, Row, emit, emit_rows, flatten, is_fontless, protect_brackets
 
-MAX_DEPTH = 60  # of nested braces, delimiters and environments; keeps the parser far from Python's recursion limit
+MAX_DEPTH = (
+    60  # of nested braces, delimiters and environments; keeps the parser far from Python's recursion limit
+)
 MAX_CHARACTERS = 20_000
 
 _PIECE = re.compile(
@@ -69,7 +71,9 @@ def is_unknown(text: str) -> bool:
 
 def unknown_command(token: Token) -> LatexError:
     name = token.text
-    nearest = difflib.get_close_matches(name, known.KNOWN_COMMANDS, n=3, cutoff=0.7) if len(name) <= 30 else []
+    nearest = (
+        difflib.get_close_matches(name, known.KNOWN_COMMANDS, n=3, cutoff=0.7) if len(name) <= 30 else []
+    )
     hint = f" Did you mean {' or '.join(sorted(nearest))}?" if nearest else " Check its spelling."
     return LatexError(f"{_short(name)} is not a command that is known here.{hint}", token.start, token.end)
 
@@ -159,9 +163,14 @@ class _Parser:
         if text == "}":
             self.fail("This } closes nothing: take it away or add a { before it.", token)
         if text == "&":
-            self.fail(r"& outside an environment: use it in matrix, array, cases or aligned; \& is the sign.", token)
+            self.fail(
+                r"& outside an environment: use it in matrix, array, cases or aligned; \& is the sign.", token
+            )
         if text in (r"\\", r"\cr"):
-            self.fail(rf"{text} outside an environment: put the rows into \begin{{aligned}}...\end{{aligned}}.", token)
+            self.fail(
+                rf"{text} outside an environment: put the rows into \begin{{aligned}}...\end{{aligned}}.",
+                token,
+            )
         if text == r"\right":
             self.fail(r"\right without \left: add the \left that it belongs to.", token)
         if text.startswith(r"\end{"):
@@ -197,7 +206,9 @@ class _Parser:
             elif text in known.INFIX:
                 self.pos += 1
                 if infix is not None:
-                    self.fail(r"Two of \over, \choose and the like in one group: put braces around one part.", token)
+                    self.fail(
+                        r"Two of \over, \choose and the like in one group: put braces around one part.", token
+                    )
                 infix, infix_arguments = token, self.infix_arguments(token)
                 done[font_from:] = _in_font(font, done[font_from:])
                 numerator, done, font_from = done, [], 0
@@ -235,6 +246,7 @@ class _Parser:
     def scripts(self, item: Item) -> None:
         """Read the scripts that follow an atom into it."""
         explicit_sup = False
+        primes: list[Item] = []
         while self.pos < len(self.tokens):
             token = self.tokens[self.pos]
             text = known.UNICODE.get(token.text, token.text)
@@ -255,12 +267,15 @@ class _Parser:
                     self.fail("Double superscript: put braces around what the second one belongs to.", token)
                 self.pos += 1
                 explicit_sup = True
-                item.sup = (item.sup or []) + self.argument(token, script=True)
+                item.sup = emit(flatten([*primes, *self.argument_items(token, script=True)]))
             elif text == "'" or text in known.SUPERSCRIPTS:
                 if explicit_sup:
-                    self.fail(f"Double superscript: write {_short(text)} before the ^ or inside its braces.", token)
+                    self.fail(
+                        f"Double superscript: write {_short(text)} before the ^ or inside its braces.", token
+                    )
                 self.pos += 1
-                item.sup = [*(item.sup or []), r"\prime" if text == "'" else known.SUPERSCRIPTS[text]]
+                primes += _symbols([r"\prime" if text == "'" else known.SUPERSCRIPTS[text]])
+                item.sup = emit(primes)
             elif text in known.SUBSCRIPTS:
                 self.pos += 1
                 item.sub = [*(item.sub or []), known.SUBSCRIPTS[text]]
@@ -275,7 +290,12 @@ class _Parser:
         name = item.tokens[0] if item.tokens else ""
         if name in (r"\overbrace", r"\underbrace"):
             return r"\limits"
-        beside = self.style > 0 or name in known.INTEGRALS or name in known.OPERATOR_NAMES or name == r"\operatorname"
+        beside = (
+            self.style > 0
+            or name in known.INTEGRALS
+            or name in known.OPERATOR_NAMES
+            or name == r"\operatorname"
+        )
         return r"\nolimits" if beside else r"\limits"
 
     # -- atoms --
@@ -324,12 +344,20 @@ class _Parser:
         text = self.peek()
         if text == "":
             self.fail(message, opener)
-        if text == "}" or text.startswith(r"\end{") or (text == r"\right" and opener.text.startswith(r"\begin{")):
+        if (
+            text == "}"
+            or text.startswith(r"\end{")
+            or (text == r"\right" and opener.text.startswith(r"\begin{"))
+        ):
             self.fail(f"{_short(text)} comes before what stands open: {message}", self.tokens[self.pos])
         self.unexpected()
 
     def argument(self, owner: Token, script: bool = False) -> list[str]:
-        """The tokens of a mandatory argument: a group, or a single atom without braces."""
+        """The tokens of a mandatory argument."""
+        return emit(self.argument_items(owner, script))
+
+    def argument_items(self, owner: Token, script: bool = False) -> list[Item]:
+        """The items of a mandatory argument: of a group, or a single atom without braces."""
         if self.pos >= len(self.tokens):
             self.fail(f"{_short(owner.text)} needs an argument and the formula ends here.", owner)
         text = self.peek()
@@ -344,15 +372,24 @@ class _Parser:
             text in _CLOSERS or text in _SCRIPT_STARTS or text in _NO_ARGUMENT or text.startswith(r"\end{")
             or text in known.SPACES or text in known.STYLES
         ):  # fmt: skip
-            self.fail(f"{_short(owner.text)} needs an argument, and {_short(text)} is none: add {{...}}.", owner)
+            self.fail(
+                f"{_short(owner.text)} needs an argument, and {_short(text)} is none: add {{...}}.", owner
+            )
         else:
             items = self.nucleus()
         self.depth -= 1
         self.style = style
-        tokens = emit(flatten(items))
-        if script and set(tokens[4:-1]) == {r"\prime"} and tokens[:4] == ["{", "}", "^", "{"]:
-            return tokens[4:-1]  # f^{'}: a prime is meant, not the superscript of a superscript
-        return tokens
+        items = flatten(items)
+        only = items[0] if len(items) == 1 else None
+        if (
+            only
+            and owner.text in ("^", r"\sp")
+            and only.inner == []
+            and not only.sub
+            and set(only.sup or []) == {r"\prime"}
+        ):
+            return _symbols(only.sup or [])  # f^{'}: a prime is meant, not the superscript of a superscript
+        return items
 
     def command(self) -> list[Item]:
         token = self.next()
@@ -470,7 +507,9 @@ class _Parser:
                 self.pos += 1
                 return inner
         if text not in known.DELIMITERS:
-            self.fail(f"{owner.text} needs a delimiter such as (, [, \\{{ or |, not {_short(token.text)}.", token)
+            self.fail(
+                f"{owner.text} needs a delimiter such as (, [, \\{{ or |, not {_short(token.text)}.", token
+            )
         return text
 
     # -- special commands --
@@ -486,7 +525,9 @@ class _Parser:
             body = [*body, Item([r"\middle", delimiter], "space"), *self.items()]
             self.style = style
         if self.peek() != r"\right":
-            self.close(r"\right", token, r"This \left has no \right: add one, \right. if nothing is to be seen.")
+            self.close(
+                r"\right", token, r"This \left has no \right: add one, \right. if nothing is to be seen."
+            )
         closer = self.delimiter(self.next())
         fence = known.FENCED_MATRICES.get((tokens[1], closer))
         if fence and len(body) == 1 and not body[0].scripted and body[0].tokens[:1] == [r"\begin{matrix}"]:
@@ -499,14 +540,17 @@ class _Parser:
             self.fail(r"\not needs a symbol to strike through.", token)
         if self.peek() in _CLOSERS or self.peek() in _SCRIPT_STARTS:
             self.fail(r"\not needs a symbol to strike through.", token)
+        if self.peek() in known.SPACES:
+            return [Item([r"\not"], "rel")]  # drawn over what is shifted back under it
         struck = self.nucleus()
         if len(struck) == 1 and struck[0].inner is not None:
             struck = struck[0].inner
+        if all(item.kind in ("space", "op") and not item.scripted for item in struck):
+            self.fail(r"\not needs a symbol to strike through.", token)
         if len(struck) != 1 or len(struck[0].tokens) != 1 or struck[0].scripted:
             return [Item([r"\not", "{", *emit(struck), "}"], "rel")]
         symbol = struck[0].tokens[0]
-        merged = {"=": r"\neq", r"\in": r"\notin", r"\exists": r"\nexists"}.get(symbol)
-        return [Item([merged] if merged else [r"\not", symbol], "rel")]
+        return [Item([known.NEGATED[symbol]] if symbol in known.NEGATED else [r"\not", symbol], "rel")]
 
     def dots(self, token: Token) -> list[Item]:
         """\\dots lies low or centred by what follows it, as in amsmath."""
@@ -593,8 +637,10 @@ class _Parser:
         tokens = [rf"\begin{{{name}}}"]
         for argument in arguments:
             tokens += ["{", *argument, "}"]
-        tokens += emit_rows(rows)
-        tokens.append(rf"\end{{{name}}}")
+        body = emit_rows(rows)
+        if name in ("aligned", "gathered") and body[:1] == ["["]:
+            tokens += ["{", "}"]  # or the bracket would open the environment's argument
+        tokens += [*body, rf"\end{{{name}}}"]
         fenced = name in known.FENCED_MATRICES.values() or name.endswith("cases")
         return Item(tokens, "inner" if fenced else "ord")
 
@@ -755,15 +801,15 @@ class _Parser:
             return []
         if is_unknown(text):
             raise unknown_command(token)
-        self.fail(f"{_short(text)} in a text: mathematics there goes between dollars, ${_short(text)}$.", token)
+        self.fail(
+            f"{_short(text)} in a text: mathematics there goes between dollars, ${_short(text)}$.", token
+        )
 
 
 _CLOSERS = frozenset({"}", "&", r"\\", r"\cr", r"\right", r"\middle", "$", r"\)", r"\]", r"\endgroup", r"\egroup", r"\of",
                       r"\(", r"\["})  # fmt: skip
 _SCRIPT_STARTS = frozenset({"_", "^", "'", r"\sb", r"\sp", "′", "’"})
-_NO_ARGUMENT = (
-    frozenset({r"\limits", r"\nolimits", r"\hline"}) | frozenset(known.FONT_SWITCHES) | known.INFIX
-)
+_NO_ARGUMENT = frozenset({r"\limits", r"\nolimits", r"\hline"}) | frozenset(known.FONT_SWITCHES) | known.INFIX
 _PLAIN_MATRICES = frozenset({r"\matrix", r"\pmatrix", r"\cases"})
 _SPECIAL: dict[str, Callable[[_Parser, Token], list[Item]]] = {
     r"\left": _Parser.left_right,
@@ -843,7 +889,11 @@ def _simplify_command(name: str, tokens: list[str], bodies: list[list[str]], sty
         if number:
             sign, whole, fraction, unit = number.groups()
             dimension = sign + (whole or "0") + ("." + fraction if fraction else "") + unit
-        return [Item([text], "space") for text in _SPACE_NAMES[dimension]] if dimension in _SPACE_NAMES else [Item(tokens, "space")]
+        return (
+            [Item([text], "space") for text in _SPACE_NAMES[dimension]]
+            if dimension in _SPACE_NAMES
+            else [Item(tokens, "space")]
+        )
     if name in (r"\overset", r"\underset") and len(bodies[1]) == 1:
         kind = known.ATOM_CLASSES.get(bodies[1][0], "ord")
     for big, small in ((r"\dfrac", r"\frac"), (r"\dbinom", r"\binom")):
@@ -856,13 +906,19 @@ def _simplify_command(name: str, tokens: list[str], bodies: list[list[str]], sty
         return [Item([r"\binom", *tokens[tokens.index("}", tokens.index("t")) + 3 :]], kind)]
     if name == r"\mbox" and style < 2:
         tokens[0] = r"\text"
-    if name == r"\mathop" and tokens[2:4] == [r"\mathrm", "{"] and all(text.isalpha() for text in tokens[4:-2]):
+    if (
+        name == r"\mathop"
+        and tokens[2:4] == [r"\mathrm", "{"]
+        and all(text.isalpha() for text in tokens[4:-2])
+    ):
         name, bodies = r"\operatorname*", [tokens[4:-2]]
         tokens = [name, "{", *bodies[0], "}"]
     if name in (r"\operatorname", r"\operatorname*"):
         command = "\\" + "".join(bodies[0])
         has_limits = command in known.NAMED_WITH_LIMITS
-        if (has_limits and name.endswith("*")) or (command in known.OPERATOR_NAMES and not name.endswith("*")):
+        if (has_limits and name.endswith("*")) or (
+            command in known.OPERATOR_NAMES and not name.endswith("*")
+        ):
             return [Item([command], "op")]
     return [Item(tokens, kind)]
 
@@ -900,5 +956,5 @@ def _in_font(font: str, items: list[Item]) -> list[Item]:
         last -= 1
     if first == last:
         return items
-    inner = items[first:last]
+    inner = flatten(items[first:last])
     return [*items[:first], Item([font, "{", *emit(inner), "}"], "ord"), *items[last:]]

@@ -31,10 +31,12 @@ class _Writer:
 
     def __init__(self) -> None:
         self.pieces: list[str] = []
-        self.after_word = False  # the last piece is a command of letters: a letter must not follow it directly
+        self.after_word = (
+            False  # the last piece is a command of letters: a letter must not follow it directly
+        )
         self.wants_blank = ""  # what kind of piece, if it comes next, is set off by a blank
         self.in_display_style = True
-        self.outer_styles: list[bool] = []  # of the environments around
+        self.environments: list[tuple[bool, bool]] = []  # display style outside, and in a fresh cell or part
 
     def text(self) -> str:
         return "".join(self.pieces)
@@ -74,11 +76,17 @@ class _Writer:
                     self.script(node, argument, after_operator=base in known.OPERATORS)
                 else:
                     self.add(node)
-            elif node == r"\limits" and base in known.OPERATORS_WITH_LIMITS and self.in_display_style:
-                continue
+            elif node in (r"\limits", r"\nolimits"):
+                if (
+                    node == r"\nolimits"
+                    or base not in known.OPERATORS_WITH_LIMITS
+                    or not self.in_display_style
+                ):
+                    self.pieces.append(node)
+                    self.after_word = True
             else:
                 here = self.command(node, nodes, here)
-                base = node if node != r"\limits" else base
+                base = node
         self.in_display_style = display
 
     def group(self, nodes: Tree, smaller: bool = False) -> None:
@@ -96,6 +104,8 @@ class _Writer:
         """A script, with primes as primes and without braces around a single symbol."""
         if mark == "^" and body[:1] == [r"\prime"]:
             count = next((here for here, node in enumerate(body) if node != r"\prime"), len(body))
+            if not all(isinstance(node, str) for node in body):
+                count = 0  # what stands in braces could change with its neighbours gone
             self.pieces.append("'" * count)
             self.after_word, self.wants_blank = False, ""
             body = body[count:]
@@ -127,20 +137,32 @@ class _Writer:
             if environment in known.ENVIRONMENTS_WITH_ARGUMENT and here < len(nodes):
                 here = self.raw(nodes, here)
             self.wants_blank = "all"
-            self.outer_styles.append(self.in_display_style)
-            self.in_display_style = environment in known.DISPLAY_ENVIRONMENTS
+            outside, self.in_display_style = self.in_display_style, environment in known.DISPLAY_ENVIRONMENTS
+            self.environments.append((outside, self.in_display_style))
         elif name.startswith(r"\end{"):
             self.add(name, spaced=True)
             self.wants_blank = ""
-            if self.outer_styles:
-                self.in_display_style = self.outer_styles.pop()
+            if self.environments:
+                self.in_display_style, _ = self.environments.pop()
         elif name == r"\\":
             self.add(name, spaced=True)
+            self.new_cell()
             end = bracket_end(nodes, here)
             if end > here and DIMENSION.fullmatch("".join(str(node) for node in nodes[here + 1 : end])):
                 self.pieces.append("[" + "".join(str(node) for node in nodes[here + 1 : end]) + "]")
                 return end + 1
-        elif name == "&" or name in _SPACED:
+        elif name == "&":
+            self.add(name, spaced=True)
+            self.new_cell()
+        elif name == r"\left":
+            self.add(name)
+            self.environments.append((self.in_display_style, self.in_display_style))
+        elif name in (r"\middle", r"\right"):
+            self.add(name)
+            self.new_cell()
+            if name == r"\right" and self.environments:
+                self.environments.pop()
+        elif name in _SPACED:
             self.add(name, spaced=True)
         else:
             self.add(name)
@@ -149,6 +171,10 @@ class _Writer:
             elif name in known.STYLES:
                 self.in_display_style = name == r"\displaystyle"
         return here
+
+    def new_cell(self) -> None:
+        if self.environments:
+            self.in_display_style = self.environments[-1][1]
 
     def with_arguments(self, name: str, nodes: Tree, here: int) -> int:
         self.add(name)
@@ -171,7 +197,11 @@ class _Writer:
             if kind == "r":
                 here = self.raw(nodes, here)
             else:
+                if kind == "s":
+                    self.environments.append((self.in_display_style, False))
                 self.group(nodes[here], smaller=kind == "s" or argument_style(name, 0, index) > 0)
+                if kind == "s":
+                    self.environments.pop()
                 here += 1
             index += 1
         if known.COMMAND_CLASSES.get(name) == "op":
@@ -205,6 +235,7 @@ def _pretty_text(nodes: Tree) -> str:
         elif node == "$":
             end = next((place for place in range(here, len(nodes)) if nodes[place] == "$"), len(nodes))
             writer = _Writer()
+            writer.in_display_style = False
             writer.nodes(nodes[here:end])
             pieces.append("$" + writer.text() + "$")
             here = end + 1

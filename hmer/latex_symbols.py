@@ -10,58 +10,59 @@ def _words(text: str) -> frozenset[str]:
 
 
 GREEK = _words(
-    """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa varkappa lambda mu nu xi
-    omicron pi varpi rho varrho sigma varsigma tau upsilon phi varphi chi psi omega digamma
-    Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega
-    varGamma varDelta varTheta varLambda varXi varPi varSigma varUpsilon varPhi varPsi varOmega
-    beth gimel daleth"""
+    """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa varkappa lambda mu nu
+    xi omicron pi varpi rho varrho sigma varsigma tau upsilon phi varphi chi psi omega digamma Gamma
+    Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega varGamma varDelta varTheta varLambda varXi
+    varPi varSigma varUpsilon varPhi varPsi varOmega beth gimel daleth"""
 )
 
 ORDINARY = GREEK | _words(
-    """aleph hbar hslash imath jmath ell wp Re Im partial infty prime backprime emptyset varnothing nabla surd
-    top bot angle measuredangle sphericalangle triangle triangledown blacktriangle blacktriangledown
-    square blacksquare Diamond lozenge blacklozenge bigstar
-    forall exists nexists neg flat natural sharp clubsuit diamondsuit heartsuit spadesuit
-    backslash complement eth mho Finv Game Bbbk circledS circledR checkmark maltese diagup diagdown
-    ldots cdots vdots ddots iddots dag ddag S P copyright pounds yen
-    # $ % & _ | mathstrut degree vartriangle o O l L i j ae AE oe OE aa AA ss"""
+    """aleph hbar hslash imath jmath ell wp Re Im partial infty prime backprime emptyset varnothing nabla
+    surd top bot angle measuredangle sphericalangle triangle triangledown blacktriangle
+    blacktriangledown square blacksquare Diamond lozenge blacklozenge bigstar forall exists nexists neg
+    flat natural sharp clubsuit diamondsuit heartsuit spadesuit backslash complement eth mho Finv Game
+    Bbbk circledS circledR checkmark maltese diagup diagdown ldots cdots vdots ddots iddots dag ddag S P
+    copyright pounds yen # $ % & _ | mathstrut degree vartriangle o O l L i j ae AE oe OE aa AA ss"""
 )
 
 BINARY = _words(
-    """pm mp times div cdot ast star circ bullet cap cup uplus sqcap sqcup vee wedge setminus wr diamond amalg
-    bigtriangleup bigtriangledown triangleleft triangleright lhd rhd unlhd unrhd oplus ominus otimes oslash odot
-    bigcirc dagger ddagger smallsetminus dotplus Cap Cup barwedge veebar doublebarwedge boxminus boxtimes boxdot
-    boxplus divideontimes ltimes rtimes leftthreetimes rightthreetimes curlywedge curlyvee circleddash circledast
-    circledcirc centerdot intercal bmod mod And"""
+    """pm mp times div cdot ast star circ bullet cap cup uplus sqcap sqcup vee wedge setminus wr diamond
+    amalg bigtriangleup bigtriangledown triangleleft triangleright lhd rhd unlhd unrhd oplus ominus
+    otimes oslash odot bigcirc dagger ddagger smallsetminus dotplus Cap Cup barwedge veebar
+    doublebarwedge boxminus boxtimes boxdot boxplus divideontimes ltimes rtimes leftthreetimes
+    rightthreetimes curlywedge curlyvee circleddash circledast circledcirc centerdot intercal bmod mod
+    And"""
 )
 
 ARROWS = _words(
     """leftarrow Leftarrow rightarrow Rightarrow leftrightarrow Leftrightarrow longleftarrow Longleftarrow
     longrightarrow Longrightarrow longleftrightarrow Longleftrightarrow mapsto longmapsto hookleftarrow
     hookrightarrow leftharpoonup leftharpoondown rightharpoonup rightharpoondown rightleftharpoons
-    leftrightharpoons uparrow Uparrow downarrow Downarrow updownarrow Updownarrow nearrow searrow swarrow nwarrow
-    leadsto rightsquigarrow leftrightsquigarrow dashrightarrow dashleftarrow leftleftarrows rightrightarrows
-    leftrightarrows rightleftarrows Lleftarrow Rrightarrow twoheadleftarrow twoheadrightarrow leftarrowtail
-    rightarrowtail looparrowleft looparrowright curvearrowleft curvearrowright circlearrowleft circlearrowright
-    Lsh Rsh upuparrows downdownarrows upharpoonleft upharpoonright downharpoonleft downharpoonright multimap
-    nleftarrow nrightarrow nLeftarrow nRightarrow nleftrightarrow nLeftrightarrow"""
+    leftrightharpoons uparrow Uparrow downarrow Downarrow updownarrow Updownarrow nearrow searrow
+    swarrow nwarrow leadsto rightsquigarrow leftrightsquigarrow dashrightarrow dashleftarrow
+    leftleftarrows rightrightarrows leftrightarrows rightleftarrows Lleftarrow Rrightarrow
+    twoheadleftarrow twoheadrightarrow leftarrowtail rightarrowtail looparrowleft looparrowright
+    curvearrowleft curvearrowright circlearrowleft circlearrowright Lsh Rsh upuparrows downdownarrows
+    upharpoonleft upharpoonright downharpoonleft downharpoonright multimap nleftarrow nrightarrow
+    nLeftarrow nRightarrow nleftrightarrow nLeftrightarrow"""
 )
 
 RELATIONS = ARROWS | _words(
-    """leq geq neq prec succ preceq succeq sim simeq ll gg asymp equiv cong approx propto doteq models perp mid
-    parallel bowtie Join smile frown subset supset subseteq supseteq sqsubset sqsupset sqsubseteq sqsupseteq in ni
-    notin vdash dashv lll ggg leqq geqq leqslant geqslant eqslantless eqslantgtr lesssim gtrsim lessapprox
-    gtrapprox approxeq lessdot gtrdot lessgtr gtrless lesseqgtr gtreqless lesseqqgtr gtreqqless doteqdot
-    risingdotseq fallingdotseq backsim backsimeq subseteqq supseteqq Subset Supset preccurlyeq succcurlyeq
-    curlyeqprec curlyeqsucc precsim succsim precapprox succapprox vartriangleleft vartriangleright trianglelefteq
-    trianglerighteq vDash Vdash Vvdash smallsmile smallfrown shortmid shortparallel bumpeq Bumpeq between pitchfork
-    varpropto blacktriangleleft blacktriangleright therefore because backepsilon eqcirc circeq triangleq thicksim
-    thickapprox coloneqq eqqcolon Coloneqq coloneq vcentcolon dblcolon
-    nless ngtr nleq ngeq nleqslant ngeqslant nleqq ngeqq lneq gneq lneqq gneqq lvertneqq gvertneqq lnsim gnsim
-    lnapprox gnapprox nprec nsucc npreceq nsucceq precneqq succneqq precnsim succnsim precnapprox succnapprox nsim
-    ncong nshortmid nshortparallel nmid nparallel nvdash nvDash nVdash nVDash ntriangleleft ntriangleright
-    ntrianglelefteq ntrianglerighteq nsubseteq nsupseteq nsubseteqq nsupseteqq subsetneq supsetneq varsubsetneq
-    varsupsetneq subsetneqq supsetneqq varsubsetneqq varsupsetneqq notni"""
+    """leq geq neq prec succ preceq succeq sim simeq ll gg asymp equiv cong approx propto doteq models perp
+    mid parallel bowtie Join smile frown subset supset subseteq supseteq sqsubset sqsupset sqsubseteq
+    sqsupseteq in ni notin vdash dashv lll ggg leqq geqq leqslant geqslant eqslantless eqslantgtr
+    lesssim gtrsim lessapprox gtrapprox approxeq lessdot gtrdot lessgtr gtrless lesseqgtr gtreqless
+    lesseqqgtr gtreqqless doteqdot risingdotseq fallingdotseq backsim backsimeq subseteqq supseteqq
+    Subset Supset preccurlyeq succcurlyeq curlyeqprec curlyeqsucc precsim succsim precapprox succapprox
+    vartriangleleft vartriangleright trianglelefteq trianglerighteq vDash Vdash Vvdash smallsmile
+    smallfrown shortmid shortparallel bumpeq Bumpeq between pitchfork varpropto blacktriangleleft
+    blacktriangleright therefore because backepsilon eqcirc circeq triangleq thicksim thickapprox
+    coloneqq eqqcolon Coloneqq coloneq vcentcolon dblcolon nless ngtr nleq ngeq nleqslant ngeqslant
+    nleqq ngeqq lneq gneq lneqq gneqq lvertneqq gvertneqq lnsim gnsim lnapprox gnapprox nprec nsucc
+    npreceq nsucceq precneqq succneqq precnsim succnsim precnapprox succnapprox nsim ncong nshortmid
+    nshortparallel nmid nparallel nvdash nvDash nVdash nVDash ntriangleleft ntriangleright
+    ntrianglelefteq ntrianglerighteq nsubseteq nsupseteq nsubseteqq nsupseteqq subsetneq supsetneq
+    varsubsetneq varsupsetneq subsetneqq supsetneqq varsubsetneqq varsupsetneqq notni"""
 )
 
 OPENING = _words("{ langle lceil lfloor lvert lVert lgroup lmoustache ulcorner llcorner llbracket")
@@ -70,8 +71,8 @@ PUNCTUATION = _words("colon cdotp ldotp")
 
 # Scripts go under and over these in display style...
 OPERATORS_WITH_LIMITS = _words(
-    """sum prod coprod bigcap bigcup bigsqcup bigvee bigwedge bigodot bigotimes bigoplus biguplus
-    lim limsup liminf max min sup inf det gcd Pr injlim projlim varinjlim varprojlim varlimsup varliminf"""
+    """sum prod coprod bigcap bigcup bigsqcup bigvee bigwedge bigodot bigotimes bigoplus biguplus lim
+    limsup liminf max min sup inf det gcd Pr injlim projlim varinjlim varprojlim varlimsup varliminf"""
 )
 # ...and beside these in every style.
 INTEGRALS = _words("int iint iiint iiiint idotsint oint oiint oiiint smallint")
@@ -120,21 +121,28 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     for typed, canonical in {
         "le": r"\leq", "ge": r"\geq", "ne": r"\neq", "lt": "<", "gt": ">", "to": r"\rightarrow",
         "gets": r"\leftarrow", "land": r"\wedge", "lor": r"\vee", "lnot": r"\neg", "owns": r"\ni",
-        "dag": r"\dagger", "ddag": r"\ddagger", "lbrace": r"\{", "rbrace": r"\}", "lbrack": "[", "rbrack": "]",
+        "dag": r"\dagger", "ddag": r"\ddagger", "lbrace": r"\{", "rbrace": r"\}", "lbrack": "[",
+        "rbrack": "]",
         "vert": "|", "Vert": r"\|", "ast": "*", "slash": "/", "empty": r"\emptyset", "infin": r"\infty",
         "Box": r"\square", "doublecap": r"\Cap", "doublecup": r"\Cup", "restriction": r"\upharpoonright",
-        "llless": r"\lll", "gggtr": r"\ggg", "Doteq": r"\doteqdot", "omicron": "o", "dasharrow": r"\dashrightarrow",
-        "iff": r"\; \Longleftrightarrow \;", "implies": r"\; \Longrightarrow \;", "impliedby": r"\; \Longleftarrow \;",
-        "dotsc": r"\ldots", "dotso": r"\ldots", "hdots": r"\ldots", "mathellipsis": r"\ldots", "textellipsis": r"\ldots",
+        "llless": r"\lll", "gggtr": r"\ggg", "Doteq": r"\doteqdot", "omicron": "o",
+        "dasharrow": r"\dashrightarrow",
+        "iff": r"\; \Longleftrightarrow \;", "implies": r"\; \Longrightarrow \;",
+        "impliedby": r"\; \Longleftarrow \;",
+        "dotsc": r"\ldots", "dotso": r"\ldots", "hdots": r"\ldots", "mathellipsis": r"\ldots",
+        "textellipsis": r"\ldots",
         "dotsb": r"\cdots", "dotsm": r"\cdots", "dotsi": r"\cdots",
         "thinspace": r"\,", "medspace": r"\:", ">": r"\:", "thickspace": r"\;", "negthinspace": r"\!",
         " ": "~", "\t": "~", "\n": "~", "space": "~", "nobreakspace": "~", "enskip": r"\enspace",
-        "Alpha": "A", "Beta": "B", "Epsilon": "E", "Zeta": "Z", "Eta": "H", "Iota": "I", "Kappa": "K", "Mu": "M",
+        "Alpha": "A", "Beta": "B", "Epsilon": "E", "Zeta": "Z", "Eta": "H", "Iota": "I", "Kappa": "K",
+        "Mu": "M",
         "Nu": "N", "Omicron": "O", "Rho": "P", "Tau": "T", "Chi": "X",
         "lparen": "(", "rparen": ")", "colonequals": r"\coloneqq", "textbackslash": r"\backslash",
         "lq": "`", "rq": "'", "strut": r"\mathstrut",
     }.items()
 }  # fmt: skip
+
+NEGATED = {"=": r"\neq", r"\in": r"\notin", r"\exists": r"\nexists"}  # what \not makes of them
 
 # Accents and fonts take one argument and make an ordinary atom of it.
 ACCENTS = _words(
@@ -163,8 +171,8 @@ TEXT_SYNONYMS = {
 # What may stand inside \text besides characters and mathematics between dollars.
 TEXT_ACCENTS = frozenset({r"\'", r"\`", r"\^", r"\"", r"\~", r"\=", r"\."}) | _words("c v u H r k")
 TEXT_SYMBOLS = _words(
-    """ldots dots S P copyright pounds euro l o i j L O ae AE oe OE aa AA ss # $ % & _ { } , : ; ! quad qquad
-    enspace textbackslash lq rq dag ddag degree textdegree boldmath bf it rm sf tt sl em - /"""
+    """ldots dots S P copyright pounds euro l o i j L O ae AE oe OE aa AA ss # $ % & _ { } , : ; ! quad
+    qquad enspace textbackslash lq rq dag ddag degree textdegree boldmath bf it rm sf tt sl em - /"""
 )
 
 # Arguments of the other commands: m mathematics, o optional mathematics, r raw (dimensions, names, numbers),
@@ -193,7 +201,8 @@ SIGNATURES: dict[str, str] = (
 COMMAND_CLASSES: dict[str, str] = {
     r"\stackrel": "rel", r"\mathop": "op", r"\mathrel": "rel", r"\mathbin": "bin", r"\mathopen": "open",
     r"\mathclose": "close", r"\mathpunct": "punct", r"\mathinner": "inner", r"\operatorname": "op",
-    r"\operatorname*": "op", r"\overbrace": "op", r"\underbrace": "op", r"\hspace": "space", r"\mspace": "space",
+    r"\operatorname*": "op", r"\overbrace": "op", r"\underbrace": "op", r"\hspace": "space",
+    r"\mspace": "space",
     r"\hspace*": "space", r"\sideset": "op",
 } | {name: "rel" for name in SIGNATURES if name.startswith(r"\x") and "arrow" in name} | {
     r"\xmapsto": "rel", r"\xlongequal": "rel", r"\xrightleftharpoons": "rel",
@@ -201,13 +210,15 @@ COMMAND_CLASSES: dict[str, str] = {
 
 # Commands between the two parts they put over each other; the plain ones with their prefix form.
 INFIX_PLAIN = {r"\over": r"\frac", r"\choose": r"\binom"}
-INFIX = frozenset(INFIX_PLAIN) | _words("atop brack brace above overwithdelims atopwithdelims abovewithdelims")
+INFIX = frozenset(INFIX_PLAIN) | _words(
+    "atop brack brace above overwithdelims atopwithdelims abovewithdelims"
+)
 
 # Nothing of these can be seen (sizes do nothing in mathematics, numbers and labels stand outside it).
 IGNORED = _words(
-    """nonumber notag allowbreak nobreak relax protect displaylimits noindent tiny scriptsize footnotesize small
-    normalsize large Large LARGE huge Huge null unboldmath upshape mdseries normalfont break nolinebreak
-    vfill hfill smallskip medskip bigskip / *"""
+    """nonumber notag allowbreak nobreak relax protect displaylimits noindent tiny scriptsize footnotesize
+    small normalsize large Large LARGE huge Huge null unboldmath upshape mdseries normalfont break
+    nolinebreak vfill hfill smallskip medskip bigskip / *"""
 )
 IGNORED_WITH_ARGUMENT = _words("label tag tag* color cline vspace")
 
@@ -221,7 +232,8 @@ DISPLAY_ENVIRONMENTS = frozenset({"aligned", "alignedat", "split", "gathered", "
 ENVIRONMENTS_WITH_ARGUMENT = frozenset({"array", "subarray", "alignedat"})
 # Allowed around a whole formula only; the value is what several rows become.
 OUTER_ENVIRONMENTS = {
-    "equation": "", "displaymath": "", "math": "", "align": "aligned", "flalign": "aligned", "gather": "gathered",
+    "equation": "", "displaymath": "", "math": "", "align": "aligned", "flalign": "aligned",
+    "gather": "gathered",
     "multline": "gathered", "eqnarray": "array", "alignat": "alignedat",
 }  # fmt: skip
 FENCED_MATRICES = {
@@ -244,7 +256,8 @@ UNICODE: dict[str, str] = {
     "∗": "*", "∘": r"\circ", "•": r"\bullet", "⊕": r"\oplus", "⊗": r"\otimes", "∧": r"\wedge", "∨": r"\vee",
     "¬": r"\neg", "∀": r"\forall", "∃": r"\exists", "∞": r"\infty", "∂": r"\partial", "∇": r"\nabla",
     "∑": r"\sum", "∏": r"\prod", "∫": r"\int", "∬": r"\iint", "∮": r"\oint", "→": r"\rightarrow",
-    "←": r"\leftarrow", "↔": r"\leftrightarrow", "⇒": r"\Rightarrow", "⇐": r"\Leftarrow", "⇔": r"\Leftrightarrow",
+    "←": r"\leftarrow", "↔": r"\leftrightarrow", "⇒": r"\Rightarrow", "⇐": r"\Leftarrow",
+    "⇔": r"\Leftrightarrow",
     "↦": r"\mapsto", "↑": r"\uparrow", "↓": r"\downarrow", "…": r"\ldots", "⋯": r"\cdots", "⋮": r"\vdots",
     "⋱": r"\ddots", "⟨": r"\langle", "⟩": r"\rangle", "⌊": r"\lfloor", "⌋": r"\rfloor", "⌈": r"\lceil",
     "⌉": r"\rceil", "‖": r"\|", "∣": r"\mid", "∥": r"\parallel", "⊥": r"\perp", "∠": r"\angle",

@@ -5,8 +5,8 @@ A file has a line per symbol and a line per relation between two of them, and wh
     O, <id>, <label>, <weight>, <strokes or position>
     EO, <id>, <id>, Right | Sub | Sup | Above | Below | Inside, <weight>
 
-The graph of a formula is a tree: symbols on a baseline hang on each other by Right, everything else hangs on the
-symbol that it is a script, part or limit of.
+The graph of a formula is a tree: symbols on a baseline hang on each other by Right, everything else hangs on
+the symbol that it is a script, part or limit of.
 """
 
 from dataclasses import dataclass, field
@@ -34,8 +34,9 @@ class _Symbol:
 def read_symlg(path: str | Path) -> list[str]:
     r"""The tokens, in the crohme label form, of the formula in a symbol layout graph.
 
-    Every script of a `\sum`, `\int`, `\lim` and the like has `\limits`, as in the published captions, whether the
-    graph says Sub or Below. A comma or full stop alone as a subscript is taken as written low. Raises BadInk if the file cannot be read or its graph is not one formula.
+    Every script of a `\sum`, `\int`, `\lim` and the like has `\limits`, as in the published captions, whether
+    the graph says Sub or Below. A comma or full stop alone as a subscript is taken as written low. Raises BadInk
+    if the file cannot be read or its graph is not one formula.
     """
     path = Path(path)
     try:
@@ -53,10 +54,16 @@ def parse_symlg(text: str, name: str = "The graph") -> list[str]:
     """The tokens of a symbol layout graph given as text; `name` is what messages call it. Raises BadInk."""
     symbols = _read_symbols(text, name)
     if len(symbols) > 1:  # symbols that the makers of a graph added and then hung on nothing
-        symbols = {id_: one for id_, one in symbols.items() if one.parts or one.has_parent or not id_.startswith("AUTO")}
+        symbols = {
+            id_: one
+            for id_, one in symbols.items()
+            if one.parts or one.has_parent or not id_.startswith("AUTO")
+        }
     roots = [symbol for symbol in symbols.values() if not symbol.has_parent]
     if len(roots) != 1:
-        raise BadInk(f"{name} must have one first symbol, not {len(roots)}: every other hangs on exactly one symbol.")
+        raise BadInk(
+            f"{name} must have one first symbol, not {len(roots)}: every other hangs on exactly one symbol."
+        )
     budget = [len(symbols)]
     tokens = _baseline(roots[0], symbols, name, 0, budget)
     if budget[0]:
@@ -78,7 +85,8 @@ def _read_symbols(text: str, name: str) -> dict[str, _Symbol]:
         elif fields[0] in ("EO", "R") and len(fields) >= 4:
             relations.append((number, fields[1], fields[2], _SHORT_RELATIONS.get(fields[3], fields[3])))
         else:
-            raise BadInk(f"{name}, line {number}: {line.strip()[:40]!r} is neither a symbol (O) nor a relation (EO, R).")
+            shown = line.strip()[:40]
+            raise BadInk(f"{name}, line {number}: {shown!r} is neither a symbol (O) nor a relation (EO, R).")
     if not symbols:
         raise BadInk(f"{name} holds no symbol.")
     for number, parent, child, relation in relations:
@@ -86,7 +94,8 @@ def _read_symbols(text: str, name: str) -> dict[str, _Symbol]:
             missing = child if parent in symbols else parent
             raise BadInk(f"{name}, line {number}: there is no symbol {missing}.")
         if relation not in _RELATIONS:
-            raise BadInk(f"{name}, line {number}: the relation {relation!r} is none of {', '.join(sorted(_RELATIONS))}.")
+            relation_names = ", ".join(sorted(_RELATIONS))
+            raise BadInk(f"{name}, line {number}: the relation {relation!r} is none of {relation_names}.")
     right_of = {child for _, _, child, relation in relations if relation == "Right"}
     for number, parent, child, relation in relations:
         if relation == "Inside" and child in right_of:
@@ -98,7 +107,9 @@ def _read_symbols(text: str, name: str) -> dict[str, _Symbol]:
     return symbols
 
 
-def _baseline(first: _Symbol, symbols: dict[str, _Symbol], name: str, depth: int, budget: list[int]) -> list[str]:
+def _baseline(
+    first: _Symbol, symbols: dict[str, _Symbol], name: str, depth: int, budget: list[int]
+) -> list[str]:
     """The tokens of a symbol and everything to its right; takes every symbol written off the budget."""
     if depth > _MAX_DEPTH:
         raise BadInk(f"{name} is nested more than {_MAX_DEPTH} deep.")

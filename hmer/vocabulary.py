@@ -8,6 +8,9 @@ PAD, START, END = "<pad>", "<s>", "</s>"
 PAD_ID, START_ID, END_ID = 0, 1, 2
 SPECIAL = (PAD, START, END)
 
+# Tokens that LaTeX needs and nobody writes: they have no place in the picture.
+UNWRITTEN = frozenset({"{", "}", "^", "_", "\\limits", "&", "\\\\"})
+
 
 class Vocabulary:
     """An ordered set of tokens; ids are positions. For CTC, `<pad>` is the blank.

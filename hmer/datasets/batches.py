@@ -12,18 +12,17 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from hmer.augment import distort_picture, draw_ink
+from hmer.batch import STRIDE_PX, Batch
 from hmer.config import AugmentConfig, ImageConfig
 from hmer.datasets.folder import Item
 from hmer.errors import BadImage, BadInk, DatasetError
 from hmer.image import Grey, pad, read_image
 from hmer.ink import Ink, Stroke, read_inkml
-from hmer.models.base import UNWRITTEN, Batch
-from hmer.models.encoders import STRIDE_PX
-from hmer.vocabulary import PAD_ID, Vocabulary
+from hmer.vocabulary import PAD_ID, UNWRITTEN, Vocabulary
 
 log = logging.getLogger(__name__)
 
-POOL_BATCHES = 24  # batches are cut from so many at a time, sorted by size: less padding, few shapes
+POOL_BATCHES = 64  # batches are cut from so many at a time, sorted by size: less padding, few shapes
 MAX_BATCH_AREA_PX = 1_200_000
 _STEP_HEIGHT_PX, _STEP_WIDTH_PX = 16, 32
 
@@ -135,11 +134,11 @@ def _round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def _serpentine(sample: Sample) -> tuple[int, int]:
-    """Order by height in steps, by width up and down in turn, so that neighbours are alike everywhere."""
+def _serpentine(sample: Sample) -> tuple[int, int, int]:
+    """Order by caption length in steps, then height and width up and down in turn: neighbours are alike everywhere."""
     height, width = sample.pixels.shape
-    step = height // _STEP_HEIGHT_PX
-    return step, width if step % 2 else -width
+    length, step = len(sample.ids) // 8, height // (2 * _STEP_HEIGHT_PX)
+    return length, step if length % 2 else -step, width if step % 2 else -width
 
 
 class BatchStream(IterableDataset[Batch]):

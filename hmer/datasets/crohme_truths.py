@@ -2,12 +2,17 @@
 
 import re
 
+from hmer.latex import MAX_CHARACTERS
+
 # Slips that occur in several files, and what was meant.
 _REPAIRS = (
     (re.compile(r"\$"), ""),  # dollars left over inside, or without a partner; never part of the ink's truth
     (re.compile(r"\\(lt|gt)(?=[A-Za-z])"), r"\\\1 "),  # \ltN, where < was replaced and the blank forgotten
     (re.compile(r"\\parallel(?![A-Za-z])"), "||"),  # the bars of two norms side by side
-    (re.compile(r"(?<![\\A-Za-z])(?:l ?o ?g|l ?i ?m)(?![A-Za-z])"), lambda found: "\\" + found[0].replace(" ", "")),
+    (
+        re.compile(r"(?<![\\A-Za-z])(?:l ?o ?g|l ?i ?m)(?![A-Za-z])"),
+        lambda found: "\\" + found[0].replace(" ", ""),
+    ),
 )
 _ROOT_INDEX = " ABOVE "
 
@@ -15,9 +20,11 @@ _ROOT_INDEX = " ABOVE "
 def repair_truth(raw: str) -> str:
     r"""The truth of an InkML file as LaTeX without dollars, mended where it is broken.
 
-    Repairs stray dollars, braces that close nothing, commands grown together with a letter (`\ltN`), `l o g` for
-    `\log`, and root indices spelt `\sqrt {x} ABOVE {n}`. Sound truths keep their meaning.
+    Repairs stray dollars, braces that close nothing, commands grown together with a letter (`\ltN`), `l o g`
+    for `\log`, and root indices spelt `\sqrt {x} ABOVE {n}`. Sound truths keep their meaning.
     """
+    if len(raw) > MAX_CHARACTERS:
+        return raw
     text = raw
     for pattern, replacement in _REPAIRS:
         text = pattern.sub(replacement, text)

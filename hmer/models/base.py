@@ -1,43 +1,15 @@
 """What every model takes and gives: the batch, the encoded picture, the loss, the step of decoding."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hmer.batch import Batch
 from hmer.config import ModelConfig
+from hmer.decoding import State, Step
 from hmer.vocabulary import END_ID, PAD_ID, START_ID, Vocabulary
-
-State = dict[str, Tensor]  # every tensor has one row a hypothesis, first
-Step = Callable[[Tensor, State], tuple[Tensor, State]]
-
-# Tokens that LaTeX needs and nobody writes: they have no place in the picture.
-UNWRITTEN = frozenset({"{", "}", "^", "_", "\\limits", "&", "\\\\"})
-
-
-@dataclass
-class Batch:
-    """Pictures with their captions.
-
-    images (B, 1, H, W) ink 1 on 0; sizes (B, 2) true pixels; tokens (B, L) ids without start and end, padded with
-    PAD_ID; lengths (B,). `owners` (B, H/8, W/8), where the strokes of the symbols are known: the position in the
-    caption, from 1, of the symbol that covers the cell; 0 paper, -1 unknown. `located` (B,) says for which items.
-    """
-
-    images: Tensor
-    sizes: Tensor
-    tokens: Tensor
-    lengths: Tensor
-    owners: Tensor | None = None
-    located: Tensor | None = None
-
-    def to(self, device: torch.device) -> "Batch":
-        """The same batch on another device."""
-        moved = {key: value.to(device) if value is not None else None for key, value in vars(self).items()}
-        return Batch(**moved)  # type: ignore[arg-type]
-
 
 @dataclass
 class Encoded:
@@ -104,11 +76,6 @@ class Model(nn.Module):
         raise NotImplementedError
 
 
-def select_rows(state: State, rows: Tensor) -> State:
-    """The state of the chosen hypotheses, in their order; a row may be taken several times."""
-    return {key: value.index_select(0, rows) for key, value in state.items()}
-
-
 def with_ends(tokens: Tensor, lengths: Tensor, *, reverse: bool) -> tuple[Tensor, Tensor]:
     """Inputs and targets for teacher forcing: (B, L + 1) each, PAD_ID after the end.
 
@@ -133,6 +100,26 @@ def token_loss(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
     return functional.cross_entropy(
         logits.flatten(0, 1).float(), targets.flatten(), ignore_index=PAD_ID, label_smoothing=smoothing
     )
+
+
+def symbol_loss(logits: Tensor, owners: Tensor, mask: Tensor, tokens: Tensor) -> Tensor:
+    """Which symbol covers a cell, as a cross entropy: logits (B, T, V), owners (B, T) as in `Batch`, mask (B, T).
+
+    A cell with ink that no stroke claims is paper (PAD_ID) and counts a fifth.
+    """
+    classes = tokens.gather(1, (owners - 1).clamp(min=0))
+    classes = torch.where(owners > 0, classes, PAD_ID)
+    use = (owners >= 0) & mask
+    weight = torch.where(classes[use] == PAD_ID, 0.2, 1.0)
+    losses = functional.cross_entropy(logits[use].float(), classes[use], reduction="none")
+    return (losses * weight).sum() / weight.sum().clamp(min=1)
+
+
+def attention_loss(weights: Tensor, owned: Tensor) -> Tensor:
+    """Mean over the steps whose symbol has a known place of -log(attention on its cells); both (N, L, T)."""
+    known = owned.any(-1)
+    mass = (weights * owned).sum(-1)[known]
+    return -(mass + 1e-4).log().mean() if mass.numel() else weights.sum() * 0
 
 
 def grow_rows(weight: Tensor, count: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-STRIDE_PX = 8
+from hmer.batch import STRIDE_PX
 
 
 def inside(sizes: Tensor, height: int, width: int, stride: int) -> Tensor:

@@ -13,38 +13,41 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hmer.batch import Batch
 from hmer.config import ModelConfig
+from hmer.decoding import State, Step
 from hmer.models.base import (
-    UNWRITTEN,
-    Batch,
     Encoded,
     Loss,
     Model,
-    State,
-    Step,
     grow_embedding,
+    attention_loss,
     grow_linear,
+    symbol_loss,
     token_loss,
     with_ends,
 )
 from hmer.models.encoders import ConvEncoder, inked_cells, positions_1d, positions_2d
-from hmer.vocabulary import END_ID, PAD_ID, START_ID, Vocabulary
+from hmer.vocabulary import END_ID, PAD_ID, START_ID, UNWRITTEN, Vocabulary
 
 MAX_LENGTH = 1_024
 
 
 class Coverage(nn.Module):
-    """From where the heads below have looked so far to what is subtracted from this layer's scores."""
+    """From where the heads below have looked so far to what is subtracted from this layer's scores.
+
+    A weight for the same head below and one for the mean of all heads: element-wise, since anything with more
+    weights costs a CPU as much as the rest of the decoder.
+    """
 
     def __init__(self, heads: int) -> None:
         super().__init__()
-        self.hidden = nn.Linear(heads, 2 * heads)
-        self.out = nn.Linear(2 * heads, heads, bias=False)
-        nn.init.zeros_(self.out.weight)
+        self.own = nn.Parameter(torch.zeros(heads, 1, 1))
+        self.shared = nn.Parameter(torch.zeros(heads, 1, 1))
 
     def forward(self, past: Tensor) -> Tensor:
         """past (N, heads, L, T), attention summed over earlier steps -> (N, heads, L, T)."""
-        return self.out(functional.relu(self.hidden(past.permute(0, 2, 3, 1)))).permute(0, 3, 1, 2)
+        return torch.addcmul(past * self.own, past.mean(1, keepdim=True), self.shared)
 
 
 class DecoderLayer(nn.Module):
@@ -103,7 +106,10 @@ class DecoderLayer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """All steps at once: x (N, L, D), hidden (N, 1, 1, T) True outside -> x, weights (N, heads, L, T)."""
         query, key, value = map(self.split, self.qkv(self.norm1(x)).chunk(3, -1))
-        attended = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        # Written out: on a CPU, captions are too short for the fused kernel to pay.
+        scores = (query @ key.transpose(-1, -2)).float() / math.sqrt(query.shape[-1])
+        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
+        attended = scores.masked_fill(later, -1e9).softmax(-1).to(value.dtype) @ value
         x = x + self.drop(self.out(attended.transpose(1, 2).flatten(2)))
         x, weights = self.look(x, *picture, hidden, past)
         return self.think(x), weights
@@ -201,10 +207,10 @@ class TransformerModel(Model):
                 _, weights = self._decode(inputs, nothing, pictures, hidden)
             known = written
         else:
-            weights, known = owned.new_zeros(()), torch.zeros_like(written)
+            weights, known = memory.new_zeros((), dtype=torch.float32), torch.zeros_like(written)
         if owned is not None:
             sure = owned.any(-1)
-            share = owned / owned.sum(-1, keepdim=True).clamp(min=1)
+            share = owned.float() / owned.sum(-1, keepdim=True).clamp(min=1)
             weights = torch.where(sure[..., None], share, weights)
             known = known | sure
         contexts = weights.to(memory.dtype) @ memory.repeat(repeats, 1, 1)
@@ -218,13 +224,12 @@ class TransformerModel(Model):
         total = token_loss(logits, targets, self.label_smoothing)
         parts = {"token": float(total.detach())}
         if owned is not None and self.attention_weight:
-            sure = owned.any(-1)
-            mass = (weights * owned).sum(-1)[sure]
-            attention = -(mass + 1e-4).log().mean() if mass.numel() else weights.sum() * 0
+            attention = attention_loss(weights, owned)
             total = total + self.attention_weight * attention
             parts["attention"] = float(attention.detach())
         if batch.owners is not None and self.symbol_weight:
-            symbol = self._symbol_loss(batch, encoded)
+            owners = batch.owners.flatten(1).gather(1, encoded.places)
+            symbol = symbol_loss(self.symbol_head(encoded.extra["cells"]), owners, encoded.mask, batch.tokens)
             total = total + self.symbol_weight * symbol
             parts["symbol"] = float(symbol.detach())
         with torch.no_grad():
@@ -235,7 +240,7 @@ class TransformerModel(Model):
         return Loss(total, correct, int(counted.sum()), log_likelihood, parts)
 
     def _owned(self, batch: Batch, encoded: Encoded, length: int, directions: tuple[bool, ...]) -> Tensor | None:
-        """1 where a cell belongs to the symbol of the step: (N, length, T) float, or None if nothing is known."""
+        """1 where a cell belongs to the symbol of the step: (N, length, T) bool, or None if nothing is known."""
         if batch.owners is None:
             return None
         owners = batch.owners.flatten(1).gather(1, encoded.places)[:, None]  # (B, 1, T)
@@ -244,19 +249,7 @@ class TransformerModel(Model):
         for reverse in directions:
             position = batch.lengths[:, None, None] - steps if reverse else steps + 1
             parts.append((owners == position) & (position > 0))
-        return torch.cat(parts).float()
-
-    def _symbol_loss(self, batch: Batch, encoded: Encoded) -> Tensor:
-        """Which symbol covers a cell; a cell with ink that no stroke claims is paper (PAD_ID), and counts a fifth."""
-        assert batch.owners is not None
-        owners = batch.owners.flatten(1).gather(1, encoded.places)
-        classes = batch.tokens.gather(1, (owners - 1).clamp(min=0))
-        classes = torch.where(owners > 0, classes, PAD_ID)
-        use = (owners >= 0) & encoded.mask
-        logits = self.symbol_head(encoded.extra["cells"][use]).float()
-        weight = torch.where(classes[use] == PAD_ID, 0.2, 1.0)
-        losses = functional.cross_entropy(logits, classes[use], reduction="none")
-        return (losses * weight).sum() / weight.sum().clamp(min=1)
+        return torch.cat(parts)
 
     def start(self, encoded: Encoded, beams: int, *, reverse: bool = False) -> tuple[Step, State, Tensor]:
         count, cells, width = encoded.memory.shape

@@ -1,0 +1,206 @@
+"""A checkpoint is a folder: model.safetensors, config.json, README.md (its card), and what fine-tuning needs.
+
+Weights are kept in half precision. Loading is strict: every tensor must be there, with the shape that the
+configuration asks for, and nothing else. Nothing in a checkpoint is ever executed.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from hmer import __version__
+from hmer.config import ImageConfig, ModelConfig, check, from_dict, to_dict
+from hmer.errors import CheckpointError, ConfigError
+from hmer.home import data_home
+from hmer.models import Model, build
+from hmer.vocabulary import Vocabulary
+
+log = logging.getLogger(__name__)
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+MAX_CONFIG_BYTES = 2_000_000
+MAX_PARAMETERS = 500_000_000
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """What config.json holds. calibration: slope and offset of confidence (see `hmer.recognizer`); empty: none."""
+
+    name: str
+    vocabulary: tuple[str, ...]
+    label_form: str = "crohme"
+    image: ImageConfig = field(default_factory=ImageConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    calibration: tuple[float, ...] = ()
+    parent: str = ""
+    created: str = ""
+    hmer_version: str = __version__
+
+    def __post_init__(self) -> None:
+        check(0 < len(self.vocabulary) <= 20_000, "CheckpointConfig.vocabulary: from 1 to 20,000 tokens.")
+        check(len(self.calibration) in (0, 2), "CheckpointConfig.calibration: empty, or slope and offset.")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded model with its configuration. `id` is made of the name and the hash of the weights file."""
+
+    model: Model
+    config: CheckpointConfig
+    id: str
+    folder: Path | None = None
+
+
+def bundled() -> dict[str, Path]:
+    """The checkpoints that come with hmer, by name."""
+    root = Path(str(resources.files("hmer"))) / "checkpoints"
+    return {folder.name: folder for folder in sorted(root.iterdir()) if (folder / CONFIG).is_file()} if root.is_dir() else {}
+
+
+def fine_tuned() -> dict[str, Path]:
+    """The checkpoints that fine-tuning left in the data folder, by name."""
+    root = data_home() / "checkpoints"
+    return {folder.name: folder for folder in sorted(root.iterdir()) if (folder / CONFIG).is_file()} if root.is_dir() else {}
+
+
+def resolve(reference: str | Path) -> Path:
+    """The folder that a reference names: a bundled name, the name of a fine-tuned one, or a folder.
+
+    Raises CheckpointError that lists the known names.
+    """
+    known = {**fine_tuned(), **bundled()}
+    if str(reference) in known:
+        return known[str(reference)]
+    folder = Path(reference).expanduser()
+    if (folder / CONFIG).is_file():
+        return folder
+    if folder.is_dir():
+        raise CheckpointError(f"{folder}: is no checkpoint (it has no {CONFIG}).")
+    raise CheckpointError(
+        f"No checkpoint {str(reference)!r}: known are {', '.join(sorted(known)) or 'none'}; or give a checkpoint folder."
+    )
+
+
+def read_config(folder: Path) -> CheckpointConfig:
+    """The configuration of a checkpoint folder. Raises CheckpointError."""
+    path = folder / CONFIG
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise CheckpointError(f"{path}: larger than any configuration; it was not read.")
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return from_dict(CheckpointConfig, values, CONFIG)
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}).") from error
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def load(reference: str | Path) -> Checkpoint:
+    """The checkpoint that `reference` names, in single precision, ready to evaluate.
+
+    Raises CheckpointError when a file is missing or damaged, or weights and configuration do not fit.
+    """
+    folder = resolve(reference)
+    config = read_config(folder)
+    try:
+        model = build(config.model, Vocabulary(config.vocabulary))
+    except ConfigError as error:
+        raise CheckpointError(f"{folder / CONFIG}: {error}") from error
+    expected = model.state_dict()
+    path = folder / WEIGHTS
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+            missing, extra = sorted(set(expected) - names), sorted(names - set(expected))
+            if missing or extra:
+                raise CheckpointError(
+                    f"{path}: does not fit its configuration (missing {missing[:3] or 'none'}, unexpected {extra[:3] or 'none'})."
+                )
+            for name, value in expected.items():
+                shape = file.get_slice(name).get_shape()
+                if list(shape) != list(value.shape):
+                    raise CheckpointError(f"{path}: {name} has shape {shape}, its configuration asks for {list(value.shape)}.")
+            state = {name: file.get_tensor(name).to(expected[name].dtype) for name in expected}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be read as safetensors ({error}).") from error
+    bad = [name for name, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    if bad:
+        raise CheckpointError(f"{path}: {bad[0]} holds values that are not numbers; the file is damaged.")
+    model.load_state_dict(state, strict=True)
+    model.eval()
+    return Checkpoint(model, config, f"{config.name}-{_short_hash(path)}", folder)
+
+
+def _short_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:10]
+
+
+def save(
+    folder: str | Path, model: Model, config: CheckpointConfig, *, card: str = "", extra: Path | None = None, overwrite: bool = False
+) -> Path:
+    """Write a checkpoint folder whole or not at all: made beside its place, then renamed.
+
+    `extra`: a checkpoint folder whose replay/, regression/ and NOTICE are carried over. Raises CheckpointError if the
+    folder exists and `overwrite` is not set, or cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()) and not overwrite:
+        raise CheckpointError(f"{folder}: exists already; choose another name or say to overwrite it.")
+    if tuple(model.vocabulary.words) != tuple(config.vocabulary):
+        raise CheckpointError("The vocabulary of the model and of the configuration differ; build the configuration anew.")
+    weights = {
+        # Clones: views into shared storage (LSTM weights) are refused by safetensors.
+        name: (value.half() if value.is_floating_point() else value).detach().clone().contiguous().cpu()
+        for name, value in model.state_dict().items()
+    }
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            save_file(weights, temporary / WEIGHTS)
+            (temporary / CONFIG).write_text(json.dumps(to_dict(config), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            (temporary / CARD).write_text(card or f"# {config.name}\n", encoding="utf-8")
+            for name in ("replay", "regression"):
+                if extra is not None and (extra / name).is_dir():
+                    shutil.copytree(extra / name, temporary / name)
+            if extra is not None and (extra / "NOTICE").is_file():
+                shutil.copy(extra / "NOTICE", temporary / "NOTICE")
+            temporary.chmod(0o755)
+            _replace(temporary, folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written ({error.strerror or error}); nothing was changed.") from error
+    return folder
+
+
+def _replace(temporary: Path, folder: Path) -> None:
+    """Put `temporary` in the place of `folder`; the old folder goes only when the new one stands."""
+    if not folder.exists():
+        os.rename(temporary, folder)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    os.rename(folder, aside / folder.name)
+    try:
+        os.rename(temporary, folder)
+    except OSError:
+        os.rename(aside / folder.name, folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def parameters(model: torch.nn.Module) -> int:
+    """How many numbers a model has learnt."""
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,225 @@
+"""Searching for an answer: greedy, beam search and sampling, as pure functions over a step callable.
+
+A step takes the ids chosen last (N,) and the state of the N hypotheses, and gives log-probabilities (N, V) and the
+next state; hypotheses of one picture are neighbours. `Rules`, where given, says which tokens may follow a prefix.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+State = dict[str, Tensor]  # every tensor has one row a hypothesis, first
+Step = Callable[[Tensor, State], tuple[Tensor, State]]
+Rules = Callable[[Sequence[tuple[int, ...]]], Tensor]  # prefixes of N hypotheses -> (N, V) bool, True: may follow
+MINUS_INFINITY = float("-inf")
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A token sequence without the end token; log-probabilities include the end token's where it was reached.
+
+    score is what the search ranks by: the sum divided by length ** length_penalty, the end token counted.
+    """
+
+    ids: tuple[int, ...]
+    log_probs: tuple[float, ...]
+    finished: bool
+    score: float
+
+    @property
+    def log_prob(self) -> float:
+        """Sum over tokens."""
+        return sum(self.log_probs)
+
+
+def select_rows(state: State, rows: Tensor) -> State:
+    """The state of the chosen hypotheses, in their order; a row may be taken several times."""
+    return {key: value.index_select(0, rows) for key, value in state.items()}
+
+
+def _score(log_prob: float, length: int, penalty: float) -> float:
+    return log_prob / max(length, 1) ** penalty
+
+
+def _ruled(log_probs: Tensor, rules: Rules | None, prefixes: Sequence[tuple[int, ...]]) -> Tensor:
+    """Log-probabilities with what the rules forbid set to minus infinity and the rest renormalised."""
+    if rules is None:
+        return log_probs
+    return log_probs.masked_fill(~rules(prefixes).to(log_probs.device), MINUS_INFINITY).log_softmax(-1)
+
+
+def greedy(step: Step, state: State, first: Tensor, *, end_id: int, max_length: int, rules: Rules | None = None) -> list[Hypothesis]:
+    """The likeliest token at every step; one hypothesis for each of the N rows."""
+    return _single(step, state, first, lambda log_probs: log_probs.argmax(-1), end_id, max_length, rules)
+
+
+def sample(
+    step: Step,
+    state: State,
+    first: Tensor,
+    *,
+    end_id: int,
+    max_length: int,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int | None = None,
+    rules: Rules | None = None,
+) -> list[Hypothesis]:
+    """Tokens drawn at random, one hypothesis a row; see `filter_log_probs`. The same seed gives the same draw."""
+    generator = torch.Generator(device=first.device)
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed)
+
+    def draw(log_probs: Tensor) -> Tensor:
+        kept = filter_log_probs(log_probs, temperature=temperature, top_k=top_k, top_p=top_p)
+        return torch.multinomial(kept.exp(), 1, generator=generator)[:, 0]
+
+    return _single(step, state, first, draw, end_id, max_length, rules)
+
+
+def _single(
+    step: Step,
+    state: State,
+    first: Tensor,
+    choose: Callable[[Tensor], Tensor],
+    end_id: int,
+    max_length: int,
+    rules: Rules | None,
+) -> list[Hypothesis]:
+    count = len(first)
+    ids: list[list[int]] = [[] for _ in range(count)]
+    log_probs: list[list[float]] = [[] for _ in range(count)]
+    finished = [False] * count
+    last = first
+    for _ in range(max_length):
+        scores, state = step(last, state)
+        scores = _ruled(scores, rules, [tuple(row) for row in ids])
+        last = choose(scores)
+        chosen = scores.gather(1, last[:, None])[:, 0].tolist()
+        for row, token in enumerate(last.tolist()):
+            if finished[row]:
+                continue
+            log_probs[row].append(chosen[row])
+            if token == end_id:
+                finished[row] = True
+            else:
+                ids[row].append(token)
+        if all(finished):
+            break
+    return [
+        Hypothesis(tuple(ids[row]), tuple(log_probs[row]), finished[row], _score(sum(log_probs[row]), len(log_probs[row]), 1.0))
+        for row in range(count)
+    ]
+
+
+def filter_log_probs(log_probs: Tensor, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Tensor:
+    """Log-probabilities (N, V) after temperature, then top-k (0: off), then top-p, renormalised.
+
+    top-p keeps the smallest set of likeliest tokens whose probabilities add up to at least `top_p` (Holtzman et
+    al. 2020); at least one token is always kept.
+    """
+    log_probs = (log_probs / temperature).log_softmax(-1)
+    if 0 < top_k < log_probs.shape[-1]:
+        least = log_probs.topk(top_k, -1).values[:, -1:]
+        log_probs = log_probs.masked_fill(log_probs < least, MINUS_INFINITY)
+    if top_p < 1.0:
+        ordered, order = log_probs.log_softmax(-1).sort(-1, descending=True)
+        before = ordered.exp().cumsum(-1) - ordered.exp()
+        drop = torch.zeros_like(log_probs, dtype=torch.bool).scatter(1, order, before >= top_p)
+        log_probs = log_probs.masked_fill(drop, MINUS_INFINITY)
+    return log_probs.log_softmax(-1)
+
+
+@dataclass
+class _Beam:
+    """The search for one picture: live hypotheses and those that ended, best first."""
+
+    ids: list[tuple[int, ...]]
+    log_probs: list[tuple[float, ...]]
+    ended: list[Hypothesis]
+    done: bool = False
+
+
+def beam(
+    step: Step,
+    state: State,
+    first: Tensor,
+    *,
+    width: int,
+    end_id: int,
+    max_length: int,
+    length_penalty: float = 1.0,
+    rules: Rules | None = None,
+) -> list[list[Hypothesis]]:
+    """Beam search for B pictures at once: `first` and the state have B * width rows. Best hypothesis first.
+
+    A picture is done when `width` hypotheses have ended and no live one scores better than the worst of them.
+    With nothing ended at `max_length`, live hypotheses are returned, `finished` False.
+    """
+    rows = len(first)
+    count = rows // width
+    beams = [_Beam([()] * width, [()] * width, []) for _ in range(count)]
+    sums = torch.full((count, width), MINUS_INFINITY, device=first.device)
+    sums[:, 0] = 0.0  # all start alike: only one may branch
+    last = first
+    for length in range(1, max_length + 1):
+        scores, state = step(last, state)
+        scores = _ruled(scores, rules, [prefix for item in beams for prefix in item.ids])
+        vocabulary = scores.shape[-1]
+        totals = (sums.view(rows, 1) + scores).view(count, width * vocabulary)
+        best, where = totals.topk(min(2 * width, width * vocabulary), -1)
+        best_list, where_list, step_scores = best.tolist(), where.tolist(), scores.view(count, -1)
+        next_rows, next_ids = [], []
+        for picture, item in enumerate(beams):
+            live: list[tuple[int, int, float, float]] = []
+            for rank, (total, place) in enumerate(zip(best_list[picture], where_list[picture], strict=True)):
+                if total == MINUS_INFINITY or item.done:
+                    break
+                parent, token = divmod(place, vocabulary)
+                here = float(step_scores[picture, place])
+                if token == end_id:
+                    if rank < width:
+                        probabilities = (*item.log_probs[parent], here)
+                        score = _score(total, length, length_penalty)
+                        item.ended.append(Hypothesis(item.ids[parent], probabilities, True, score))
+                elif len(live) < width:
+                    live.append((parent, token, here, total))
+            item.ended.sort(key=lambda hypothesis: -hypothesis.score)
+            del item.ended[width:]
+            if not live:
+                item.done = True
+            elif len(item.ended) == width:
+                item.done = item.ended[-1].score >= _score(live[0][3], length, length_penalty)
+            base = picture * width
+            if item.done:
+                next_rows += [base] * width
+                next_ids += [end_id] * width
+                sums[picture] = MINUS_INFINITY
+                continue
+            ids, log_probs = item.ids, item.log_probs
+            filled = live + [(live[0][0], live[0][1], live[0][2], MINUS_INFINITY)] * (width - len(live))
+            item.ids = [(*ids[parent], token) for parent, token, _, _ in filled]
+            item.log_probs = [(*log_probs[parent], here) for parent, _, here, _ in filled]
+            next_rows += [base + parent for parent, _, _, _ in filled]
+            next_ids += [token for _, token, _, _ in filled]
+            sums[picture] = torch.tensor([total for _, _, _, total in filled], device=sums.device)
+        if all(item.done for item in beams):
+            break
+        state = select_rows(state, torch.tensor(next_rows, device=first.device))
+        last = torch.tensor(next_ids, device=first.device)
+    return [item.ended or _unfinished(item, sums[picture], length_penalty) for picture, item in enumerate(beams)]
+
+
+def _unfinished(item: _Beam, sums: Tensor, penalty: float) -> list[Hypothesis]:
+    """Live hypotheses of a search that reached its maximal length without an end, best first."""
+    live = [
+        Hypothesis(ids, log_probs, False, _score(total, len(ids), penalty))
+        for ids, log_probs, total in zip(item.ids, item.log_probs, sums.tolist(), strict=True)
+        if total != MINUS_INFINITY
+    ]
+    return sorted(live, key=lambda hypothesis: -hypothesis.score)

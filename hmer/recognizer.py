@@ -1,0 +1,176 @@
+"""From a picture to LaTeX: the one way that the app, the scripts and the API walk."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hmer import decoding, latex
+from hmer.checkpoint import Checkpoint, load
+from hmer.config import Decoding
+from hmer.decoding import Hypothesis
+from hmer.grammar import rules_for
+from hmer.image import Grey, pad, prepare, read_image
+from hmer.ink import draw, read_inkml
+from hmer.models import Model
+from hmer.vocabulary import END_ID
+
+log = logging.getLogger(__name__)
+
+BATCH_AREA_PX = 800_000
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One more answer of beam search; probability relative to the answers that the search ended with."""
+
+    latex: str
+    tokens: tuple[str, ...]
+    probability: float
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """An answer. confidence: probability that the whole formula is right; token_confidence: one for each token.
+
+    seconds: the share of this picture in the time of its batch. finished: False when the answer was cut at its longest.
+    """
+
+    latex: str
+    tokens: tuple[str, ...]
+    confidence: float
+    token_confidence: tuple[float, ...]
+    alternatives: tuple[Alternative, ...]
+    checkpoint: str
+    seconds: float
+    finished: bool = True
+
+
+class Recognizer:
+    """A loaded checkpoint that reads pictures. Safe to share between threads: it does not change."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.model: Model = checkpoint.model.eval()
+        self.config = checkpoint.config
+
+    @classmethod
+    def load(cls, reference: str | Path) -> "Recognizer":
+        """From a checkpoint reference. Raises CheckpointError."""
+        return cls(load(reference))
+
+    @property
+    def id(self) -> str:
+        """Name and hash of the checkpoint."""
+        return self.checkpoint.id
+
+    def read(self, source: Any) -> Grey:
+        """The prepared picture of anything a person can hand over; a path that ends in .inkml is drawn.
+
+        Raises BadImage or BadInk.
+        """
+        if isinstance(source, (str, Path)) and str(source).lower().endswith(".inkml"):
+            source = draw(read_inkml(source))
+        return prepare(read_image(source), self.config.image).pixels
+
+    def recognize(
+        self,
+        sources: Sequence[Any],
+        decoding: Decoding | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Recognition]:
+        """Answers in the order of `sources`. Raises BadImage or BadInk for the first that cannot be read.
+
+        `progress` is told how many are done, after each batch.
+        """
+        return self.recognize_prepared([self.read(source) for source in sources], decoding, progress)
+
+    def recognize_prepared(
+        self,
+        pictures: Sequence[Grey],
+        decoding: Decoding | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Recognition]:
+        """As `recognize`, for pictures that `read` gave."""
+        settings = decoding or Decoding()
+        answers: dict[int, Recognition] = {}
+        for group in _batches(pictures):
+            started = time.perf_counter()
+            found = self._search([pictures[index] for index in group], settings)
+            seconds = (time.perf_counter() - started) / len(group)
+            for index, hypotheses in zip(group, found, strict=True):
+                answers[index] = self._answer(hypotheses, settings, seconds)
+            if progress is not None:
+                progress(len(answers))
+        return [answers[index] for index in range(len(pictures))]
+
+    @torch.inference_mode()
+    def _search(self, pictures: Sequence[Grey], settings: Decoding) -> list[list[Hypothesis]]:
+        images, sizes = pad(pictures)
+        beams = settings.beam_width if settings.strategy == "beam" else 1
+        step, state, first = self.model.start(self.model.encode(images, sizes), beams)
+        rules = rules_for(self.model.vocabulary, symbols=settings.symbols, grammar=settings.grammar)
+        if settings.strategy == "beam":
+            return decoding.beam(
+                step, state, first, width=beams, end_id=END_ID, max_length=settings.max_length,
+                length_penalty=settings.length_penalty, rules=rules,
+            )  # fmt: skip
+        if settings.strategy == "sample":
+            drawn = decoding.sample(
+                step, state, first, end_id=END_ID, max_length=settings.max_length, temperature=settings.temperature,
+                top_k=settings.top_k, top_p=settings.top_p, seed=settings.seed, rules=rules,
+            )  # fmt: skip
+            return [[hypothesis] for hypothesis in drawn]
+        best = decoding.greedy(step, state, first, end_id=END_ID, max_length=settings.max_length, rules=rules)
+        return [[hypothesis] for hypothesis in best]
+
+    def _answer(self, hypotheses: list[Hypothesis], settings: Decoding, seconds: float) -> Recognition:
+        best = hypotheses[0]
+        tokens = tuple(self.model.vocabulary.decode(best.ids))
+        weights = [math.exp(hypothesis.log_prob) for hypothesis in hypotheses]
+        total = sum(weights) or 1.0
+        alternatives = []
+        if settings.strategy == "beam":
+            for hypothesis, weight in zip(hypotheses, weights, strict=True):
+                words = tuple(self.model.vocabulary.decode(hypothesis.ids))
+                alternatives.append(Alternative(latex.pretty(words), words, weight / total))
+        return Recognition(
+            latex=latex.pretty(tokens),
+            tokens=tokens,
+            confidence=self._confidence(best),
+            token_confidence=tuple(math.exp(value) for value in best.log_probs[: len(tokens)]),
+            alternatives=tuple(alternatives),
+            checkpoint=self.id,
+            seconds=seconds,
+            finished=best.finished,
+        )
+
+    def _confidence(self, hypothesis: Hypothesis) -> float:
+        """Probability that the whole answer is right: a logistic curve over its log-probability, if calibrated."""
+        if not hypothesis.finished:
+            return 0.0
+        if not self.config.calibration:
+            return math.exp(hypothesis.log_prob)
+        slope, offset = self.config.calibration
+        return 1.0 / (1.0 + math.exp(-max(min(slope * hypothesis.log_prob + offset, 60.0), -60.0)))
+
+
+def _batches(pictures: Sequence[Grey]) -> list[list[int]]:
+    """Indices grouped by size, so that little is padded; every group within a bound of memory."""
+    order = sorted(range(len(pictures)), key=lambda index: (pictures[index].shape[0] // 32, pictures[index].shape[1]))
+    groups: list[list[int]] = []
+    height = width = 0
+    for index in order:
+        tall, wide = pictures[index].shape
+        height, width = max(height, tall), max(width, wide)
+        if groups and height * width * (len(groups[-1]) + 1) <= BATCH_AREA_PX and len(groups[-1]) < 32:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+            height, width = tall, wide
+    return groups

@@ -1,0 +1,364 @@
+"""fit() and evaluate(): one loop for training from nothing, resuming and fine-tuning.
+
+A run lives in its output folder: `resume.pt` (everything to go on), `best/` (a checkpoint, the best by validation),
+`last/` (a checkpoint, the weights of the last save), `log.jsonl` (figures by step) and `curves.png`.
+"""
+
+import dataclasses
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from hmer import checkpoint as checkpoints
+from hmer.checkpoint import Checkpoint, CheckpointConfig
+from hmer.config import Decoding, TrainConfig, to_dict
+from hmer.datasets.batches import BatchStream, Source
+from hmer.datasets.folder import Item, read_dataset, sample
+from hmer.errors import CheckpointError, DatasetError, HmerError
+from hmer.metrics import Scores, score
+from hmer.models import Model, build
+from hmer.recognizer import Recognition, Recognizer
+from hmer.vocabulary import Vocabulary
+
+log = logging.getLogger(__name__)
+
+RESUME, LOG = "resume.pt", "log.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Scores over the items that could be read, the answers beside them, and what could not be read."""
+
+    scores: Scores
+    items: tuple[Item, ...]
+    recognitions: tuple[Recognition, ...]
+    problems: tuple[str, ...]
+    seconds_per_image: float
+
+
+def evaluate(
+    recognizer: Recognizer,
+    items: Sequence[Item],
+    decoding: Decoding | None = None,
+    *,
+    ignore: Sequence[str] = (),
+    progress: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Read every item as a user's picture would be and compare with its caption.
+
+    Tokens in `ignore` are dropped from both sides first. An item that cannot be read counts as an empty answer and
+    is named in `problems`.
+    """
+    pictures, kept, problems = [], [], []
+    started = time.perf_counter()
+    for item in items:
+        try:
+            pictures.append(recognizer.read(item.path))
+            kept.append(item)
+        except HmerError as error:
+            problems.append(f"{item.path.name}: {error}")
+    answers = recognizer.recognize_prepared(pictures, decoding, progress)
+    seconds = (time.perf_counter() - started) / max(len(items), 1)
+    unread = [item for item in items if not any(item is other for other in kept)] if problems else []
+    truths = [_without(item.tokens, ignore) for item in (*kept, *unread)]
+    predictions = [*(_without(answer.tokens, ignore) for answer in answers), *([] for _ in unread)]
+    return Evaluation(score(truths, predictions), tuple(kept), tuple(answers), tuple(problems), seconds)
+
+
+def _without(tokens: Sequence[str], ignore: Sequence[str]) -> list[str]:
+    return [token for token in tokens if token not in ignore]
+
+
+class _Average:
+    """Exponential moving average of the weights; what is evaluated and released (Polyak averaging)."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.count = 0
+        self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Take the present weights in; early on the average follows faster."""
+        self.count += 1
+        keep = min(self.decay, (1 + self.count) / (10 + self.count))
+        ours, theirs = [], []
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                ours.append(self.state[name])
+                theirs.append(value)
+            else:
+                self.state[name].copy_(value)
+        torch._foreach_lerp_(ours, theirs, 1 - keep)
+
+
+def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
+    """The rate at a step, `progress` (0 to 1) through the run.
+
+    wsd: linear warm-up, constant, then linear to nothing over the last `decay_share` (Hu et al. 2024, MiniCPM).
+    """
+    warm = min(1.0, (step + 1) / max(config.warmup_steps, 1))
+    if config.schedule == "cosine":
+        shape = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    elif config.schedule == "wsd" and config.decay_share > 0:
+        shape = min(1.0, max(0.0, (1.0 - progress) / config.decay_share))
+    else:
+        shape = 1.0
+    return config.learning_rate * warm * shape
+
+
+class Trainer:
+    """One training run; see the module's docstring. Build it, then call `fit`."""
+
+    def __init__(self, config: TrainConfig, *, resume: bool = False) -> None:
+        if not config.train:
+            raise DatasetError("No training data: name at least one dataset folder (train).")
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.out = Path(config.out)
+        if resume and not (self.out / RESUME).is_file():
+            raise CheckpointError(f"{self.out}: nothing to resume there (no {RESUME}); start without --resume.")
+        if not resume and (self.out / RESUME).is_file():
+            raise CheckpointError(f"{self.out}: holds a run already; resume it (--resume) or choose another folder.")
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.problems: list[str] = []
+        self.train_items = [read_dataset(folder, config.label_form, self.problems) for folder in config.train]
+        self.validation = (
+            sample(read_dataset(config.validation, config.label_form, self.problems), config.evaluate_limit)
+            if config.validation
+            else []
+        )
+        for problem in self.problems:
+            log.warning("left out: %s", problem)
+        self.accelerator = Accelerator(mixed_precision=config.mixed_precision)
+        self.parent = ""
+        self.base = self._base_config()
+        self.model = self._build_model()
+        self.step, self.seconds, self.best = 0, 0.0, -1.0
+        self.samples = 0
+        saved: Mapping[str, Any] | None = None
+        if resume:
+            saved = torch.load(self.out / RESUME, map_location="cpu", weights_only=True)
+            self.model.load_state_dict(saved["model"])
+        self.model.to(memory_format=torch.channels_last)  # with bf16 and AMX three times as fast; see the README
+        self.average = _Average(self.model, config.average_decay)
+        self.optimizer = torch.optim.AdamW(_groups(self.model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
+        if saved is not None:
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.average.state = dict(saved["average"])
+            self.average.count = int(saved["average_count"])
+            self.step, self.seconds, self.best = int(saved["step"]), float(saved["seconds"]), float(saved["best"])
+            self.samples = int(saved["samples"])
+
+    def _base_config(self) -> CheckpointConfig:
+        """Configuration of the checkpoints that this run writes."""
+        tokens = [token for items in self.train_items for item in items for token in item.tokens]
+        if self.config.initial:
+            start = checkpoints.load(self.config.initial)
+            self.start: Checkpoint | None = start
+            self.parent = start.id
+            vocabulary = Vocabulary(start.config.vocabulary).grown(sorted(set(tokens)))
+            image, model, form = start.config.image, start.config.model, start.config.label_form
+        else:
+            self.start = None
+            vocabulary = Vocabulary(sorted(set(tokens)))
+            image, model, form = self.config.image, self.config.model, self.config.label_form
+        return CheckpointConfig(
+            name=self.out.name, vocabulary=vocabulary.words, label_form=form, image=image, model=model, parent=self.parent
+        )
+
+    def _build_model(self) -> Model:
+        vocabulary = Vocabulary(self.base.vocabulary)
+        if self.start is not None:
+            model = self.start.model
+            model.grow_vocabulary(model.vocabulary.missing(vocabulary.words))
+        else:
+            model = build(self.base.model, vocabulary)
+        model.label_smoothing = self.config.label_smoothing
+        model.symbol_weight = self.config.symbol_loss
+        model.attention_weight = self.config.attention_loss
+        model.bidirectional = self.config.bidirectional
+        return model
+
+    def _batches(self) -> Iterator[Any]:
+        vocabulary = Vocabulary(self.base.vocabulary)
+        sources = [Source(items, vocabulary, self.base.image, self.config.augment) for items in self.train_items]
+        weights = self.config.train_weights or tuple(float(len(source)) for source in sources)
+        seed = self.config.seed + 7919 * self.step  # after a resume other samples, not the same again
+        stream = BatchStream(sources, weights, self.config.batch_size, seed)
+        loader = DataLoader(
+            stream, batch_size=None, num_workers=self.config.workers, prefetch_factor=8 if self.config.workers else None
+        )
+        return iter(loader)
+
+    @property
+    def progress(self) -> float:
+        """How far through the run, 0 to 1: by hours where set, else by steps."""
+        if self.config.hours:
+            return min(1.0, self.seconds / (self.config.hours * 3600))
+        return min(1.0, self.step / self.config.steps)
+
+    def fit(self, report: Callable[[dict[str, Any]], None] | None = None, cancelled: Callable[[], bool] | None = None) -> Path:
+        """Train to the end and return the folder of the best checkpoint (the last one without validation).
+
+        `report` gets the figures of each log line; `cancelled` is asked at every step, and a run that it stops can be
+        resumed.
+        """
+        model, optimizer = self.accelerator.prepare(self.model, self.optimizer)
+        model.train()
+        batches = self._batches()
+        last_save = last_evaluation = self.seconds
+        sums: dict[str, float] = {}
+        logged = time.perf_counter()
+        bar = tqdm(total=1000, desc=self.out.name, unit="permille", disable=None)
+        while self.progress < 1.0 and not (cancelled is not None and cancelled()):
+            started = time.perf_counter()
+            batch = next(batches).to(self.accelerator.device)
+            rate = learning_rate(self.config, self.step, self.progress)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            with self.accelerator.autocast():
+                loss = model.loss(batch)
+            optimizer.zero_grad()
+            self.accelerator.backward(loss.total)
+            norm = self.accelerator.clip_grad_norm_(model.parameters(), self.config.clip_norm)
+            if math.isfinite(float(norm)):
+                optimizer.step()
+                self.average.update(self.accelerator.unwrap_model(model))
+            else:
+                log.warning("step %d: the gradient is not finite; the step was left out", self.step)
+            self.step += 1
+            self.samples += len(batch.lengths)
+            self.seconds += time.perf_counter() - started
+            _add(sums, {"loss": float(loss.total.detach()), **loss.parts, "correct": loss.correct, "count": loss.count, "samples": len(batch.lengths), "steps": 1})
+            if self.step % self.config.log_steps == 0:
+                now = time.perf_counter()
+                line = self._line(sums, rate, now - logged)
+                self._write(line)
+                bar.n = int(self.progress * 1000)
+                bar.set_postfix_str(f"loss {line['loss']:.3f}, {line['samples_per_second']:.0f}/s, left {line['left']}")
+                if report is not None:
+                    report(line)
+                sums, logged = {}, now
+            if self.seconds - last_save > self.config.save_minutes * 60:
+                self.save()
+                last_save = self.seconds
+            if self.validation and self.seconds - last_evaluation > self.config.evaluate_minutes * 60:
+                self._validate(report)
+                last_evaluation = self.seconds
+                model.train()
+                logged = time.perf_counter()
+        bar.close()
+        self.save()
+        if self.validation:
+            self._validate(report)
+            return self.out / "best"
+        return self.out / "last"
+
+    def _line(self, sums: Mapping[str, float], rate: float, seconds: float) -> dict[str, Any]:
+        steps = sums["steps"]
+        line: dict[str, Any] = {"step": self.step, "hours": round(self.seconds / 3600, 4), "samples": self.samples}
+        line |= {key: round(value / steps, 5) for key, value in sums.items() if key not in ("correct", "count", "samples", "steps")}
+        line["token_accuracy"] = round(sums["correct"] / max(sums["count"], 1), 5)
+        line["learning_rate"] = rate
+        line["samples_per_second"] = round(sums["samples"] / max(seconds, 1e-9), 2)
+        left = self.seconds / max(self.progress, 1e-9) * (1 - self.progress)
+        line["left"] = f"{int(left // 3600)}:{int(left % 3600 // 60):02}"
+        return line
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        with (self.out / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        log.info("%s", " ".join(f"{key} {value}" for key, value in line.items()))
+
+    def averaged(self) -> Checkpoint:
+        """The averaged weights as a loaded checkpoint."""
+        model = build(self.base.model, Vocabulary(self.base.vocabulary))
+        model.load_state_dict(self.average.state if self.config.average_decay else self.model.state_dict())
+        return Checkpoint(model.eval(), self.base, f"{self.base.name}-step{self.step}")
+
+    def _validate(self, report: Callable[[dict[str, Any]], None] | None) -> None:
+        with self.accelerator.autocast():
+            evaluation = evaluate(Recognizer(self.averaged()), self.validation, ignore=self.config.evaluate_ignore)
+        line = {"step": self.step, "hours": round(self.seconds / 3600, 4), "samples": self.samples}
+        line |= {f"validation_{key}": round(value, 5) for key, value in dataclasses.asdict(evaluation.scores).items()}
+        self._write(line)
+        if report is not None:
+            report(line)
+        # Token error rate decides between equal ExpRates: early on all are nothing.
+        merit = evaluation.scores.exprate - 0.01 * evaluation.scores.token_error_rate
+        if merit > self.best:
+            self.best = merit
+            self.write_checkpoint(self.out / "best")
+
+    def write_checkpoint(self, folder: Path) -> Path:
+        """The averaged weights as a checkpoint folder; replay and regression sets of the parent travel along."""
+        config = dataclasses.replace(self.base, created=datetime.now(UTC).isoformat(timespec="seconds"))
+        parent = self.start.folder if self.start is not None else None
+        return checkpoints.save(folder, self.averaged().model, config, card=self.card(), extra=parent, overwrite=True)
+
+    def card(self) -> str:
+        """What a reader of the checkpoint has to know of its making."""
+        settings = json.dumps(to_dict(self.config), indent=1)
+        return (
+            f"# {self.base.name}\n\n{checkpoints.parameters(self.model):,} parameters, {self.step:,} steps, "
+            f"{self.samples:,} samples, {self.seconds / 3600:.2f} hours, seed {self.config.seed}"
+            f"{f', from {self.parent}' if self.parent else ''}.\n\n## Settings\n\n```json\n{settings}\n```\n"
+        )
+
+    def save(self) -> None:
+        """Everything to go on, and the averaged weights as a checkpoint; the old files stay until the new ones are whole."""
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average.state,
+            "average_count": self.average.count,
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "samples": self.samples,
+            "best": self.best,
+        }
+        temporary = self.out / f"{RESUME}.new"
+        torch.save(state, temporary)
+        os.replace(temporary, self.out / RESUME)
+        self.write_checkpoint(self.out / "last")
+
+
+def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters with weight decay (matrices, kernels) and without (biases, normalisation, embeddings)."""
+    decayed: list[Tensor] = []
+    free: list[Tensor] = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            (decayed if parameter.ndim > 1 and "embedding" not in name else free).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+
+
+def _add(sums: dict[str, float], values: Mapping[str, float]) -> None:
+    for key, value in values.items():
+        sums[key] = sums.get(key, 0.0) + value
+
+
+def fit(
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    report: Callable[[dict[str, Any]], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Path:
+    """Train as `config` says; the folder of the resulting checkpoint. Raises HmerError on bad data or settings."""
+    return Trainer(config, resume=resume).fit(report, cancelled)

@@ -1,0 +1,173 @@
+"""The endpoints for programs: /recognize, /recognize_batch, /save_correction, /list_checkpoints.
+
+Parameter names come from the signatures. A picture is an uploaded file: `handle_file(path)` in gradio_client.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+import gradio as gr
+from gradio_client.utils import is_file_obj_with_meta
+
+from annotations import Alternative, Prediction
+from hmer.config import Decoding
+from hmer.errors import BadImage, BadInk, ConfigError
+from hmer.recognizer import Recognition
+from hmer.ui.messages import explained_to_clients
+from hmer.ui.services import Services
+
+BATCH_LIMIT = 64
+_DEFAULT = Decoding()
+_Strategy = Literal["greedy", "beam", "sample"]
+
+
+class FileMeta(TypedDict):
+    """Marks an uploaded file."""
+
+    _type: Literal["gradio.FileData"]
+
+
+class UploadedFile(TypedDict):
+    """A file that was uploaded to this app: a picture, or strokes (.inkml)."""
+
+    path: str
+    meta: FileMeta
+
+
+def path_of(file: Any) -> Path:
+    """Where an uploaded file lies. Raises BadImage for anything else.
+
+    Only what carries the mark has been checked by gradio to lie among the uploads; a bare path could name
+    any file of this computer.
+    """
+    if not is_file_obj_with_meta(file):
+        raise BadImage("Send the picture as an uploaded file, as handle_file(path) of gradio_client does.")
+    return Path(file["path"])
+
+
+def as_json(answer: Recognition) -> dict[str, Any]:
+    """An answer as plain data."""
+    return {
+        "latex": answer.latex,
+        "tokens": list(answer.tokens),
+        "confidence": answer.confidence,
+        "token_confidence": list(answer.token_confidence),
+        "alternatives": [{**asdict(other), "tokens": list(other.tokens)} for other in answer.alternatives],
+        "checkpoint": answer.checkpoint,
+        "seconds": answer.seconds,
+        "finished": answer.finished,
+    }
+
+
+def prediction_of(answer: Mapping[str, Any] | None) -> Prediction | None:
+    """What /recognize gave, as the store keeps it. Raises ConfigError when it is something else."""
+    if not answer:
+        return None
+    try:
+        return Prediction(
+            latex=str(answer["latex"]),
+            checkpoint=str(answer["checkpoint"]),
+            tokens=tuple(str(token) for token in answer.get("tokens", ())),
+            confidence=answer.get("confidence"),
+            alternatives=tuple(
+                Alternative(str(other["latex"]), other.get("probability"))
+                for other in answer.get("alternatives", ())
+            ),
+            decoding=dict(answer.get("decoding", {})),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError("prediction: give what /recognize returned, or nothing.") from error
+
+
+def endpoints(services: Services) -> dict[str, Callable[..., Any]]:
+    """The functions behind the endpoints, by name."""
+    reference = services.options.checkpoint
+
+    def recognize(
+        image: UploadedFile,
+        checkpoint: str = reference,
+        strategy: _Strategy = _DEFAULT.strategy,
+        beam_width: int = _DEFAULT.beam_width,
+        length_penalty: float = _DEFAULT.length_penalty,
+        temperature: float = _DEFAULT.temperature,
+        top_k: int = _DEFAULT.top_k,
+        top_p: float = _DEFAULT.top_p,
+        seed: int | None = _DEFAULT.seed,
+        max_length: int = _DEFAULT.max_length,
+        symbols: str = _DEFAULT.symbols,
+        grammar: bool = _DEFAULT.grammar,
+    ) -> dict[str, Any]:
+        """Read one picture: latex, tokens, confidence, token_confidence, alternatives, checkpoint, seconds, finished."""
+        decoding = Decoding(
+            strategy, beam_width, length_penalty, temperature, top_k, top_p, seed, max_length, symbols, grammar
+        )
+        (answer,) = services.recognize_all([path_of(image)], decoding, checkpoint)
+        return as_json(answer)
+
+    def recognize_batch(
+        images: list[UploadedFile],
+        checkpoint: str = reference,
+        strategy: _Strategy = _DEFAULT.strategy,
+        beam_width: int = _DEFAULT.beam_width,
+        length_penalty: float = _DEFAULT.length_penalty,
+        temperature: float = _DEFAULT.temperature,
+        top_k: int = _DEFAULT.top_k,
+        top_p: float = _DEFAULT.top_p,
+        seed: int | None = _DEFAULT.seed,
+        max_length: int = _DEFAULT.max_length,
+        symbols: str = _DEFAULT.symbols,
+        grammar: bool = _DEFAULT.grammar,
+    ) -> list[dict[str, Any]]:
+        """Read up to 64 pictures, in their order; one that cannot be read gives an object with `error`."""
+        decoding = Decoding(
+            strategy, beam_width, length_penalty, temperature, top_k, top_p, seed, max_length, symbols, grammar
+        )
+        if len(images) > BATCH_LIMIT:
+            raise ConfigError(f"images: {len(images)} in one call; send at most {BATCH_LIMIT}.")
+        recognizer = services.recognizers.get(checkpoint)
+        results: list[dict[str, Any]] = [{} for _ in images]
+        prepared = {}
+        for index, image in enumerate(images):
+            try:
+                prepared[index] = recognizer.read(path_of(image))
+            except (BadImage, BadInk) as error:
+                results[index] = {"error": str(error)}
+        answers = recognizer.recognize_prepared(list(prepared.values()), decoding)
+        for index, answer in zip(prepared, answers, strict=True):
+            results[index] = as_json(answer)
+        return results
+
+    def save_correction(
+        image: UploadedFile, correction: str, prediction: dict | None = None, annotator: str = ""
+    ) -> dict[str, Any]:
+        """Keep a picture with its right LaTeX for training; `prediction` is what /recognize returned."""
+        saved = services.save(
+            path_of(image).read_bytes(), correction, prediction=prediction_of(prediction), annotator=annotator
+        )
+        return {
+            "id": saved.annotation.id,
+            "created": saved.created,
+            "tokens": list(saved.annotation.tokens or ()),
+            "count": services.accepted_count(),
+        }
+
+    def list_checkpoints() -> list[dict[str, Any]]:
+        """The checkpoints that can be chosen: reference and kind, the default first."""
+        return [asdict(choice) for choice in services.checkpoints()]
+
+    named = (recognize, recognize_batch, save_correction, list_checkpoints)
+    return {function.__name__: function for function in named}
+
+
+def wire(services: Services) -> None:
+    """Publish the endpoints; recognitions share the limit of the page's."""
+    for name, function in endpoints(services).items():
+        reads = name.startswith("recognize")
+        gr.api(
+            explained_to_clients(function),
+            api_name=name,
+            concurrency_id="recognize" if reads else None,
+            concurrency_limit=services.options.concurrency if reads else 4,
+        )

@@ -1,0 +1,151 @@
+"""The panels put together: layout, then wiring. Every event but the API's endpoints is private to the page."""
+
+import threading
+from typing import Any
+
+import gradio as gr
+
+from hmer.ui import answer, api, correct, decoding_controls, draw_and_upload, theme
+from hmer.ui.messages import explained
+from hmer.ui.options import AppOptions
+from hmer.ui.services import Seen, Services
+
+KEEP_UPLOADS_S = 86_400
+SESSIONS = 500
+
+HEADER = """<header class="hm-header"><h1>hmer</h1>
+<p>Handwritten mathematics to LaTeX. It runs on this computer and learns from your corrections.</p></header>"""
+
+
+def build_app(options: AppOptions, services: Services | None = None) -> gr.Blocks:
+    """The whole app; raises CheckpointError or StoreError when what it needs cannot be opened."""
+    services = services or Services(options)
+    with gr.Blocks(
+        title="hmer", analytics_enabled=False, delete_cache=(KEEP_UPLOADS_S, KEEP_UPLOADS_S)
+    ) as blocks:
+        seen = gr.State(None)
+        gr.HTML(HEADER, padding=False)
+        with gr.Row(elem_classes="hm-columns"):
+            with gr.Column(scale=7, min_width=340, elem_classes="hm-left"):
+                source = draw_and_upload.layout()
+                settings = decoding_controls.layout(services)
+            with gr.Column(scale=5, min_width=340, elem_classes="hm-right"):
+                with gr.Column(elem_classes="hm-card"):
+                    result = answer.layout()
+                with gr.Column(elem_classes="hm-card"):
+                    correction = correct.layout(services)
+
+        decoding_controls.wire(settings, services)
+        _wire_recognition(services, seen, source, settings, result, correction)
+        _wire_correction(services, seen, result, correction)
+        api.wire(services)
+        blocks.load(
+            None, js=theme.ON_LOAD_SCRIPT.read_text(encoding="utf-8"), api_visibility="private", queue=False
+        )
+        blocks.load(
+            lambda: correct.tally(services), None, correction.tally,
+            queue=False, show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
+    blocks.queue(max_size=options.queue_size, default_concurrency_limit=4)
+    return blocks
+
+
+def _wire_recognition(
+    services: Services,
+    seen: gr.State,
+    source: draw_and_upload.InputPanel,
+    settings: decoding_controls.DecodingPanel,
+    result: answer.AnswerPanel,
+    correction: correct.CorrectionPanel,
+) -> None:
+    """A button, an upload or an example leads to an answer."""
+
+    def recognize(image: bytes, reference: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        decoding = decoding_controls.decoding_of(values)
+        read = services.recognize(image, decoding, reference)
+        can_save = gr.Button(interactive=True)
+        return (read, *answer.shown(read.recognition), read.recognition.latex, can_save, can_save)
+
+    @explained
+    def recognize_drawing(drawing: Any, reference: str, *values: Any) -> tuple[Any, ...]:
+        return recognize(draw_and_upload.image_of_drawing(drawing), reference, values)
+
+    @explained
+    def recognize_upload(upload: Any, reference: str, *values: Any) -> tuple[Any, ...]:
+        return recognize(draw_and_upload.image_of_upload(upload), reference, values)
+
+    outputs = [seen, *result.outputs, correction.text, correction.save, correction.right]
+    shared: dict[str, Any] = {
+        "concurrency_id": "recognize",
+        "concurrency_limit": services.options.concurrency,
+        "show_progress": "minimal",
+        "show_progress_on": result.formula,
+        "api_visibility": "private",
+    }
+    uploaded = [source.upload, *settings.inputs]
+    source.recognize_drawing.click(recognize_drawing, [source.sketch, *settings.inputs], outputs, **shared)
+    gr.on(
+        [source.recognize_upload.click, source.upload.upload],
+        recognize_upload, uploaded, outputs, preprocess=False, **shared,
+    )  # fmt: skip
+    source.examples.click(
+        draw_and_upload.example_picture, source.examples, [source.tabs, source.upload],
+        queue=False, show_progress="hidden", api_visibility="private",
+    ).then(recognize_upload, uploaded, outputs, preprocess=False, **shared)  # fmt: skip
+
+
+def _wire_correction(
+    services: Services, seen: gr.State, result: answer.AnswerPanel, correction: correct.CorrectionPanel
+) -> None:
+    """The field is typeset as it changes; two buttons save."""
+
+    def preview(text: str, read: Seen | None) -> tuple[str, str]:
+        return correct.preview(text, read, services)
+
+    @explained
+    def save(text: str, read: Seen | None, request: gr.Request) -> str:
+        return correct.save(text, read, services, request.username or "")
+
+    @explained
+    def save_right(read: Seen | None, request: gr.Request) -> str:
+        text = read.recognition.latex if read else ""
+        return correct.save(text, read, services, request.username or "")
+
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    correction.text.change(
+        preview, [correction.text, seen], [correction.formula, correction.problem],
+        trigger_mode="always_last", queue=False, **quiet,
+    )  # fmt: skip
+    result.alternatives.input(
+        lambda reading: reading, result.alternatives, correction.text, queue=False, **quiet
+    )
+    correction.save.click(save, [correction.text, seen], correction.tally, **quiet)
+    correction.right.click(save_right, seen, correction.tally, **quiet)
+
+
+def launch(blocks: gr.Blocks, options: AppOptions) -> str:
+    """Start serving and return the address; the server runs in threads of its own. Raises OSError."""
+    _, url, _ = blocks.launch(
+        server_name=options.host,
+        server_port=options.port,
+        auth=options.login,
+        max_file_size=f"{options.max_file_mb}mb",
+        state_session_capacity=SESSIONS,
+        theme=theme.theme(),
+        css_paths=[theme.STYLE],
+        footer_links=["api"],
+        run_history=False,
+        ssr_mode=False,
+        share=False,
+        inbrowser=False,
+        show_error=False,
+        enable_monitoring=False,
+        prevent_thread_lock=True,
+        quiet=True,
+    )
+    return url
+
+
+def wait() -> None:
+    """Until somebody presses Ctrl+C."""
+    threading.Event().wait()

@@ -1,0 +1,97 @@
+"""Where a picture comes from: drawn, uploaded, dropped, pasted, photographed, or one of the examples."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import PIL.Image
+
+from hmer.errors import BadImage
+
+CANVAS_PX = (1024, 400)
+BRUSH_RADIUS_PX = 3
+EXAMPLES = Path(str(resources.files("hmer.ui"))) / "examples"
+
+
+# --- functions --------------------------------------------------------------------------------------------
+
+
+def image_of_drawing(value: Mapping[str, Any] | None) -> bytes:
+    """The sketchpad's picture as a PNG, flattened on white. Raises BadImage when nothing was drawn."""
+    composite = (value or {}).get("composite")
+    if composite is None:
+        raise BadImage("Nothing was drawn yet. Draw a formula on the white sheet, then press Recognise.")
+    ink = PIL.Image.fromarray(composite).convert("RGBA")
+    sheet = PIL.Image.new("RGBA", ink.size, "white")
+    encoded = io.BytesIO()
+    PIL.Image.alpha_composite(sheet, ink).convert("L").save(encoded, format="PNG")
+    return encoded.getvalue()
+
+
+def image_of_upload(value: Mapping[str, Any] | None) -> bytes:
+    """The bytes of an uploaded file, untouched. Raises BadImage when there is none.
+
+    `value` is what the page sends (no preprocessing): gradio's own would die on a damaged file, and has
+    already made sure that `path` is an upload of this app.
+    """
+    if not value or not value.get("path"):
+        raise BadImage("There is no picture yet. Choose a file, drop or paste one, or take a photo.")
+    try:
+        return Path(value["path"]).read_bytes()
+    except OSError as error:
+        raise BadImage("The upload is no longer there; send the picture again.") from error
+
+
+def examples() -> list[Path]:
+    """The example pictures that come with the app."""
+    return sorted(EXAMPLES.glob("*.png"))
+
+
+def example_picture(index: int) -> tuple[Any, str]:
+    """Show the upload tab with an example in it."""
+    return gr.Tabs(selected="upload"), str(examples()[index])
+
+
+# --- layout -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class InputPanel:
+    """The components of the left side."""
+
+    tabs: gr.Tabs
+    sketch: gr.Sketchpad
+    recognize_drawing: gr.Button
+    upload: gr.Image
+    recognize_upload: gr.Button
+    examples: gr.Dataset
+
+
+def layout() -> InputPanel:
+    """Two tabs, each with its own button: a click can then never read the picture of the other tab."""
+    with gr.Tabs(selected="draw", elem_id="hm-input") as tabs:
+        with gr.Tab("Draw", id="draw"):
+            sketch = gr.Sketchpad(
+                canvas_size=CANVAS_PX, fixed_canvas=True, image_mode="RGBA", type="numpy", sources=(),
+                transforms=(), layers=False, buttons=[], label="Draw a formula", show_label=False,
+                brush=gr.Brush(default_size=BRUSH_RADIUS_PX, colors=["#000000"], color_mode="fixed"),
+                eraser=gr.Eraser(default_size=16), elem_id="hm-sketch",
+            )  # fmt: skip
+            recognize_drawing = gr.Button("Recognise", variant="primary", elem_id="hm-recognize-drawing")
+        with gr.Tab("Upload", id="upload"):
+            upload = gr.Image(
+                image_mode=None, type="filepath", sources=["upload", "webcam", "clipboard"], height=330,
+                label="Picture of a formula", show_label=False, buttons=[], elem_id="hm-upload",
+                placeholder="Drop a picture of a formula here\n- or -\nClick to choose a file",
+                webcam_options=gr.WebcamOptions(mirror=False), alt_text="The picture to recognise",
+            )  # fmt: skip
+            recognize_upload = gr.Button("Recognise", variant="primary", elem_id="hm-recognize-upload")
+    pictures = gr.Dataset(
+        components=[gr.Image(render=False, type="filepath")], samples=[[str(path)] for path in examples()],
+        type="index", label="Or try an example", layout="gallery", elem_id="hm-examples",
+    )  # fmt: skip
+    return InputPanel(tabs, sketch, recognize_drawing, upload, recognize_upload, pictures)

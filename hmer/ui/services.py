@@ -1,0 +1,138 @@
+"""What the panels ask for: recognition, the annotation store, the list of checkpoints. Knows no gradio."""
+
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from annotations import Alternative, AnnotationStore, Prediction, Saved, Selection, Status
+from hmer import latex
+from hmer.checkpoint import WEIGHTS, bundled, fine_tuned, resolve
+from hmer.config import Decoding, to_dict
+from hmer.errors import CheckpointError, LatexError
+from hmer.home import store_url
+from hmer.recognizer import Recognition, Recognizer
+from hmer.ui.options import AppOptions
+from hmer.vocabulary import UNWRITTEN
+
+LOADED_CHECKPOINTS = 3  # how many are kept in memory
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One picture that was read, with how it was asked and what came out: what a correction is about.
+
+    `image` is the encoded picture that was recognised, whatever has been drawn since.
+    """
+
+    image: bytes = field(repr=False)
+    recognition: Recognition
+    decoding: Decoding
+    reference: str
+
+    @property
+    def prediction(self) -> Prediction:
+        """The answer as the annotation store keeps it."""
+        answer = self.recognition
+        return Prediction(
+            latex=answer.latex,
+            checkpoint=answer.checkpoint,
+            tokens=answer.tokens,
+            confidence=answer.confidence,
+            alternatives=tuple(Alternative(other.latex, other.probability) for other in answer.alternatives),
+            decoding=to_dict(self.decoding),
+        )
+
+
+@dataclass(frozen=True)
+class CheckpointChoice:
+    """A checkpoint that can be chosen by its reference; `kind` is bundled, fine-tuned or folder."""
+
+    reference: str
+    kind: str
+
+
+class Recognizers:
+    """Loaded checkpoints by reference, the most recently used kept. Safe to share between threads."""
+
+    def __init__(self, limit: int = LOADED_CHECKPOINTS) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._loaded: OrderedDict[tuple[Path, int], Recognizer] = OrderedDict()
+
+    def get(self, reference: str) -> Recognizer:
+        """The recogniser of a checkpoint, loaded again when its weights have changed. Raises CheckpointError."""
+        folder = resolve(reference).resolve()
+        try:
+            key = (folder, (folder / WEIGHTS).stat().st_mtime_ns)
+        except OSError as error:
+            raise CheckpointError(f"{folder}: has no {WEIGHTS} that can be read; choose another.") from error
+        with self._lock:
+            if key not in self._loaded:
+                self._loaded[key] = Recognizer.load(folder)
+            self._loaded.move_to_end(key)
+            while len(self._loaded) > self._limit:
+                self._loaded.popitem(last=False)
+            return self._loaded[key]
+
+
+class Services:
+    """Everything behind the panels of one running app. Raises CheckpointError or StoreError when built."""
+
+    def __init__(self, options: AppOptions) -> None:
+        self.options = options
+        # Threads that work side by side on few cores slow each other down: share the cores out.
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // options.concurrency))
+        self.recognizers = Recognizers()
+        self.recognizers.get(options.checkpoint)
+        self.store = AnnotationStore(options.store or store_url())
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
+    def recognize(self, image: bytes, decoding: Decoding, reference: str) -> Seen:
+        """Read one encoded picture. Raises BadImage, CheckpointError or ConfigError."""
+        (recognition,) = self.recognizers.get(reference).recognize([image], decoding)
+        return Seen(image, recognition, decoding, reference)
+
+    def recognize_all(self, sources: list[Any], decoding: Decoding, reference: str) -> list[Recognition]:
+        """Read anything that `Recognizer` takes. Raises as it does."""
+        return self.recognizers.get(reference).recognize(sources, decoding)
+
+    def save(
+        self, image: bytes, correction: str, *, prediction: Prediction | None = None, annotator: str = ""
+    ) -> Saved:
+        """Keep a picture with what was read and what it is, accepted for training.
+
+        Raises LatexError, BadImage or StoreError, and then nothing was saved.
+        """
+        return self.store.add(
+            image, prediction=prediction, correction=correction, status=Status.ACCEPTED,
+            annotator=annotator, source="app",
+        )  # fmt: skip
+
+    def accepted_count(self) -> int:
+        """How many corrections there are to learn from."""
+        return self.store.count(Selection(statuses=(Status.ACCEPTED,)))
+
+    def checkpoints(self) -> list[CheckpointChoice]:
+        """What can be chosen, the one that the app was started with first."""
+        choices = {name: CheckpointChoice(name, "fine-tuned") for name in fine_tuned()}
+        choices |= {name: CheckpointChoice(name, "bundled") for name in bundled()}
+        first = self.options.checkpoint
+        started = choices.pop(first, None) or CheckpointChoice(first, "folder")
+        return [started, *choices.values()]
+
+    def new_symbols(self, formula: str, reference: str) -> list[str]:
+        """The tokens of a formula that a checkpoint cannot write yet; empty for one that is not well-formed."""
+        recognizer = self.recognizers.get(reference)
+        try:
+            tokens = latex.label_tokens(formula, recognizer.config.label_form)
+        except LatexError:
+            return []
+        return [token for token in recognizer.model.vocabulary.missing(tokens) if token not in UNWRITTEN]

@@ -1,0 +1,29 @@
+"""Formulas typeset in the page by the KaTeX that comes with gradio: one formula a component."""
+
+from typing import Any
+
+import gradio as gr
+
+from hmer import latex
+
+# Text that could leave mathematics, or be read as HTML or Markdown, has another spelling with the same look.
+_SAFE = {"<": r"\lt ", ">": r"\gt ", "`": r"\text{\textasciigrave}"}
+
+
+def formula_view(**options: Any) -> gr.Markdown:
+    """An empty place for one formula."""
+    return gr.Markdown(latex_delimiters=[{"left": "$$", "right": "$$", "display": True}], **options)
+
+
+def typeset(formula: str) -> str:
+    """Markdown that shows a well-formed formula; raises LatexError for any other.
+
+    What is shown is the normal form, so that nothing that someone typed reaches the page as it stands.
+    """
+    tokens = latex.normalise(formula)
+    if not tokens:
+        return ""
+    text = latex.pretty(tokens)
+    for character, spelling in _SAFE.items():
+        text = text.replace(character, spelling)
+    return f"$$\n{text}\n$$"
