@@ -89,7 +89,7 @@ class ImageConfig:
     """
 
     version: int = 1
-    writing_px: float = 16.0
+    writing_px: float = 14.0
     margin_px: int = 6
     multiple_px: int = 8
     max_area_px: int = 120_000
@@ -110,7 +110,7 @@ class ModelConfig:
 
     architecture: str = "transformer"
     # Encoder: channels at stride 4 and 8, and residual blocks at each.
-    encoder_channels: tuple[int, ...] = (64, 160)
+    encoder_channels: tuple[int, ...] = (64, 128)
     encoder_blocks: tuple[int, ...] = (2, 6)
     # Decoder.
     decoder_width: int = 256
@@ -197,8 +197,10 @@ class TrainConfig:
     attention_loss: float = 0.3  # attention mass on the cells of the token's symbol, where known
     bidirectional: bool = True
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    freeze_statistics: bool = False  # batch normalisation keeps its running statistics (fine-tuning)
     threads: int = 0  # 0: as torch chooses
     workers: int = 1
+    pool_batches: int = 96  # batches are cut from so many at a time, sorted by size: less padding, few shapes
     save_minutes: float = 5.0
     evaluate_minutes: float = 15.0
     evaluate_limit: int = 300

@@ -294,18 +294,22 @@ def ink_mask(grey: Grey) -> npt.NDArray[np.uint8]:
 def writing_size(mask: npt.NDArray[np.uint8]) -> float:
     """The size of the usual symbol in pixels: median over the connected components of sqrt(height * width).
 
-    Width counts between half and twice the height, so that `1` and joined letters do not distort it; bars
-    and specks are left out; when nothing else is there, the extent of the whole counts.
+    The width of the pen is taken off first. Width counts between half and twice the height, so that `1` and joined
+    letters do not distort it; bars and specks are left out; when nothing else is there, the extent of the whole counts.
     """
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    widths, heights = stats[1:, cv2.CC_STAT_WIDTH].astype(float), stats[1:, cv2.CC_STAT_HEIGHT].astype(float)
+    inked = int(np.count_nonzero(mask))
+    rim = inked - int(np.count_nonzero(cv2.erode(mask, np.ones((3, 3), np.uint8), borderValue=0)))
+    pen = min(2.0 * inked / max(rim, 1), max(mask.shape) / 3)
+    widths = np.maximum(stats[1:, cv2.CC_STAT_WIDTH] - pen, 1.0)
+    heights = np.maximum(stats[1:, cv2.CC_STAT_HEIGHT] - pen, 1.0)
     extents = np.maximum(widths, heights)
     keep = (heights >= _FLAT * widths) & (extents > 0.25 * np.median(extents))
     if not keep.any():
-        return float(max(mask.shape[0], mask.shape[1]))
+        return max(float(max(mask.shape)) - pen, 1.0)
     widths, heights = widths[keep], heights[keep]
     size = float(np.median(np.sqrt(heights * np.clip(widths, heights / 2, heights * 2))))
-    # One or two specks beside long bars must not decide: never more than 60 symbols along the picture.
+    # One or two specks beside long bars must not decide: never more than 120 symbols along the picture.
     return max(size, max(mask.shape) / 120, 1.0)
 
 

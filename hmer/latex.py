@@ -10,8 +10,8 @@ Rules of the normal form, all of which keep the look in display style:
 
 - Braces around every script and argument. Other braces go unless the spacing, a script or the reach of a
   style hangs on them: `{x}+{a b}` loses them, `x{=}y` and `{x^2}^3` keep them.
-- `\limits` or `\nolimits`, then `_ { }`, then `^ { }`; primes as `^ { \prime }`; a script on nothing stands on
-  `{ }`; an empty script goes.
+- `\limits` or `\nolimits`, then `_ { }`, then `^ { }`; primes as `^ { \prime }`; a script on nothing stands
+  on `{ }`; an empty script goes.
 - One spelling for synonyms (hmer.latex_symbols.SYNONYMS), infix commands as prefix ones, font switches as
   font commands, a matrix in stretching delimiters as pmatrix and its kin.
 - `\limits` and `\nolimits` only where they change the look; the style (display, text, script) is followed
@@ -88,9 +88,7 @@ def reduce(tokens: Sequence[str], form: str) -> list[str]:
     Reducing twice changes nothing. Raises ConfigError for an unknown form, LatexError for unbalanced braces.
     """
     if form not in LABEL_FORMS:
-        raise ConfigError(
-            f"The label form {form!r} is not known; known are {', '.join(sorted(LABEL_FORMS))}."
-        )
+        raise ConfigError(f"The label form {form!r} is not known; known are {', '.join(sorted(LABEL_FORMS))}.")
     return LABEL_FORMS[form](list(tokens))
 
 

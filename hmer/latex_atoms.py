@@ -20,9 +20,7 @@ _SPACING_ROWS = (
     "11*11111",
     "11231011",
 )
-_SPACING = {
-    left: dict(zip(_CLASSES, row, strict=True)) for left, row in zip(_CLASSES, _SPACING_ROWS, strict=True)
-}
+_SPACING = {left: dict(zip(_CLASSES, row, strict=True)) for left, row in zip(_CLASSES, _SPACING_ROWS, strict=True)}
 
 
 @dataclass(slots=True)

@@ -85,14 +85,15 @@ _CROHME_UNWRAPPED = (
        r"\mathclose", r"\mathpunct", r"\mathinner", r"\smash", r"\boxed", r"\fbox"}
 )  # fmt: skip
 _CROHME_RENAMED = {
-    r"\dfrac": r"\frac", r"\tfrac": r"\frac", r"\cfrac": r"\frac", r"\dbinom": r"\binom", r"\tbinom": r"\binom",
+    r"\dfrac": r"\frac", r"\tfrac": r"\frac", r"\cfrac": r"\frac", r"\dbinom": r"\binom",
+    r"\tbinom": r"\binom",
     r"\lvert": "|", r"\rvert": "|", r"\mid": "|", r"\lVert": r"\|", r"\rVert": r"\|", r"\colon": ":",
     r"\cdotp": r"\cdot", r"\ldotp": ".", r"\centerdot": r"\cdot",
 }  # fmt: skip
 
 
 def _crohme(tokens: list[str]) -> list[str]:
-    r"""What handwriting shows: no spacing, fonts, sizes, styles, stretching; braces for scripts and arguments only.
+    r"""What handwriting shows: no spacing, fonts, sizes, stretching; braces for scripts and arguments only.
 
     Every script of a sum, an integral, a limit and the like has `\limits`, as in the published captions.
     """
@@ -168,7 +169,7 @@ def _crohme_negation(struck: Tree, following: Tree) -> Tree:
 
 
 def _tidy(nodes: Tree) -> Tree:
-    """Nodes without bases that carry nothing and rows in which nothing is left; brackets kept from being arguments."""
+    """Drop bases that carry nothing and rows in which nothing is left; keep brackets from being arguments."""
     kept: Tree = []
     for place, node in enumerate(nodes):
         if isinstance(node, _EmptyBase) and nodes[place + 1 : place + 2] not in (["_"], ["^"]):
@@ -222,7 +223,7 @@ def _crohme_command(result: Tree, name: str, nodes: Tree, here: int) -> int:
 
 
 def _add_script(result: Tree, mark: str, body: Tree) -> None:
-    """Append a script; beside those of a spliced group sub goes before sup, and primes take a superscript in."""
+    """Append a script; beside those of a spliced group, sub goes first and primes take a superscript in."""
     if not body:
         return
     if mark == "^" and body[-3:-1] == [[], "^"] and set(map(str, body[:-3] + body[-1])) == {r"\prime"}:
@@ -269,9 +270,9 @@ def _splice(result: Tree, body: Tree, nodes: Tree, here: int) -> None:
 def _im2markup(tokens: list[str]) -> list[str]:
     r"""The spelling of IM2LaTeX-100k's normalised lists, as far as one spelling can follow theirs.
 
-    Delimiters are one token with \left and \right, operators are spelt out, array cells have braces, every row
-    ends with \\, text is \mathrm. Those lists keep synonyms and redundant braces as the authors typed them; this
-    form does not.
+    Delimiters are one token with \left and \right, operators are spelt out, array cells have braces, every
+    row ends with \\, text is \mathrm. Those lists keep synonyms and redundant braces as the authors typed
+    them; this form does not.
     """
     return leaves(_im2markup_nodes(_checked_tree(tokens)))
 

@@ -10,9 +10,7 @@ from hmer import latex_symbols as known
 from hmer.errors import LatexError
 from hmer.latex_atoms import Item, Row, emit, emit_rows, flatten, is_fontless, protect_brackets
 
-MAX_DEPTH = (
-    60  # of nested braces, delimiters and environments; keeps the parser far from Python's recursion limit
-)
+MAX_DEPTH = 60  # of nested braces, delimiters and environments; keeps the parser far from Python's recursion limit
 MAX_CHARACTERS = 20_000
 
 _PIECE = re.compile(
@@ -27,7 +25,8 @@ DIMENSION = re.compile(
 )
 WORD_COMMAND = re.compile(r"\\[A-Za-z]+\Z")
 _SPACE_NAMES = {
-    "1em": (r"\quad",), "2em": (r"\qquad",), "0.5em": (r"\enspace",), "18mu": (r"\quad",), "36mu": (r"\qquad",),
+    "1em": (r"\quad",), "2em": (r"\qquad",), "0.5em": (r"\enspace",),
+    "18mu": (r"\quad",), "36mu": (r"\qquad",),
     "3mu": (r"\,",), "4mu": (r"\:",), "5mu": (r"\;",), "-3mu": (r"\!",),
 }  # fmt: skip
 
@@ -71,9 +70,7 @@ def is_unknown(text: str) -> bool:
 
 def unknown_command(token: Token) -> LatexError:
     name = token.text
-    nearest = (
-        difflib.get_close_matches(name, known.KNOWN_COMMANDS, n=3, cutoff=0.7) if len(name) <= 30 else []
-    )
+    nearest = difflib.get_close_matches(name, known.KNOWN_COMMANDS, n=3, cutoff=0.7) if len(name) <= 30 else []
     hint = f" Did you mean {' or '.join(sorted(nearest))}?" if nearest else " Check its spelling."
     return LatexError(f"{_short(name)} is not a command that is known here.{hint}", token.start, token.end)
 
@@ -104,13 +101,15 @@ class _Parser:
         self.pos += 1
         return token
 
-    def fail(self, message: str, token: Token | None = None) -> NoReturn:
+    def error(self, message: str, token: Token | None = None) -> LatexError:
+        """A LatexError about a token; about the next one if none is given."""
         if token is None:
-            if self.pos < len(self.tokens):
-                token = self.tokens[self.pos]
-            else:
-                token = Token("", len(self.source), len(self.source))
-        raise LatexError(message, token.start, token.end)
+            here = len(self.source)
+            token = self.tokens[self.pos] if self.pos < len(self.tokens) else Token("", here, here)
+        return LatexError(message, token.start, token.end)
+
+    def fail(self, message: str, token: Token | None = None) -> NoReturn:
+        raise self.error(message, token)
 
     def enter(self) -> None:
         self.depth += 1
@@ -163,9 +162,7 @@ class _Parser:
         if text == "}":
             self.fail("This } closes nothing: take it away or add a { before it.", token)
         if text == "&":
-            self.fail(
-                r"& outside an environment: use it in matrix, array, cases or aligned; \& is the sign.", token
-            )
+            self.fail(r"& outside an environment: use it in matrix, array, cases or aligned; \& is the sign.", token)
         if text in (r"\\", r"\cr"):
             self.fail(
                 rf"{text} outside an environment: put the rows into \begin{{aligned}}...\end{{aligned}}.",
@@ -206,9 +203,7 @@ class _Parser:
             elif text in known.INFIX:
                 self.pos += 1
                 if infix is not None:
-                    self.fail(
-                        r"Two of \over, \choose and the like in one group: put braces around one part.", token
-                    )
+                    self.fail(r"Two of \over, \choose and the like in one group: put braces around one part.", token)
                 infix, infix_arguments = token, self.infix_arguments(token)
                 done[font_from:] = _in_font(font, done[font_from:])
                 numerator, done, font_from = done, [], 0
@@ -270,9 +265,7 @@ class _Parser:
                 item.sup = emit(flatten([*primes, *self.argument_items(token, script=True)]))
             elif text == "'" or text in known.SUPERSCRIPTS:
                 if explicit_sup:
-                    self.fail(
-                        f"Double superscript: write {_short(text)} before the ^ or inside its braces.", token
-                    )
+                    self.fail(f"Double superscript: write {_short(text)} before the ^ or inside its braces.", token)
                 self.pos += 1
                 primes += _symbols([r"\prime" if text == "'" else known.SUPERSCRIPTS[text]])
                 item.sup = emit(primes)
@@ -290,12 +283,7 @@ class _Parser:
         name = item.tokens[0] if item.tokens else ""
         if name in (r"\overbrace", r"\underbrace"):
             return r"\limits"
-        beside = (
-            self.style > 0
-            or name in known.INTEGRALS
-            or name in known.OPERATOR_NAMES
-            or name == r"\operatorname"
-        )
+        beside = self.style > 0 or name in known.INTEGRALS or name in known.OPERATOR_NAMES or name == r"\operatorname"
         return r"\nolimits" if beside else r"\limits"
 
     # -- atoms --
@@ -310,6 +298,9 @@ class _Parser:
         if text in known.ATOM_CLASSES:
             self.pos += 1
             return [Item([text], known.ATOM_CLASSES[text])]
+        if text in known.BLACKBOARD:
+            self.pos += 1
+            return [Item([r"\mathbb", "{", known.BLACKBOARD[text], "}"], "ord")]
         if len(text) == 1 and (text.isalpha() or (text.isascii() and text.isdigit())):
             self.pos += 1
             return [Item([text], "ord")]
@@ -326,7 +317,7 @@ class _Parser:
             self.fail(r"# has a meaning in TeX: write \#.", token)
         if text in _CLOSERS:
             self.unexpected()
-        self.fail(f"The character {_short(text)!r} cannot stand in mathematics; inside \\text it can.", token)
+        raise self.error(f"The character {_short(text)!r} cannot stand in mathematics; inside \\text it can.", token)
 
     def group(self) -> Item:
         opener = self.next()
@@ -344,11 +335,7 @@ class _Parser:
         text = self.peek()
         if text == "":
             self.fail(message, opener)
-        if (
-            text == "}"
-            or text.startswith(r"\end{")
-            or (text == r"\right" and opener.text.startswith(r"\begin{"))
-        ):
+        if text == "}" or text.startswith(r"\end{") or (text == r"\right" and opener.text.startswith(r"\begin{")):
             self.fail(f"{_short(text)} comes before what stands open: {message}", self.tokens[self.pos])
         self.unexpected()
 
@@ -372,9 +359,7 @@ class _Parser:
             text in _CLOSERS or text in _SCRIPT_STARTS or text in _NO_ARGUMENT or text.startswith(r"\end{")
             or text in known.SPACES or text in known.STYLES
         ):  # fmt: skip
-            self.fail(
-                f"{_short(owner.text)} needs an argument, and {_short(text)} is none: add {{...}}.", owner
-            )
+            self.fail(f"{_short(owner.text)} needs an argument, and {_short(text)} is none: add {{...}}.", owner)
         else:
             items = self.nucleus()
         self.depth -= 1
@@ -476,7 +461,7 @@ class _Parser:
             body.append(text)
             if level < 0:
                 break
-        self.fail(f"The argument of {_short(owner.text)} is never closed: add a {closer}.", owner)
+        raise self.error(f"The argument of {_short(owner.text)} is never closed: add a {closer}.", owner)
 
     def dimension(self, owner: Token) -> list[str]:
         """A dimension without braces, as after \\hskip; stretch and shrink are read and dropped."""
@@ -507,9 +492,7 @@ class _Parser:
                 self.pos += 1
                 return inner
         if text not in known.DELIMITERS:
-            self.fail(
-                f"{owner.text} needs a delimiter such as (, [, \\{{ or |, not {_short(token.text)}.", token
-            )
+            self.fail(f"{owner.text} needs a delimiter such as (, [, \\{{ or |, not {_short(token.text)}.", token)
         return text
 
     # -- special commands --
@@ -525,9 +508,7 @@ class _Parser:
             body = [*body, Item([r"\middle", delimiter], "space"), *self.items()]
             self.style = style
         if self.peek() != r"\right":
-            self.close(
-                r"\right", token, r"This \left has no \right: add one, \right. if nothing is to be seen."
-            )
+            self.close(r"\right", token, r"This \left has no \right: add one, \right. if nothing is to be seen.")
         closer = self.delimiter(self.next())
         fence = known.FENCED_MATRICES.get((tokens[1], closer))
         if fence and len(body) == 1 and not body[0].scripted and body[0].tokens[:1] == [r"\begin{matrix}"]:
@@ -801,13 +782,27 @@ class _Parser:
             return []
         if is_unknown(text):
             raise unknown_command(token)
-        self.fail(
-            f"{_short(text)} in a text: mathematics there goes between dollars, ${_short(text)}$.", token
-        )
+        raise self.error(f"{_short(text)} in a text: mathematics there goes between dollars, ${_short(text)}$.", token)
 
 
-_CLOSERS = frozenset({"}", "&", r"\\", r"\cr", r"\right", r"\middle", "$", r"\)", r"\]", r"\endgroup", r"\egroup", r"\of",
-                      r"\(", r"\["})  # fmt: skip
+_CLOSERS = frozenset(
+    {
+        "}",
+        "&",
+        r"\\",
+        r"\cr",
+        r"\right",
+        r"\middle",
+        "$",
+        r"\(",
+        r"\)",
+        r"\[",
+        r"\]",
+        r"\of",
+        r"\endgroup",
+        r"\egroup",
+    }
+)
 _SCRIPT_STARTS = frozenset({"_", "^", "'", r"\sb", r"\sp", "′", "’"})
 _NO_ARGUMENT = frozenset({r"\limits", r"\nolimits", r"\hline"}) | frozenset(known.FONT_SWITCHES) | known.INFIX
 _PLAIN_MATRICES = frozenset({r"\matrix", r"\pmatrix", r"\cases"})
@@ -856,7 +851,7 @@ def _symbols(tokens: Iterable[str]) -> list[Item]:
 
 
 def _count_columns(spec: list[str]) -> int:
-    """The number of columns of a simple specification; 0 (any) if it has more in it than letters and rules."""
+    """The number of columns of a simple specification; 0 (any) if there is more than letters and rules."""
     letters = [text for text in spec if text in ("l", "c", "r")]
     return len(letters) if all(text in ("l", "c", "r", "|") for text in spec) else 0
 
@@ -906,19 +901,13 @@ def _simplify_command(name: str, tokens: list[str], bodies: list[list[str]], sty
         return [Item([r"\binom", *tokens[tokens.index("}", tokens.index("t")) + 3 :]], kind)]
     if name == r"\mbox" and style < 2:
         tokens[0] = r"\text"
-    if (
-        name == r"\mathop"
-        and tokens[2:4] == [r"\mathrm", "{"]
-        and all(text.isalpha() for text in tokens[4:-2])
-    ):
+    if name == r"\mathop" and tokens[2:4] == [r"\mathrm", "{"] and all(text.isalpha() for text in tokens[4:-2]):
         name, bodies = r"\operatorname*", [tokens[4:-2]]
         tokens = [name, "{", *bodies[0], "}"]
     if name in (r"\operatorname", r"\operatorname*"):
         command = "\\" + "".join(bodies[0])
         has_limits = command in known.NAMED_WITH_LIMITS
-        if (has_limits and name.endswith("*")) or (
-            command in known.OPERATOR_NAMES and not name.endswith("*")
-        ):
+        if (has_limits and name.endswith("*")) or (command in known.OPERATOR_NAMES and not name.endswith("*")):
             return [Item([command], "op")]
     return [Item(tokens, kind)]
 

@@ -13,8 +13,8 @@ _SPACED = known.RELATIONS | known.BINARY  # commands that get a blank on either 
 def pretty(tokens: Sequence[str]) -> str:
     r"""The string that a person would type for these tokens: `\frac{a}{b}`, `x^2`, `f'(x)`, `a \leq b`.
 
-    `\limits` is left out where display style does the same by itself. Any tokens are accepted; those that do not
-    form a formula are joined as well as can be.
+    `\limits` is left out where display style does the same by itself. Any tokens are accepted; those that do
+    not form a formula are joined as well as can be.
     """
     tree = read_tree(tokens)
     writer = _Writer()
@@ -31,9 +31,7 @@ class _Writer:
 
     def __init__(self) -> None:
         self.pieces: list[str] = []
-        self.after_word = (
-            False  # the last piece is a command of letters: a letter must not follow it directly
-        )
+        self.after_word = False  # the last piece is a command of letters: no letter may follow it directly
         self.wants_blank = ""  # what kind of piece, if it comes next, is set off by a blank
         self.in_display_style = True
         self.environments: list[tuple[bool, bool]] = []  # display style outside, and in a fresh cell or part
@@ -77,11 +75,7 @@ class _Writer:
                 else:
                     self.add(node)
             elif node in (r"\limits", r"\nolimits"):
-                if (
-                    node == r"\nolimits"
-                    or base not in known.OPERATORS_WITH_LIMITS
-                    or not self.in_display_style
-                ):
+                if node == r"\nolimits" or base not in known.OPERATORS_WITH_LIMITS or not self.in_display_style:
                     self.pieces.append(node)
                     self.after_word = True
             else:

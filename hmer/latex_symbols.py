@@ -6,7 +6,11 @@ Sources: The TeXbook (appendix F and chapter 17), LaTeX2e, amsmath, amssymb, and
 
 def _words(text: str) -> frozenset[str]:
     """The commands of a blank-separated list, each given its backslash."""
-    return frozenset("\\" + word for word in text.split())
+    return frozenset(_ordered(text))
+
+
+def _ordered(text: str) -> list[str]:
+    return ["\\" + word for word in text.split()]
 
 
 GREEK = _words(
@@ -150,9 +154,7 @@ ACCENTS = _words(
     overline underline overrightarrow overleftarrow overleftrightarrow underrightarrow underleftarrow
     underleftrightarrow overgroup undergroup overlinesegment"""
 )
-FONTS = _words(
-    """mathrm mathbf mathit mathsf mathtt mathcal mathbb mathfrak mathscr mathnormal boldsymbol pmb"""
-)
+FONTS = _words("""mathrm mathbf mathit mathsf mathtt mathcal mathbb mathfrak mathscr mathnormal boldsymbol pmb""")
 FONT_SYNONYMS = {
     r"\bm": r"\boldsymbol", r"\bold": r"\mathbf", r"\Bbb": r"\mathbb", r"\frak": r"\mathfrak",
     r"\mathbold": r"\boldsymbol", r"\mathds": r"\mathbb", r"\mathbfcal": r"\mathcal",
@@ -185,8 +187,8 @@ SIGNATURES: dict[str, str] = (
         for names, signature in {
             "frac dfrac tfrac binom dbinom tbinom stackrel overset underset": "mm",
             "cfrac": "pmm", "genfrac": "rrrrmm", "sqrt": "om",
-            "xrightarrow xleftarrow xleftrightarrow xRightarrow xLeftarrow xLeftrightarrow xmapsto xhookrightarrow "
-            "xhookleftarrow xtwoheadrightarrow xrightleftharpoons xlongequal": "om",
+            "xrightarrow xleftarrow xleftrightarrow xRightarrow xLeftarrow xLeftrightarrow xmapsto "
+            "xhookrightarrow xhookleftarrow xtwoheadrightarrow xrightleftharpoons xlongequal": "om",
             "mathop mathrel mathbin mathord mathopen mathclose mathpunct mathinner": "m",
             "operatorname operatorname*": "m",
             "overbrace underbrace boxed phantom hphantom vphantom pmod pod": "m", "smash": "pm",
@@ -202,17 +204,14 @@ COMMAND_CLASSES: dict[str, str] = {
     r"\stackrel": "rel", r"\mathop": "op", r"\mathrel": "rel", r"\mathbin": "bin", r"\mathopen": "open",
     r"\mathclose": "close", r"\mathpunct": "punct", r"\mathinner": "inner", r"\operatorname": "op",
     r"\operatorname*": "op", r"\overbrace": "op", r"\underbrace": "op", r"\hspace": "space",
-    r"\mspace": "space",
-    r"\hspace*": "space", r"\sideset": "op",
+    r"\mspace": "space", r"\hspace*": "space", r"\sideset": "op",
 } | {name: "rel" for name in SIGNATURES if name.startswith(r"\x") and "arrow" in name} | {
     r"\xmapsto": "rel", r"\xlongequal": "rel", r"\xrightleftharpoons": "rel",
 }  # fmt: skip
 
 # Commands between the two parts they put over each other; the plain ones with their prefix form.
 INFIX_PLAIN = {r"\over": r"\frac", r"\choose": r"\binom"}
-INFIX = frozenset(INFIX_PLAIN) | _words(
-    "atop brack brace above overwithdelims atopwithdelims abovewithdelims"
-)
+INFIX = frozenset(INFIX_PLAIN) | _words("atop brack brace above overwithdelims atopwithdelims abovewithdelims")
 
 # Nothing of these can be seen (sizes do nothing in mathematics, numbers and labels stand outside it).
 IGNORED = _words(
@@ -222,7 +221,7 @@ IGNORED = _words(
 )
 IGNORED_WITH_ARGUMENT = _words("label tag tag* color cline vspace")
 
-# Environments: does the name end in rows of display style, and how many columns may there be (0: any number)?
+# How many columns an environment may have; 0: any number.
 MATRICES = ("matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix")
 ENVIRONMENT_COLUMNS: dict[str, int] = dict.fromkeys(MATRICES, 0) | {
     "array": 0, "subarray": 0, "cases": 2, "dcases": 2, "rcases": 2, "drcases": 2,
@@ -233,8 +232,8 @@ ENVIRONMENTS_WITH_ARGUMENT = frozenset({"array", "subarray", "alignedat"})
 # Allowed around a whole formula only; the value is what several rows become.
 OUTER_ENVIRONMENTS = {
     "equation": "", "displaymath": "", "math": "", "align": "aligned", "flalign": "aligned",
-    "gather": "gathered",
-    "multline": "gathered", "eqnarray": "array", "alignat": "alignedat",
+    "gather": "gathered", "multline": "gathered", "eqnarray": "array",
+    "alignat": "alignedat",
 }  # fmt: skip
 FENCED_MATRICES = {
     ("(", ")"): "pmatrix", ("[", "]"): "bmatrix", (r"\{", r"\}"): "Bmatrix", ("|", "|"): "vmatrix",
@@ -243,11 +242,11 @@ FENCED_MATRICES = {
 
 # What keyboards and clipboards hold instead of commands.
 UNICODE: dict[str, str] = {
-    **dict(zip("αβγδεζηθικλμνξπρστυφχψω", (
-        r"\alpha \beta \gamma \delta \varepsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi \pi \rho \sigma "
-        r"\tau \upsilon \varphi \chi \psi \omega").split(), strict=True)),
-    **dict(zip("ΓΔΘΛΞΠΣΥΦΨΩ", (
-        r"\Gamma \Delta \Theta \Lambda \Xi \Pi \Sigma \Upsilon \Phi \Psi \Omega").split(), strict=True)),
+    **dict(zip("αβγδεζηθικλμνξπρστυφχψω", _ordered(
+        "alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon "
+        "varphi chi psi omega"), strict=True)),
+    **dict(zip("ΓΔΘΛΞΠΣΥΦΨΩ", _ordered(
+        "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"), strict=True)),
     "ϵ": r"\epsilon", "ϕ": r"\phi", "ϑ": r"\vartheta", "ς": r"\varsigma", "ϱ": r"\varrho", "µ": r"\mu",
     "≤": r"\leq", "≥": r"\geq", "≠": r"\neq", "≈": r"\approx", "≡": r"\equiv", "≅": r"\cong", "∼": r"\sim",
     "∝": r"\propto", "≪": r"\ll", "≫": r"\gg", "∈": r"\in", "∉": r"\notin", "∋": r"\ni", "⊂": r"\subset",
@@ -257,12 +256,13 @@ UNICODE: dict[str, str] = {
     "¬": r"\neg", "∀": r"\forall", "∃": r"\exists", "∞": r"\infty", "∂": r"\partial", "∇": r"\nabla",
     "∑": r"\sum", "∏": r"\prod", "∫": r"\int", "∬": r"\iint", "∮": r"\oint", "→": r"\rightarrow",
     "←": r"\leftarrow", "↔": r"\leftrightarrow", "⇒": r"\Rightarrow", "⇐": r"\Leftarrow",
-    "⇔": r"\Leftrightarrow",
-    "↦": r"\mapsto", "↑": r"\uparrow", "↓": r"\downarrow", "…": r"\ldots", "⋯": r"\cdots", "⋮": r"\vdots",
+    "⇔": r"\Leftrightarrow", "↦": r"\mapsto", "↑": r"\uparrow", "↓": r"\downarrow", "…": r"\ldots",
+    "⋯": r"\cdots", "⋮": r"\vdots",
     "⋱": r"\ddots", "⟨": r"\langle", "⟩": r"\rangle", "⌊": r"\lfloor", "⌋": r"\rfloor", "⌈": r"\lceil",
     "⌉": r"\rceil", "‖": r"\|", "∣": r"\mid", "∥": r"\parallel", "⊥": r"\perp", "∠": r"\angle",
     "ℓ": r"\ell", "ℏ": r"\hbar", "ℵ": r"\aleph", "′": "'", "’": "'", "ı": r"\imath", "†": r"\dagger",
 }  # fmt: skip
+BLACKBOARD = dict(zip("ℂℍℕℙℚℝℤ", "CHNPQRZ", strict=True))
 SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱ", "0123456789+-()ni", strict=True)) | {"°": r"\circ"}
 SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₍₎", "0123456789+-()", strict=True))
 
@@ -273,7 +273,7 @@ KNOWN_COMMANDS: frozenset[str] = (
     | IGNORED | IGNORED_WITH_ARGUMENT | TEXT_ACCENTS | TEXT_SYMBOLS
     | _words(
         """left right middle limits nolimits not dots sp sb root of hskip kern mskip mkern hline cr mathchoice
-        textcolor matrix pmatrix cases begin end begingroup endgroup bgroup egroup buildrel above overwithdelims
-        atopwithdelims abovewithdelims"""
+        textcolor matrix pmatrix cases begin end begingroup endgroup bgroup egroup buildrel above
+        overwithdelims atopwithdelims abovewithdelims"""
     )
 ) - {"~"}  # fmt: skip

@@ -35,8 +35,8 @@ def read_symlg(path: str | Path) -> list[str]:
     r"""The tokens, in the crohme label form, of the formula in a symbol layout graph.
 
     Every script of a `\sum`, `\int`, `\lim` and the like has `\limits`, as in the published captions, whether
-    the graph says Sub or Below. A comma or full stop alone as a subscript is taken as written low. Raises BadInk
-    if the file cannot be read or its graph is not one formula.
+    the graph says Sub or Below. A comma or full stop alone as a subscript is taken as written low. Raises
+    BadInk if the file cannot be read or its graph is not one formula.
     """
     path = Path(path)
     try:
@@ -55,15 +55,11 @@ def parse_symlg(text: str, name: str = "The graph") -> list[str]:
     symbols = _read_symbols(text, name)
     if len(symbols) > 1:  # symbols that the makers of a graph added and then hung on nothing
         symbols = {
-            id_: one
-            for id_, one in symbols.items()
-            if one.parts or one.has_parent or not id_.startswith("AUTO")
+            id_: one for id_, one in symbols.items() if one.parts or one.has_parent or not id_.startswith("AUTO")
         }
     roots = [symbol for symbol in symbols.values() if not symbol.has_parent]
     if len(roots) != 1:
-        raise BadInk(
-            f"{name} must have one first symbol, not {len(roots)}: every other hangs on exactly one symbol."
-        )
+        raise BadInk(f"{name} must have one first symbol, not {len(roots)}: every other hangs on exactly one symbol.")
     budget = [len(symbols)]
     tokens = _baseline(roots[0], symbols, name, 0, budget)
     if budget[0]:
@@ -107,9 +103,7 @@ def _read_symbols(text: str, name: str) -> dict[str, _Symbol]:
     return symbols
 
 
-def _baseline(
-    first: _Symbol, symbols: dict[str, _Symbol], name: str, depth: int, budget: list[int]
-) -> list[str]:
+def _baseline(first: _Symbol, symbols: dict[str, _Symbol], name: str, depth: int, budget: list[int]) -> list[str]:
     """The tokens of a symbol and everything to its right; takes every symbol written off the budget."""
     if depth > _MAX_DEPTH:
         raise BadInk(f"{name} is nested more than {_MAX_DEPTH} deep.")

@@ -5,6 +5,7 @@ A run lives in its output folder: `resume.pt` (everything to go on), `best/` (a 
 """
 
 import dataclasses
+import itertools
 import json
 import logging
 import math
@@ -22,12 +23,14 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from hmer import checkpoint as checkpoints
+from hmer import latex
 from hmer.checkpoint import Checkpoint, CheckpointConfig
 from hmer.config import Decoding, TrainConfig, to_dict
-from hmer.datasets.batches import BatchStream, Source
+from hmer.datasets.batches import BatchStream, Sample, Source, collate
 from hmer.datasets.folder import Item, read_dataset, sample
 from hmer.errors import CheckpointError, DatasetError, HmerError
-from hmer.metrics import Scores, score
+from hmer.image import Grey
+from hmer.metrics import Scores, by_length, score
 from hmer.models import Model, build
 from hmer.recognizer import Recognition, Recognizer
 from hmer.vocabulary import Vocabulary
@@ -46,6 +49,22 @@ class Evaluation:
     recognitions: tuple[Recognition, ...]
     problems: tuple[str, ...]
     seconds_per_image: float
+    lengths: dict[str, dict[str, float]]
+    valid_latex: float
+    token_accuracy: float | None
+
+    def figures(self) -> dict[str, Any]:
+        """Every figure by the name that evaluate.py's JSON gives it."""
+        scores = dataclasses.asdict(self.scores)
+        return {
+            **scores,
+            "word_error_rate": scores["token_error_rate"],
+            "token_accuracy": self.token_accuracy,
+            "valid_latex": self.valid_latex,
+            "rendered_match": None,
+            "seconds_per_image": self.seconds_per_image,
+            "by_length": self.lengths,
+        }
 
 
 def evaluate(
@@ -61,20 +80,49 @@ def evaluate(
     Tokens in `ignore` are dropped from both sides first. An item that cannot be read counts as an empty answer and
     is named in `problems`.
     """
-    pictures, kept, problems = [], [], []
+    pictures, kept, unread, problems = [], [], [], []
     started = time.perf_counter()
     for item in items:
         try:
             pictures.append(recognizer.read(item.path))
             kept.append(item)
         except HmerError as error:
+            unread.append(item)
             problems.append(f"{item.path.name}: {error}")
     answers = recognizer.recognize_prepared(pictures, decoding, progress)
     seconds = (time.perf_counter() - started) / max(len(items), 1)
-    unread = [item for item in items if not any(item is other for other in kept)] if problems else []
     truths = [_without(item.tokens, ignore) for item in (*kept, *unread)]
     predictions = [*(_without(answer.tokens, ignore) for answer in answers), *([] for _ in unread)]
-    return Evaluation(score(truths, predictions), tuple(kept), tuple(answers), tuple(problems), seconds)
+    return Evaluation(
+        scores=score(truths, predictions),
+        items=tuple(kept),
+        recognitions=tuple(answers),
+        problems=tuple(problems),
+        seconds_per_image=seconds,
+        lengths=by_length(truths, predictions),
+        valid_latex=sum(latex.is_valid(answer.latex) for answer in answers) / max(len(items), 1),
+        token_accuracy=_token_accuracy(recognizer, pictures, kept),
+    )
+
+
+@torch.inference_mode()
+def _token_accuracy(recognizer: Recognizer, pictures: Sequence[Grey], items: Sequence[Item]) -> float | None:
+    """Share of next tokens that are right under teacher forcing; a token that the checkpoint lacks is wrong.
+
+    Items with such a token are scored up to it. None when there is nothing to score.
+    """
+    vocabulary = recognizer.model.vocabulary
+    correct = count = 0
+    for start in range(0, len(items), 16):
+        chunk = list(zip(pictures[start : start + 16], items[start : start + 16], strict=True))
+        samples = []
+        for picture, item in chunk:
+            known = list(itertools.takewhile(lambda token: token in vocabulary, item.tokens))
+            count += len(item.tokens) - len(known)
+            samples.append(Sample(picture, tuple(vocabulary.encode(known)), None))
+        loss = recognizer.model.loss(collate(samples))
+        correct, count = correct + loss.correct, count + loss.count
+    return correct / count if count else None
 
 
 def _without(tokens: Sequence[str], ignore: Sequence[str]) -> list[str]:
@@ -199,7 +247,7 @@ class Trainer:
         sources = [Source(items, vocabulary, self.base.image, self.config.augment) for items in self.train_items]
         weights = self.config.train_weights or tuple(float(len(source)) for source in sources)
         seed = self.config.seed + 7919 * self.step  # after a resume other samples, not the same again
-        stream = BatchStream(sources, weights, self.config.batch_size, seed)
+        stream = BatchStream(sources, weights, self.config.batch_size, seed, self.config.pool_batches)
         loader = DataLoader(
             stream, batch_size=None, num_workers=self.config.workers, prefetch_factor=8 if self.config.workers else None
         )
@@ -219,7 +267,7 @@ class Trainer:
         resumed.
         """
         model, optimizer = self.accelerator.prepare(self.model, self.optimizer)
-        model.train()
+        self._train_mode()
         batches = self._batches()
         last_save = last_evaluation = self.seconds
         sums: dict[str, float] = {}
@@ -260,7 +308,7 @@ class Trainer:
             if self.validation and self.seconds - last_evaluation > self.config.evaluate_minutes * 60:
                 self._validate(report)
                 last_evaluation = self.seconds
-                model.train()
+                self._train_mode()
                 logged = time.perf_counter()
         bar.close()
         self.save()
@@ -268,6 +316,13 @@ class Trainer:
             self._validate(report)
             return self.out / "best"
         return self.out / "last"
+
+    def _train_mode(self) -> None:
+        self.model.train()
+        if self.config.freeze_statistics:
+            for module in self.model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
 
     def _line(self, sums: Mapping[str, float], rate: float, seconds: float) -> dict[str, Any]:
         steps = sums["steps"]

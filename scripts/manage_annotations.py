@@ -11,11 +11,11 @@ The store is annotations.db in HMER_HOME unless --store names another.
 
 import sys
 from collections.abc import Sequence
-from datetime import datetime
 
 from jsonargparse import ArgumentParser, Namespace
 
 from annotations import AnnotationStore, Selection, Status, import_dataset, write_dataset
+from hmer.command_line import parse_time
 from hmer.errors import HmerError
 from hmer.home import store_url
 from hmer.latex import pretty
@@ -80,7 +80,7 @@ def build_parser() -> ArgumentParser:
 def list_annotations(store: AnnotationStore, options: Namespace) -> int:
     """Print the counts by status and the newest annotations, one a line."""
     selection = Selection(
-        tuple(options.status), options.annotator, options.source, _time(options.since), _time(options.until)
+        tuple(options.status), options.annotator, options.source, parse_time(options.since), parse_time(options.until)
     )
     counts = store.count_by_status(selection)
     print(f"{sum(counts.values())} annotations in {store.name}")
@@ -112,8 +112,8 @@ def export_folder(store: AnnotationStore, options: Namespace) -> int:
         statuses=options.status,
         annotator=options.annotator,
         source=options.source,
-        since=_time(options.since),
-        until=_time(options.until),
+        since=parse_time(options.since),
+        until=parse_time(options.until),
         held_out_share=options.held_out_share,
         overwrite=options.overwrite,
     )
@@ -136,15 +136,6 @@ def restore(store: AnnotationStore, options: Namespace) -> int:
     store.restore(options.file, overwrite=options.overwrite)
     print(f"{store.count()} annotations restored to {store.name}")
     return 0
-
-
-def _time(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise HmerError(f"{text!r} is not a time; write it as 2026-11-30 or 2026-11-30T18:00.") from None
 
 
 COMMANDS = {

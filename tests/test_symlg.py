@@ -25,7 +25,8 @@ GRAPHS = [
         r"\sqrt [ 3 ] { x y }",
     ),
     (
-        "O, s, \\sum, 1.0, O\nO, i, i, 1.0, OBelow\nO, n, n, 1.0, OAbove\nO, x, x, 1.0, OR\nO, k, k, 1.0, ORSub\n"
+        "O, s, \\sum, 1.0, O\nO, i, i, 1.0, OBelow\nO, n, n, 1.0, OAbove\n"
+        "O, x, x, 1.0, OR\nO, k, k, 1.0, ORSub\n"
         "R, s, i, Below, 1.0\nR, s, n, Above, 1.0\nR, s, x, Right, 1.0\nR, x, k, Sub, 1.0",
         r"\sum \limits _ { i } ^ { n } x _ { k }",
     ),

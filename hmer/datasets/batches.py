@@ -1,5 +1,6 @@
 """From items to batches: reading once, drawing and distorting anew each time, grouping by size."""
 
+import bisect
 import difflib
 import logging
 from collections.abc import Iterator, Sequence
@@ -22,9 +23,9 @@ from hmer.vocabulary import PAD_ID, UNWRITTEN, Vocabulary
 
 log = logging.getLogger(__name__)
 
-POOL_BATCHES = 64  # batches are cut from so many at a time, sorted by size: less padding, few shapes
 MAX_BATCH_AREA_PX = 1_200_000
-_STEP_HEIGHT_PX, _STEP_WIDTH_PX = 16, 32
+_STEP_HEIGHT_PX, _STEP_WIDTH_PX = 8, 32
+_LENGTH_GROUPS = (10, 20, 40)  # tokens
 
 
 @dataclass(frozen=True)
@@ -135,32 +136,36 @@ def _round_up(value: int, multiple: int) -> int:
 
 
 def _serpentine(sample: Sample) -> tuple[int, int, int]:
-    """Order by caption length in steps, then height and width up and down in turn: neighbours are alike everywhere."""
+    """Order by caption length in groups, then height and width up and down in turn: neighbours are alike everywhere."""
     height, width = sample.pixels.shape
-    length, step = len(sample.ids) // 8, height // (2 * _STEP_HEIGHT_PX)
-    return length, step if length % 2 else -step, width if step % 2 else -width
+    group, step = bisect.bisect(_LENGTH_GROUPS, len(sample.ids)), height // 32
+    return group, step if group % 2 else -step, width if step % 2 else -width
 
 
 class BatchStream(IterableDataset[Batch]):
     """Batches without end, from several sources by weight; every worker draws its own stream."""
 
-    def __init__(self, sources: Sequence[Source], weights: Sequence[float], batch_size: int, seed: int) -> None:
+    def __init__(
+        self, sources: Sequence[Source], weights: Sequence[float], batch_size: int, seed: int, pool_batches: int = 96
+    ) -> None:
         if len(sources) != len(weights) or not sources:
             raise DatasetError("BatchStream: needs one weight for each source, and at least one source.")
         self.sources = list(sources)
         self.weights = np.asarray(weights, float) / sum(weights)
         self.batch_size = batch_size
         self.seed = seed
+        self.pool_batches = pool_batches
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
-        torch.set_num_threads(1)
-        cv2.setNumThreads(1)
+        if worker is not None:
+            torch.set_num_threads(1)
+            cv2.setNumThreads(1)
         random = np.random.default_rng((self.seed, worker.id if worker else 0))
         orders = [self._order(source, random) for source in self.sources]
         while True:
             pool: list[Sample] = []
-            while len(pool) < POOL_BATCHES * self.batch_size:
+            while len(pool) < self.pool_batches * self.batch_size:
                 chosen = int(random.choice(len(self.sources), p=self.weights))
                 try:
                     pool.append(self.sources[chosen].sample(next(orders[chosen]), random))

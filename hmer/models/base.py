@@ -11,6 +11,7 @@ from hmer.config import ModelConfig
 from hmer.decoding import State, Step
 from hmer.vocabulary import END_ID, PAD_ID, START_ID, Vocabulary
 
+
 @dataclass
 class Encoded:
     """Pictures after the encoder.

@@ -15,6 +15,7 @@ from annotations import Alternative, Prediction
 from hmer.config import Decoding
 from hmer.errors import BadImage, BadInk, ConfigError
 from hmer.recognizer import Recognition
+from hmer.ui.decoding_controls import decoding_of
 from hmer.ui.messages import explained_to_clients
 from hmer.ui.services import Services
 
@@ -100,8 +101,8 @@ def endpoints(services: Services) -> dict[str, Callable[..., Any]]:
         grammar: bool = _DEFAULT.grammar,
     ) -> dict[str, Any]:
         """Read one picture: latex, tokens, confidence, token_confidence, alternatives, checkpoint, seconds, finished."""
-        decoding = Decoding(
-            strategy, beam_width, length_penalty, temperature, top_k, top_p, seed, max_length, symbols, grammar
+        decoding = decoding_of(
+            (strategy, beam_width, length_penalty, temperature, top_k, top_p, seed, max_length, symbols, grammar)
         )
         (answer,) = services.recognize_all([path_of(image)], decoding, checkpoint)
         return as_json(answer)
@@ -121,8 +122,8 @@ def endpoints(services: Services) -> dict[str, Callable[..., Any]]:
         grammar: bool = _DEFAULT.grammar,
     ) -> list[dict[str, Any]]:
         """Read up to 64 pictures, in their order; one that cannot be read gives an object with `error`."""
-        decoding = Decoding(
-            strategy, beam_width, length_penalty, temperature, top_k, top_p, seed, max_length, symbols, grammar
+        decoding = decoding_of(
+            (strategy, beam_width, length_penalty, temperature, top_k, top_p, seed, max_length, symbols, grammar)
         )
         if len(images) > BATCH_LIMIT:
             raise ConfigError(f"images: {len(images)} in one call; send at most {BATCH_LIMIT}.")

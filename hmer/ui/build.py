@@ -39,9 +39,11 @@ def build_app(options: AppOptions, services: Services | None = None) -> gr.Block
         _wire_recognition(services, seen, source, settings, result, correction)
         _wire_correction(services, seen, result, correction)
         api.wire(services)
+        screen = gr.Number(visible=False)
         blocks.load(
-            None, js=theme.ON_LOAD_SCRIPT.read_text(encoding="utf-8"), api_visibility="private", queue=False
-        )
+            draw_and_upload.canvas_for, screen, source.sketch, js="() => window.innerWidth",
+            queue=False, show_progress="hidden", api_visibility="private",
+        ).then(None, js=theme.ON_LOAD_SCRIPT.read_text(encoding="utf-8"), api_visibility="private")  # fmt: skip
         blocks.load(
             lambda: correct.tally(services), None, correction.tally,
             queue=False, show_progress="hidden", api_visibility="private",
@@ -64,7 +66,9 @@ def _wire_recognition(
         decoding = decoding_controls.decoding_of(values)
         read = services.recognize(image, decoding, reference)
         can_save = gr.Button(interactive=True)
-        return (read, *answer.shown(read.recognition), read.recognition.latex, can_save, can_save)
+        text = read.recognition.latex
+        checked = correct.preview(text, read, services)
+        return (read, *answer.shown(read.recognition), text, *checked, can_save, can_save)
 
     @explained
     def recognize_drawing(drawing: Any, reference: str, *values: Any) -> tuple[Any, ...]:
@@ -74,7 +78,7 @@ def _wire_recognition(
     def recognize_upload(upload: Any, reference: str, *values: Any) -> tuple[Any, ...]:
         return recognize(draw_and_upload.image_of_upload(upload), reference, values)
 
-    outputs = [seen, *result.outputs, correction.text, correction.save, correction.right]
+    outputs = [seen, *result.outputs, correction.text, *correction.checked, correction.save, correction.right]
     shared: dict[str, Any] = {
         "concurrency_id": "recognize",
         "concurrency_limit": services.options.concurrency,
@@ -112,12 +116,14 @@ def _wire_correction(
         return correct.save(text, read, services, request.username or "")
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    correction.text.change(
-        preview, [correction.text, seen], [correction.formula, correction.problem],
-        trigger_mode="always_last", queue=False, **quiet,
-    )  # fmt: skip
+    def take_reading(reading: str, read: Seen | None) -> tuple[str, str, str]:
+        return (reading, *correct.preview(reading, read, services))
+
+    correction.text.input(
+        preview, [correction.text, seen], correction.checked, trigger_mode="always_last", queue=False, **quiet
+    )
     result.alternatives.input(
-        lambda reading: reading, result.alternatives, correction.text, queue=False, **quiet
+        take_reading, [result.alternatives, seen], [correction.text, *correction.checked], queue=False, **quiet
     )
     correction.save.click(save, [correction.text, seen], correction.tally, **quiet)
     correction.right.click(save_right, seen, correction.tally, **quiet)

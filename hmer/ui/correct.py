@@ -12,7 +12,6 @@ from hmer.ui.messages import place_of
 from hmer.ui.services import Seen, Services
 from hmer.ui.typeset import formula_view, typeset
 
-
 # --- functions --------------------------------------------------------------------------------------------
 
 
@@ -65,7 +64,7 @@ def save(text: str, seen: Seen | None, services: Services, annotator: str) -> st
 
 @dataclass(frozen=True)
 class CorrectionPanel:
-    """The components."""
+    """The components; `checked` take what `preview` gives."""
 
     text: gr.Textbox
     formula: gr.Markdown
@@ -73,6 +72,11 @@ class CorrectionPanel:
     save: gr.Button
     right: gr.Button
     tally: gr.HTML
+
+    @property
+    def checked(self) -> list[Any]:
+        """In the order of `preview`."""
+        return [self.formula, self.problem]
 
 
 def layout(services: Services) -> CorrectionPanel:

@@ -57,7 +57,7 @@ def layout(services: Services) -> DecodingPanel:
     """The accordion, closed at first: nobody needs it for a first answer."""
     controls: dict[str, Component] = {}
     with gr.Accordion("Settings", open=False, elem_id="hm-settings"):
-        with gr.Row(equal_height=True, elem_classes="hm-checkpoint-row"):
+        with gr.Row(elem_classes="hm-checkpoint-row"):
             checkpoint = gr.Dropdown(
                 checkpoint_choices(services), value=services.options.checkpoint, allow_custom_value=True,
                 label="Checkpoint", info="Choose one, or type the path of a checkpoint folder.",

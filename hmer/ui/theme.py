@@ -11,7 +11,7 @@ ON_LOAD_SCRIPT = ASSETS / "on_load.js"
 
 
 def theme() -> gr.themes.Base:
-    """The app's theme, made of what gradio ships."""
+    """Give the app's theme, made of what gradio ships."""
     return gr.themes.Soft(
         primary_hue="teal",
         secondary_hue="teal",
@@ -26,4 +26,25 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill_hover_dark="*primary_600",
         button_primary_text_color="white",
         button_primary_text_color_dark="white",
+        body_background_fill="*neutral_50",
+        background_fill_primary="white",
+        background_fill_secondary="*neutral_100",
+        background_fill_secondary_dark="*neutral_800",
+        block_title_background_fill="transparent",
+        block_title_background_fill_dark="transparent",
+        block_title_text_color="*body_text_color",
+        block_title_text_color_dark="*body_text_color",
+        block_title_text_weight="500",
+        block_title_text_size="*text_sm",
+        block_title_padding="0",
+        block_label_text_color="*body_text_color_subdued",
+        block_shadow="none",
+        input_border_width="1px",
+        input_border_color="*neutral_300",
+        input_border_color_dark="*neutral_600",
+        input_shadow="none",
+        button_secondary_border_color="*neutral_300",
+        button_border_width="1px",
+        button_primary_shadow="none",
+        button_secondary_shadow="none",
     )

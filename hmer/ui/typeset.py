@@ -6,9 +6,6 @@ import gradio as gr
 
 from hmer import latex
 
-# Text that could leave mathematics, or be read as HTML or Markdown, has another spelling with the same look.
-_SAFE = {"<": r"\lt ", ">": r"\gt ", "`": r"\text{\textasciigrave}"}
-
 
 def formula_view(**options: Any) -> gr.Markdown:
     """An empty place for one formula."""
@@ -23,7 +20,5 @@ def typeset(formula: str) -> str:
     tokens = latex.normalise(formula)
     if not tokens:
         return ""
-    text = latex.pretty(tokens)
-    for character, spelling in _SAFE.items():
-        text = text.replace(character, spelling)
-    return f"$$\n{text}\n$$"
+    # An empty group after `<` looks the same in mathematics and in text, and begins no HTML tag.
+    return f"$$\n{latex.pretty(tokens).replace('<', '<{}')}\n$$"

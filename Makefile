@@ -1,0 +1,45 @@
+# Everything runs in .venv, made on first use. PYTHON names a Python 3.11 or newer.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: demo test test-full check fix browser train-handwritten clean
+
+$(VENV)/.runtime: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hmer needs Python 3.11 or newer; set PYTHON=...")'
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/.development: $(VENV)/.runtime
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/.runtime  ## start the app
+	$(RUN) app.py
+
+# The tests drive a real browser: a Chromium of the system if there is one, otherwise playwright's own.
+browser: $(VENV)/.development
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+	  || $(RUN) -m playwright install chromium
+
+test: $(VENV)/.development browser  ## what every change must pass, within six minutes
+	$(RUN) -m pytest
+
+test-full: $(VENV)/.development browser  ## everything, the long ones included
+	$(RUN) -m pytest -m 'slow or not slow'
+
+check: $(VENV)/.development  ## style and types
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+fix: $(VENV)/.development
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+train-handwritten: $(VENV)/.runtime  ## DATA: a folder with train/ and validation/ dataset folders
+	$(RUN) scripts/train.py --config hmer/configs/handwritten.yaml --train '["$(DATA)/train"]' --validation '$(DATA)/validation'
+
+clean:
+	rm -rf $(VENV)

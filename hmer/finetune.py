@@ -1,0 +1,145 @@
+"""From corrections to a better checkpoint: train from the old one with its replay set mixed in, then compare.
+
+The new checkpoint knows its parent. What is compared, old against new on the same items: the held-out corrections,
+and the frozen regression set that travels with the checkpoint.
+"""
+
+import dataclasses
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hmer import checkpoint as checkpoints
+from hmer.config import AugmentConfig, TrainConfig
+from hmer.datasets.folder import Item, read_dataset, write_labels
+from hmer.errors import CheckpointError, DatasetError
+from hmer.metrics import Scores
+from hmer.recognizer import Recognizer
+from hmer.trainer import Trainer, evaluate
+
+log = logging.getLogger(__name__)
+
+REPLAY, REGRESSION = "replay", "regression"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Old against new on one set of items; None where the set is empty."""
+
+    name: str
+    before: Scores
+    after: Scores
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """The folder of the new checkpoint, what was new in its vocabulary, and the comparisons."""
+
+    folder: Path
+    new_tokens: tuple[str, ...]
+    comparisons: tuple[Comparison, ...]
+
+
+def steps_for(corrections: int) -> int:
+    """Optimiser steps that suit a number of corrections: enough to learn ten, no more than minutes for hundreds."""
+    return int(min(60 + 2 * corrections, 400))
+
+
+def fine_tune(
+    reference: str | Path,
+    data: str | Path,
+    out: str | Path,
+    *,
+    steps: int = 0,
+    seed: int = 0,
+    threads: int = 0,
+    report: Callable[[dict[str, Any]], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> FineTuned:
+    """Fine-tune a checkpoint on a dataset folder and compare old and new.
+
+    Rows whose `split` is `held_out` are kept from training and measured on; without such a column all are trained on.
+    `steps` 0 chooses by the number of corrections. Raises DatasetError, CheckpointError, and CheckpointError too if
+    `out` exists.
+    """
+    out = Path(out)
+    if out.exists():
+        raise CheckpointError(f"{out}: exists already; choose another folder, the old checkpoint stays as it is.")
+    old = Recognizer.load(reference)
+    form = old.config.label_form
+    items = read_dataset(data, form)
+    held_out = [item for item in items if item.split == "held_out"]
+    train = [item for item in items if item.split != "held_out"]
+    if not train:
+        raise DatasetError(f"{data}: every row is held out; nothing is left to train on.")
+    parent = checkpoints.resolve(reference)
+    new_tokens = old.model.vocabulary.missing(token for item in train for token in item.tokens)
+    with tempfile.TemporaryDirectory(prefix="hmer-finetune-") as working:
+        corrections = Path(working) / "corrections"
+        _link(train, corrections)
+        folders, weights = [str(corrections)], [1.0]
+        if (parent / REPLAY).is_dir():
+            folders.append(str(parent / REPLAY))
+            weights.append(1.0)
+        else:
+            log.warning("%s carries no replay set: other writing may be forgotten.", parent)
+        config = TrainConfig(
+            train=tuple(folders),
+            train_weights=tuple(weights),
+            out=str(Path(working) / out.name),
+            initial=str(parent),
+            label_form=form,
+            seed=seed,
+            steps=steps or steps_for(len(train)),
+            batch_size=16,
+            learning_rate=2e-4,
+            warmup_steps=10,
+            decay_share=0.4,
+            weight_decay=0.0,
+            average_decay=0.95,
+            freeze_statistics=True,
+            threads=threads,
+            workers=0,
+            pool_batches=4,
+            save_minutes=60.0,
+            log_steps=10,
+            augment=AugmentConfig(),
+        )
+        trainer = Trainer(config)
+        trainer.fit(report, cancelled)
+        if cancelled is not None and cancelled():
+            raise CheckpointError("Fine-tuning was cancelled; nothing was changed.")
+        trainer.base = dataclasses.replace(trainer.base, name=out.name, calibration=old.config.calibration)
+        trainer.write_checkpoint(out)
+    new = Recognizer.load(out)
+    sets = [("held-out corrections", held_out), ("corrections trained on", train)]
+    if (parent / REGRESSION).is_dir():
+        sets.append(("regression set", read_dataset(parent / REGRESSION, form)))
+    comparisons = [
+        Comparison(name, evaluate(old, chosen).scores, evaluate(new, chosen).scores) for name, chosen in sets if chosen
+    ]
+    return FineTuned(out, tuple(new_tokens), tuple(comparisons))
+
+
+def _link(items: Sequence[Item], folder: Path) -> None:
+    """A dataset folder whose files are links to the items' own."""
+    folder.mkdir()
+    rows = []
+    for index, item in enumerate(items):
+        name = f"{index:06}{item.path.suffix.lower()}"
+        (folder / name).symlink_to(item.path.resolve())
+        rows.append((name, " ".join(item.tokens)))
+    write_labels(folder, rows, ("file", "latex"))
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> str:
+    """Before and after, a line a set."""
+    lines = [f"{'':<24} {'n':>5} {'exprate':>17} {'token_error_rate':>19}"]
+    for item in comparisons:
+        rates = f"{item.before.exprate:.3f} -> {item.after.exprate:.3f}"
+        errors = f"{item.before.token_error_rate:.3f} -> {item.after.token_error_rate:.3f}"
+        lines.append(f"{item.name:<24} {item.before.n:>5} {rates:>17} {errors:>19}")
+    return "\n".join(lines)

@@ -1,0 +1,76 @@
+"""Measure a checkpoint: python scripts/evaluate.py --checkpoint REF --data DATASET_FOLDER [--json FILE] ..."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+from tqdm import tqdm
+
+from hmer.command_line import add_decoding, run, settings
+from hmer.config import Decoding
+from hmer.datasets.folder import read_dataset, sample
+from hmer.recognizer import Recognizer
+from hmer.trainer import Evaluation, evaluate
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print a table; write JSON and predictions where asked."""
+    parser = ArgumentParser(prog="evaluate.py", description="Measure a checkpoint on a dataset folder.")
+    parser.add_argument("--checkpoint", type=str, default="handwritten", help="a bundled name or a checkpoint folder")
+    parser.add_argument("--data", type=str, required=True, help="a dataset folder")
+    parser.add_argument("--limit", type=int, default=0, help="measure on so many items, drawn in a fixed way (0: all)")
+    parser.add_argument("--ignore", nargs="*", type=str, default=[], help="tokens dropped from both sides")
+    parser.add_argument("--json", type=str, default="", help="write every figure to this file")
+    parser.add_argument("--predictions", type=str, default="", help="write file, truth, prediction, confidence as TSV")
+    add_decoding(parser)
+    options = parser.parse_args(None if argv is None else list(argv))
+
+    recognizer = Recognizer.load(options.checkpoint)
+    problems: list[str] = []
+    items = sample(read_dataset(options.data, recognizer.config.label_form, problems), options.limit)
+    with tqdm(total=len(items), desc="reading", disable=None) as bar:
+        evaluation = evaluate(
+            recognizer,
+            items,
+            settings(Decoding, options),
+            ignore=options.ignore,
+            progress=lambda done: bar.update(done - bar.n),
+        )
+    for problem in (*problems, *evaluation.problems):
+        print(f"not read: {problem}", file=sys.stderr)
+    figures = {"checkpoint": recognizer.id, "data": str(options.data), **evaluation.figures()}
+    print(table(figures))
+    if options.json:
+        Path(options.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if options.predictions:
+        Path(options.predictions).write_text(predictions_tsv(evaluation), encoding="utf-8")
+    return 0
+
+
+def table(figures: dict[str, Any]) -> str:
+    """The figures as text: one line each, then one line a group of lengths."""
+    lines = [
+        f"{key:<24} {value:.4f}" if isinstance(value, float) else f"{key:<24} {value if value is not None else '-'}"
+        for key, value in figures.items()
+        if key != "by_length"
+    ]
+    lines.append(f"{'tokens':<10} {'n':>6} {'exprate':>8} {'token_error_rate':>17}")
+    for name, group in figures["by_length"].items():
+        lines.append(f"{name:<10} {group['n']:>6} {group['exprate']:>8.4f} {group['token_error_rate']:>17.4f}")
+    return "\n".join(lines)
+
+
+def predictions_tsv(evaluation: Evaluation) -> str:
+    """file, truth, prediction, confidence; tokens separated by spaces."""
+    lines = ["file\ttruth\tprediction\tconfidence"]
+    for item, answer in zip(evaluation.items, evaluation.recognitions, strict=True):
+        fields = (item.path.name, " ".join(item.tokens), " ".join(answer.tokens), f"{answer.confidence:.5f}")
+        lines.append("\t".join(fields))
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,53 @@
+"""Learn from corrections: python scripts/finetune.py --checkpoint REF (--store URL | --data FOLDER) --out FOLDER."""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from annotations import AnnotationStore, write_dataset
+from hmer.command_line import parse_time, run
+from hmer.errors import ConfigError
+from hmer.finetune import comparison_table, fine_tune
+from hmer.home import data_home, store_url
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Fine-tune, print before and after, and name the new checkpoint."""
+    parser = ArgumentParser(prog="finetune.py", description="Make a better checkpoint from corrections.")
+    parser.add_argument("--checkpoint", type=str, default="handwritten", help="the checkpoint to start from")
+    parser.add_argument("--store", type=str | None, help="annotation store: path or URL (default: under HMER_HOME)")
+    parser.add_argument("--data", type=str | None, help="a dataset folder instead of the store")
+    parser.add_argument("--out", type=str, required=True, help="a new folder, or a name for one in the data folder")
+    parser.add_argument("--annotator", type=str | None, help="only this annotator's corrections")
+    parser.add_argument("--source", type=str | None, help="only corrections from this source")
+    parser.add_argument("--since", type=str | None, help="only corrections made at or after this time: 2026-11-30")
+    parser.add_argument("--held_out", type=float, default=0.2, help="share of the formulas kept for measuring")
+    parser.add_argument("--steps", type=int, default=0, help="optimiser steps (0: by the number of corrections)")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(None if argv is None else list(argv))
+    if options.store and options.data:
+        raise ConfigError("Give --store or --data, not both.")
+    # A bare name becomes a checkpoint of the data folder, which the app offers.
+    out = Path(options.out) if Path(options.out).name != options.out else data_home() / "checkpoints" / options.out
+    with tempfile.TemporaryDirectory(prefix="hmer-") as working:
+        folder = Path(options.data) if options.data else Path(working) / "corrections"
+        if not options.data:
+            with AnnotationStore(options.store or store_url(), create=False) as store:
+                counts = write_dataset(
+                    store, folder, annotator=options.annotator, source=options.source,
+                    since=parse_time(options.since), held_out_share=options.held_out,
+                )  # fmt: skip
+            print(f"{counts.train} corrections to learn from, {counts.held_out} held out")
+        result = fine_tune(options.checkpoint, folder, out, steps=options.steps, seed=options.seed)
+    if result.new_tokens:
+        print(f"new symbols: {' '.join(result.new_tokens)}")
+    print(comparison_table(result.comparisons))
+    print(f"new checkpoint: {result.folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,27 @@
+"""Train a model: python scripts/train.py --config FILE [overrides] [--resume]."""
+
+import logging
+import sys
+from collections.abc import Sequence
+
+from jsonargparse import ArgumentParser
+
+from hmer.command_line import run, settings
+from hmer.config import TrainConfig
+from hmer.trainer import fit
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train as the configuration says and print the folder of the checkpoint."""
+    parser = ArgumentParser(prog="train.py", description="Train a model on dataset folders.")
+    parser.add_argument("--config", action="config", help="a YAML file with any of the settings below")
+    parser.add_argument("--resume", type=bool, default=False, nargs="?", const=True, help="go on with the run in --out")
+    parser.add_class_arguments(TrainConfig)
+    options = parser.parse_args(None if argv is None else list(argv))
+    logging.getLogger("hmer").setLevel(logging.INFO)
+    print(fit(settings(TrainConfig, options), resume=options.resume))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
