@@ -110,8 +110,9 @@ class Selection:
     until: datetime | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.statuses, str):  # a lone name would be taken apart into letters
-            object.__setattr__(self, "statuses", (self.statuses,))
+        given: object = self.statuses
+        if isinstance(given, str):  # a lone name would be taken apart into letters
+            object.__setattr__(self, "statuses", (given,))
         if self.statuses is not None:
             object.__setattr__(self, "statuses", tuple(Status.of(name) for name in self.statuses))
         for bound in ("since", "until"):

@@ -239,7 +239,7 @@ class AnnotationStore:
         status = models.Annotation.status
         query = select(status, func.count()).where(*_conditions(selection)).group_by(status)
         with self._transaction() as session:
-            counted = {name: count for name, count in session.execute(query)}
+            counted = dict(session.execute(query).tuples().all())
         return {status: counted.get(status.value, 0) for status in Status}
 
     def image(self, annotation_id: int) -> PIL.Image.Image:

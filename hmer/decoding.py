@@ -40,7 +40,7 @@ def select_rows(state: State, rows: Tensor) -> State:
 
 
 def _score(log_prob: float, length: int, penalty: float) -> float:
-    return log_prob / max(length, 1) ** penalty
+    return float(log_prob / max(length, 1) ** penalty)
 
 
 def _ruled(log_probs: Tensor, rules: Rules | None, prefixes: Sequence[tuple[int, ...]]) -> Tensor:

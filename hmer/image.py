@@ -274,7 +274,7 @@ def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0) -> Prepared:
     inside = grey[top:bottom, left:right]
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(inside, (width, height), interpolation=method)
-    small = stretch_contrast(small)
+    small = stretch_contrast(np.asarray(small, np.uint8))
     multiple, margin = config.multiple_px, config.margin_px
     canvas = np.full((_round_up(height + inner, multiple), _round_up(width + inner, multiple)), 255, np.uint8)
     canvas[margin : margin + height, margin : margin + width] = small
@@ -306,11 +306,11 @@ def writing_size(mask: npt.NDArray[np.uint8]) -> float:
     extents = np.maximum(widths, heights)
     keep = (heights >= _FLAT * widths) & (extents > 0.25 * np.median(extents))
     if not keep.any():
-        return max(float(max(mask.shape)) - pen, 1.0)
+        return float(max(max(mask.shape) - pen, 1.0))
     widths, heights = widths[keep], heights[keep]
     size = float(np.median(np.sqrt(heights * np.clip(widths, heights / 2, heights * 2))))
     # One or two specks beside long bars must not decide: never more than 120 symbols along the picture.
-    return max(size, max(mask.shape) / 120, 1.0)
+    return float(max(size, max(mask.shape) / 120, 1.0))
 
 
 def stretch_contrast(grey: Grey) -> Grey:

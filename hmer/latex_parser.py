@@ -261,8 +261,14 @@ class _Parser:
                 if explicit_sup:
                     self.fail("Double superscript: put braces around what the second one belongs to.", token)
                 self.pos += 1
-                explicit_sup = True
-                item.sup = emit(flatten([*primes, *self.argument_items(token, script=True)]))
+                given = self.argument_items(token, script=True)
+                if given and all(part.tokens == [r"\prime"] and not part.scripted for part in given):
+                    # x ^ { \prime } ^ { 2 }, as old captions have it, is meant as x'^2.
+                    primes += given
+                    item.sup = emit(primes)
+                else:
+                    explicit_sup = True
+                    item.sup = emit(flatten([*primes, *given]))
             elif text == "'" or text in known.SUPERSCRIPTS:
                 if explicit_sup:
                     self.fail(f"Double superscript: write {_short(text)} before the ^ or inside its braces.", token)

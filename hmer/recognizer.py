@@ -38,6 +38,7 @@ class Alternative:
 class Recognition:
     """An answer. confidence: probability that the whole formula is right; token_confidence: one for each token.
 
+    log_prob: what the model gives the sequence, the end included; confidence is calibrated from it.
     seconds: the share of this picture in the time of its batch. finished: False when the answer was cut at its longest.
     """
 
@@ -48,6 +49,7 @@ class Recognition:
     alternatives: tuple[Alternative, ...]
     checkpoint: str
     seconds: float
+    log_prob: float
     finished: bool = True
 
 
@@ -147,6 +149,7 @@ class Recognizer:
             alternatives=tuple(alternatives),
             checkpoint=self.id,
             seconds=seconds,
+            log_prob=best.log_prob,
             finished=best.finished,
         )
 

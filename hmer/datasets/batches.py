@@ -172,7 +172,7 @@ class BatchStream(IterableDataset[Batch]):
                 except (BadImage, BadInk) as error:
                     log.warning("left out: %s", error)
             batches = list(self._cut(sorted(pool, key=_serpentine)))
-            random.shuffle(batches)  # type: ignore[arg-type]
+            random.shuffle(batches)
             yield from map(collate, batches)
 
     def _order(self, source: Source, random: np.random.Generator) -> Iterator[int]:

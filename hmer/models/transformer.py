@@ -8,6 +8,7 @@ Three things keep it from losing its place, the main error of a plain decoder on
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ class DecoderLayer(nn.Module):
 
     def split(self, x: Tensor) -> Tensor:
         """(N, L, D) -> (N, heads, L, D / heads)."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
 
     def picture(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of the picture: (B, heads, T, D / heads) each."""
@@ -123,6 +124,8 @@ def exclusive_sum(weights: Tensor) -> Tensor:
 class TransformerModel(Model):
     """See the module's docstring. Reads in both directions when trained so; answers are read left to right."""
 
+    written: Tensor  # (V,) bool: the tokens that have a place in the picture
+
     def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
         super().__init__(config, vocabulary)
         width = config.decoder_width
@@ -133,7 +136,7 @@ class TransformerModel(Model):
         self.embedding = nn.Embedding(len(vocabulary), width)
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
         self.feedback = nn.Linear(width, width)
-        self.layers = nn.ModuleList(
+        self.layers: Sequence[DecoderLayer] = nn.ModuleList(  # type: ignore[assignment]
             DecoderLayer(config, coverage=config.coverage and index > 0) for index in range(config.decoder_layers)
         )
         self.final_norm = nn.LayerNorm(width)

@@ -39,11 +39,9 @@ def build_app(options: AppOptions, services: Services | None = None) -> gr.Block
         _wire_recognition(services, seen, source, settings, result, correction)
         _wire_correction(services, seen, result, correction)
         api.wire(services)
-        screen = gr.Number(visible=False)
         blocks.load(
-            draw_and_upload.canvas_for, screen, source.sketch, js="() => window.innerWidth",
-            queue=False, show_progress="hidden", api_visibility="private",
-        ).then(None, js=theme.ON_LOAD_SCRIPT.read_text(encoding="utf-8"), api_visibility="private")  # fmt: skip
+            None, js=theme.ON_LOAD_SCRIPT.read_text(encoding="utf-8"), queue=False, api_visibility="private"
+        )
         blocks.load(
             lambda: correct.tally(services), None, correction.tally,
             queue=False, show_progress="hidden", api_visibility="private",
@@ -119,7 +117,7 @@ def _wire_correction(
     def take_reading(reading: str, read: Seen | None) -> tuple[str, str, str]:
         return (reading, *correct.preview(reading, read, services))
 
-    correction.text.input(
+    correction.text.change(
         preview, [correction.text, seen], correction.checked, trigger_mode="always_last", queue=False, **quiet
     )
     result.alternatives.input(

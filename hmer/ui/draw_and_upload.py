@@ -12,9 +12,7 @@ import PIL.Image
 
 from hmer.errors import BadImage
 
-CANVAS_PX = (1024, 420)
-NARROW_CANVAS_PX = (640, 480)  # for phones: as wide as the screen, and high enough for a finger
-NARROW_SCREEN_PX = 700
+CANVAS_PX = (800, 480)  # shown smaller on a phone, and still high enough for a fraction and a finger
 BRUSH_RADIUS_PX = 3
 EXAMPLES = Path(str(resources.files("hmer.ui"))) / "examples"
 
@@ -32,12 +30,6 @@ def image_of_drawing(value: Mapping[str, Any] | None) -> bytes:
     encoded = io.BytesIO()
     PIL.Image.alpha_composite(sheet, ink).convert("L").save(encoded, format="PNG")
     return encoded.getvalue()
-
-
-def canvas_for(screen_px: float | None) -> Any:
-    """Give the sketchpad a sheet that suits a narrow screen."""
-    narrow = screen_px is not None and screen_px < NARROW_SCREEN_PX
-    return gr.Sketchpad(canvas_size=NARROW_CANVAS_PX) if narrow else gr.skip()
 
 
 def image_of_upload(value: Mapping[str, Any] | None) -> bytes:

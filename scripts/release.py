@@ -1,0 +1,95 @@
+"""Make a released checkpoint from a trained one.
+
+    python scripts/release.py --checkpoint RUN/best --replay DATASET --regression DATASET --card FILE --out FOLDER
+
+Confidence is calibrated on the regression data set; a part of both data sets travels along, for fine-tuning.
+"""
+
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+from jsonargparse import ArgumentParser
+
+from hmer import checkpoint as checkpoints
+from hmer.calibration import fit_calibration
+from hmer.command_line import run
+from hmer.datasets.folder import Item, read_dataset, sample, write_labels
+from hmer.errors import HmerError
+from hmer.finetune import REGRESSION, REPLAY
+from hmer.ink import draw, read_inkml, write_inkml
+from hmer.recognizer import Recognizer
+from hmer.trainer import evaluate
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the released checkpoint folder."""
+    parser = ArgumentParser(prog="release.py", description="Make a released checkpoint from a trained one.")
+    parser.add_argument("--checkpoint", type=str, required=True, help="the trained checkpoint")
+    parser.add_argument("--replay", type=str, required=True, help="dataset folder of ink: its training data")
+    parser.add_argument("--regression", type=str, required=True, help="dataset folder of ink that it never trained on")
+    parser.add_argument("--replay_count", type=int, default=400)
+    parser.add_argument("--regression_count", type=int, default=500)
+    parser.add_argument("--ignore", nargs="*", type=str, default=[], help="tokens that the regression labels lack")
+    parser.add_argument("--card", type=str, required=True, help="the card's text")
+    parser.add_argument("--notice", type=str, required=True, help="the terms of what the checkpoint carries")
+    parser.add_argument("--out", type=str, required=True)
+    options = parser.parse_args(None if argv is None else list(argv))
+
+    recognizer = Recognizer.load(options.checkpoint)
+    form = recognizer.config.label_form
+    problems: list[str] = []
+    validation = read_dataset(options.regression, form, problems)
+    evaluation = evaluate(recognizer, validation, ignore=options.ignore)
+    right = [
+        _without(item.tokens, options.ignore) == _without(answer.tokens, options.ignore)
+        for item, answer in zip(evaluation.items, evaluation.recognitions, strict=True)
+    ]
+    calibration = fit_calibration([answer.log_prob for answer in evaluation.recognitions], right)
+    print(f"validation: {evaluation.scores}")
+    config = dataclasses.replace(recognizer.config, name=Path(options.out).name, calibration=calibration)
+    with tempfile.TemporaryDirectory(prefix="hmer-release-") as working:
+        extra = Path(working)
+        replay = sample(read_dataset(options.replay, form, problems), options.replay_count, seed=1)
+        _carry_ink(replay, extra / REPLAY)
+        _carry_pictures(sample(evaluation.items, options.regression_count, seed=1), extra / REGRESSION)
+        (extra / "NOTICE").write_text(Path(options.notice).read_text(encoding="utf-8"), encoding="utf-8")
+        card = Path(options.card).read_text(encoding="utf-8")
+        checkpoints.save(options.out, recognizer.model, config, card=card, extra=extra, overwrite=True)
+    print(f"{options.out}: {len(replay)} replay items, calibration {calibration}")
+    return 0
+
+
+def _without(tokens: Sequence[str], ignore: Sequence[str]) -> list[str]:
+    return [token for token in tokens if token not in ignore]
+
+
+def _carry_ink(items: Sequence[Item], folder: Path) -> None:
+    """Compact ink files with their captions."""
+    folder.mkdir()
+    rows = []
+    for index, item in enumerate(items):
+        try:
+            write_inkml(dataclasses.replace(read_inkml(item.path), truth=None, writer=""), folder / f"{index:04}.inkml")
+        except HmerError:
+            continue
+        rows.append((f"{index:04}.inkml", " ".join(item.tokens)))
+    write_labels(folder, rows, ("file", "latex"))
+
+
+def _carry_pictures(items: Sequence[Item], folder: Path) -> None:
+    """Small pictures as a pen would draw them, with their captions."""
+    folder.mkdir()
+    rows = []
+    for index, item in enumerate(items):
+        name = f"{index:04}.png"
+        cv2.imwrite(str(folder / name), draw(read_inkml(item.path), jagged=True), [cv2.IMWRITE_PNG_BILEVEL, 1])
+        rows.append((name, " ".join(item.tokens)))
+    write_labels(folder, rows, ("file", "latex"))
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
