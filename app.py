@@ -1,7 +1,7 @@
 """Start the app: pictures of mathematics to LaTeX, in the browser, on this computer.
 
-    python app.py
-    python app.py --port 8000 --checkpoint my-writing --auth ada:secret
+python app.py
+python app.py --port 8000 --checkpoint my-writing --auth ada:secret
 """
 
 import argparse

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clone, installed or not
+
 from jsonargparse import ArgumentParser
 from tqdm import tqdm
 

@@ -5,6 +5,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clone, installed or not
+
 from jsonargparse import ArgumentParser
 
 from annotations import AnnotationStore, write_dataset

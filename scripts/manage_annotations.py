@@ -11,6 +11,9 @@ The store is annotations.db in HMER_HOME unless --store names another.
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clone, installed or not
 
 from jsonargparse import ArgumentParser, Namespace
 

@@ -3,6 +3,9 @@
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clone, installed or not
 
 from jsonargparse import ArgumentParser
 

@@ -73,8 +73,7 @@ def prediction_of(answer: Mapping[str, Any] | None) -> Prediction | None:
             tokens=tuple(str(token) for token in answer.get("tokens", ())),
             confidence=answer.get("confidence"),
             alternatives=tuple(
-                Alternative(str(other["latex"]), other.get("probability"))
-                for other in answer.get("alternatives", ())
+                Alternative(str(other["latex"]), other.get("probability")) for other in answer.get("alternatives", ())
             ),
             decoding=dict(answer.get("decoding", {})),
         )

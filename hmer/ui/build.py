@@ -20,9 +20,7 @@ HEADER = """<header class="hm-header"><h1>hmer</h1>
 def build_app(options: AppOptions, services: Services | None = None) -> gr.Blocks:
     """The whole app; raises CheckpointError or StoreError when what it needs cannot be opened."""
     services = services or Services(options)
-    with gr.Blocks(
-        title="hmer", analytics_enabled=False, delete_cache=(KEEP_UPLOADS_S, KEEP_UPLOADS_S)
-    ) as blocks:
+    with gr.Blocks(title="hmer", analytics_enabled=False, delete_cache=(KEEP_UPLOADS_S, KEEP_UPLOADS_S)) as blocks:
         seen = gr.State(None)
         gr.HTML(HEADER, padding=False)
         with gr.Row(elem_classes="hm-columns"):
@@ -39,9 +37,7 @@ def build_app(options: AppOptions, services: Services | None = None) -> gr.Block
         _wire_recognition(services, seen, source, settings, result, correction)
         _wire_correction(services, seen, result, correction)
         api.wire(services)
-        blocks.load(
-            None, js=theme.ON_LOAD_SCRIPT.read_text(encoding="utf-8"), queue=False, api_visibility="private"
-        )
+        blocks.load(None, js=theme.ON_LOAD_SCRIPT.read_text(encoding="utf-8"), queue=False, api_visibility="private")
         blocks.load(
             lambda: correct.tally(services), None, correction.tally,
             queue=False, show_progress="hidden", api_visibility="private",
@@ -114,6 +110,7 @@ def _wire_correction(
         return correct.save(text, read, services, request.username or "")
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
     def take_reading(reading: str, read: Seen | None) -> tuple[str, str, str]:
         return (reading, *correct.preview(reading, read, services))
 

@@ -101,9 +101,7 @@ def layout(services: Services) -> DecodingPanel:
                 10, 500, _DEFAULT.max_length, step=10, label="Longest answer", info="In tokens.", buttons=[],
                 elem_id="hm-max-length",
             )  # fmt: skip
-        controls["grammar"] = gr.Checkbox(
-            _DEFAULT.grammar, label="Well-formed LaTeX only", elem_id="hm-grammar"
-        )
+        controls["grammar"] = gr.Checkbox(_DEFAULT.grammar, label="Well-formed LaTeX only", elem_id="hm-grammar")
     return DecodingPanel(checkpoint, refresh, beam, sample, controls)
 
 

@@ -33,9 +33,7 @@ class AppOptions:
         check(1 <= self.queue_size <= 10_000, f"--queue_size: {self.queue_size} is outside 1 to 10,000.")
         check(1 <= self.concurrency <= 64, f"--concurrency: {self.concurrency} is outside 1 to 64.")
         user, colon, password = self.auth.partition(":")
-        check(
-            not self.auth or bool(user and colon and password), "--auth: give user:password, both not empty."
-        )
+        check(not self.auth or bool(user and colon and password), "--auth: give user:password, both not empty.")
 
     @property
     def login(self) -> tuple[str, str] | None:

@@ -1,0 +1,153 @@
+"""Make the pictures of the app in docs/ by using it: draw, recognise, mend, in a real browser.
+
+python scripts/screenshots.py
+python scripts/screenshots.py --out docs --checkpoint handwritten
+
+Each run starts an app of its own with an empty data folder. Needs a Chromium, of the system or playwright's own.
+"""
+
+import argparse
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from hmer.ui.options import DEFAULT_CHECKPOINT
+
+ROOT = Path(__file__).parent.parent
+START_TIMEOUT_S = 120.0
+PAGE_TIMEOUT_MS = 60_000
+SHOTS = {
+    "desktop-light": (1280, 860, "light"),
+    "desktop-dark": (1280, 860, "dark"),
+    "phone": (390, 844, "light"),
+}
+
+Point = tuple[float, float]
+Stroke = Sequence[Point]
+
+# 2 + 3 as a hand writes it, symbols about 80 px high; the origin is the left upper corner of the writing.
+TWO_PLUS_THREE: tuple[Stroke, ...] = (
+    ((4, 22), (14, 6), (32, 0), (47, 8), (50, 25), (40, 44), (22, 62), (4, 79), (20, 77), (38, 78), (56, 76)),
+    ((88, 42), (108, 41), (136, 41)),
+    ((112, 17), (112, 40), (111, 66)),
+    ((172, 8), (188, 0), (206, 4), (211, 18), (202, 32), (186, 38), (204, 42), (214, 56), (209, 72), (192, 81), (170, 75)),
+)  # fmt: skip
+
+
+def find_chromium() -> str | None:
+    """The system's Chromium or Chrome; None leaves it to playwright's own."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def launch_browser(chromium: object) -> Browser:
+    """Start `playwright.chromium`; raises playwright's error when there is no browser."""
+    return chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])  # type: ignore[attr-defined, no-any-return]
+
+
+@contextlib.contextmanager
+def running_app(home: Path, checkpoint: str, *flags: str) -> Iterator[str]:
+    """An app on a free port with `home` as its data folder; gives its address, and ends it afterwards."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, str(ROOT / "app.py"), "--port", str(port), "--checkpoint", checkpoint, *flags]
+    log = home / "app.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(  # noqa: S603
+            command, cwd=ROOT, env={**os.environ, "HMER_HOME": str(home)}, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        give_up = time.monotonic() + START_TIMEOUT_S
+        while "hmer is at" not in log.read_text():
+            if process.poll() is not None or time.monotonic() > give_up:
+                raise RuntimeError(f"The app did not start:\n{log.read_text()}")
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def open_app(page: Page, url: str) -> None:
+    """Load the page and wait until the pen is in the hand."""
+    page.set_default_timeout(PAGE_TIMEOUT_MS)
+    page.goto(url)
+    page.wait_for_selector("#hm-sketch canvas")
+    page.wait_for_selector('#hm-sketch button[aria-label="Brush"].highlight')
+
+
+def draw(page: Page, strokes: Sequence[Stroke], at: Point = (0.35, 0.4)) -> None:
+    """Draw with real mouse moves; `at` is where the writing begins, in shares of the sketchpad."""
+    box = page.locator("#hm-sketch canvas").first.bounding_box()
+    if box is None:
+        raise RuntimeError("The sketchpad cannot be seen.")
+    left, top = box["x"] + at[0] * box["width"], box["y"] + at[1] * box["height"]
+    for stroke in strokes:
+        path = [(left + x, top + y) for x, y in smooth(stroke)]
+        page.mouse.move(*path[0])
+        page.mouse.down()
+        for point in path[1:]:
+            page.mouse.move(*point, steps=2)
+        page.mouse.up()
+
+
+def smooth(points: Stroke, pieces: int = 5) -> list[Point]:
+    """A Catmull-Rom curve through the points."""
+    padded = [points[0], *points, points[-1]]
+    curve = []
+    for a, b, c, d in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
+        for step in range(pieces):
+            t = step / pieces
+            curve.append((_between(a[0], b[0], c[0], d[0], t), _between(a[1], b[1], c[1], d[1], t)))
+    return [*curve, points[-1]]
+
+
+def _between(a: float, b: float, c: float, d: float, t: float) -> float:
+    return 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+
+
+def recognize_drawing(page: Page) -> str:
+    """Press Recognise, wait for a new answer and give its LaTeX."""
+    page.evaluate("document.querySelector('#hm-facts .hm-facts')?.remove()")
+    page.click("#hm-recognize-drawing")
+    page.wait_for_selector("#hm-facts .hm-pill")
+    return page.input_value("#hm-latex textarea")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write one PNG a look; 1 when the app or the browser does not start."""
+    parser = argparse.ArgumentParser(description="Make the pictures of the app in docs/.")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder for the pictures")
+    parser.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, help="checkpoint reference")
+    arguments = parser.parse_args(argv)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as home,
+        running_app(Path(home), arguments.checkpoint) as url,
+        sync_playwright() as playwright,
+        contextlib.closing(launch_browser(playwright.chromium)) as browser,
+    ):
+        for name, (width, height, scheme) in SHOTS.items():
+            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+            open_app(page, url)
+            draw(page, TWO_PLUS_THREE, at=(0.2, 0.4) if name == "phone" else (0.35, 0.4))
+            print(f"{name}: read {recognize_drawing(page)}")
+            page.wait_for_selector("#hm-preview .katex")
+            page.mouse.move(2, 2)
+            page.wait_for_timeout(800)  # transitions of the buttons
+            page.screenshot(path=arguments.out / f"{name}.png", full_page=True)
+            page.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""A running app and a browser for the tests here. No browser is a failure, never a skip."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from hmer.ui.options import DEFAULT_CHECKPOINT
+from scripts.screenshots import launch_browser, running_app
+
+CHECKPOINT = os.environ.get("HMER_TEST_CHECKPOINT", DEFAULT_CHECKPOINT)
+
+
+@dataclass(frozen=True)
+class App:
+    """A running app: its address, data folder and checkpoint."""
+
+    url: str
+    home: Path
+    checkpoint: str
+
+    @property
+    def store(self) -> Path:
+        return self.home / "annotations.db"
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """One app for all tests of this folder; what they save adds up."""
+    home = tmp_path_factory.mktemp("home")
+    with running_app(home, CHECKPOINT) as url:
+        yield App(url, home, CHECKPOINT)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium, or playwright's own."""
+    with sync_playwright() as playwright:
+        started = launch_browser(playwright.chromium)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser, app: App) -> Iterator[Page]:
+    """A page at desktop size; afterwards no request may have left the machine and no script failed."""
+    yield from watched_page(browser, app, 1280, 900)
+
+
+@pytest.fixture
+def phone(browser: Browser, app: App) -> Iterator[Page]:
+    """A page at the width of a phone, in the dark; watched as `page` is."""
+    yield from watched_page(browser, app, 390, 844, color_scheme="dark", has_touch=True)
+
+
+def watched_page(browser: Browser, app: App, width: int, height: int, **options: object) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": width, "height": height}, **options)  # type: ignore[arg-type]
+    page = context.new_page()
+    elsewhere: list[str] = []
+    failures: list[str] = []
+    home = urlsplit(app.url).netloc
+
+    def check_request(url: str) -> None:
+        if urlsplit(url).scheme not in ("blob", "data") and urlsplit(url).netloc != home:
+            elsewhere.append(url)
+
+    page.on("request", lambda request: check_request(request.url))
+    page.on("websocket", lambda socket: check_request(socket.url))
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    yield page
+    context.close()
+    assert elsewhere == []
+    assert failures == []
