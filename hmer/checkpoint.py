@@ -7,6 +7,7 @@ configuration asks for, and nothing else. Nothing in a checkpoint is ever execut
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -22,6 +23,7 @@ from hmer import __version__
 from hmer.config import ImageConfig, ModelConfig, check, from_dict, to_dict
 from hmer.errors import CheckpointError, ConfigError
 from hmer.home import data_home
+from hmer.latex import LABEL_FORMS
 from hmer.models import Model, build
 from hmer.vocabulary import Vocabulary
 
@@ -49,6 +51,9 @@ class CheckpointConfig:
     def __post_init__(self) -> None:
         check(0 < len(self.vocabulary) <= 20_000, "CheckpointConfig.vocabulary: from 1 to 20,000 tokens.")
         check(len(self.calibration) in (0, 2), "CheckpointConfig.calibration: empty, or slope and offset.")
+        check(all(map(math.isfinite, self.calibration)), "CheckpointConfig.calibration: must be finite numbers.")
+        forms = ", ".join(sorted(LABEL_FORMS))
+        check(self.label_form in LABEL_FORMS, f"CheckpointConfig.label_form: {self.label_form!r} is not one of {forms}.")
 
 
 @dataclass(frozen=True)
@@ -63,14 +68,18 @@ class Checkpoint:
 
 def bundled() -> dict[str, Path]:
     """The checkpoints that come with hmer, by name."""
-    root = Path(str(resources.files("hmer"))) / "checkpoints"
-    return {folder.name: folder for folder in sorted(root.iterdir()) if (folder / CONFIG).is_file()} if root.is_dir() else {}
+    return _checkpoints_in(Path(str(resources.files("hmer"))) / "checkpoints")
 
 
 def fine_tuned() -> dict[str, Path]:
     """The checkpoints that fine-tuning left in the data folder, by name."""
-    root = data_home() / "checkpoints"
-    return {folder.name: folder for folder in sorted(root.iterdir()) if (folder / CONFIG).is_file()} if root.is_dir() else {}
+    return _checkpoints_in(data_home() / "checkpoints")
+
+
+def _checkpoints_in(root: Path) -> dict[str, Path]:
+    """The checkpoint folders there by name; hidden ones are what an interrupted `save` left."""
+    folders = sorted(root.iterdir()) if root.is_dir() else []
+    return {folder.name: folder for folder in folders if not folder.name.startswith(".") and (folder / CONFIG).is_file()}
 
 
 def resolve(reference: str | Path) -> Path:
@@ -81,7 +90,7 @@ def resolve(reference: str | Path) -> Path:
     known = {**fine_tuned(), **bundled()}
     if str(reference) in known:
         return known[str(reference)]
-    folder = Path(reference).expanduser()
+    folder = Path(os.path.expanduser(reference))  # noqa: PTH111 - leaves an unknown ~name as it is
     if (folder / CONFIG).is_file():
         return folder
     if folder.is_dir():
@@ -113,6 +122,8 @@ def load(reference: str | Path) -> Checkpoint:
     folder = resolve(reference)
     config = read_config(folder)
     try:
+        about = _parameters_about(config)
+        check(about <= MAX_PARAMETERS, f"asks for about {about:,} parameters; at most {MAX_PARAMETERS:,} are read.")
         model = build(config.model, Vocabulary(config.vocabulary))
     except ConfigError as error:
         raise CheckpointError(f"{folder / CONFIG}: {error}") from error
@@ -141,6 +152,19 @@ def load(reference: str | Path) -> Checkpoint:
     return Checkpoint(model, config, f"{config.name}-{_short_hash(path)}", folder)
 
 
+def _parameters_about(config: CheckpointConfig) -> int:
+    """The size of the largest architecture with these settings, near enough to refuse what no memory holds.
+
+    Building on the "meta" device would tell exactly, and takes seconds (it imports torch's compiler).
+    """
+    sizes = config.model
+    (fine, coarse), (fine_blocks, coarse_blocks) = sizes.encoder_channels, sizes.encoder_blocks
+    encoder = 18 * (fine_blocks * fine**2 + coarse_blocks * coarse**2 + 2 * fine * coarse)
+    layer = 8 * sizes.decoder_width**2 + 2 * sizes.decoder_width * sizes.decoder_feedforward
+    ends = 3 * len(config.vocabulary) * max(sizes.decoder_width, coarse)
+    return encoder + (sizes.decoder_layers + 2) * layer + ends
+
+
 def _short_hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:10]
@@ -155,15 +179,13 @@ def save(
     folder exists and `overwrite` is not set, or cannot be written.
     """
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder}: is a file; a checkpoint is a folder, name another.")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise CheckpointError(f"{folder}: exists already; choose another name or say to overwrite it.")
     if tuple(model.vocabulary.words) != tuple(config.vocabulary):
         raise CheckpointError("The vocabulary of the model and of the configuration differ; build the configuration anew.")
-    weights = {
-        # Clones: views into shared storage (LSTM weights) are refused by safetensors.
-        name: (value.half() if value.is_floating_point() else value).detach().clone().contiguous().cpu()
-        for name, value in model.state_dict().items()
-    }
+    weights = {name: _stored(name, value) for name, value in model.state_dict().items()}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -181,9 +203,21 @@ def save(
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-    except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be written ({error.strerror or error}); nothing was changed.") from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{folder}: cannot be written ({reason}); nothing was changed.") from error
     return folder
+
+
+def _stored(name: str, value: torch.Tensor) -> torch.Tensor:
+    """A tensor as the weights file holds it: in half precision, unless that cannot hold its largest value."""
+    value = value.detach().cpu()
+    if value.is_floating_point():
+        if not bool(value.isfinite().all()):
+            raise CheckpointError(f"{name} holds values that are not numbers; such weights are not saved.")
+        half = value.half()
+        value = half if bool(half.isfinite().all()) else value
+    return value.clone().contiguous()  # safetensors refuses views into shared storage (LSTM weights)
 
 
 def _replace(temporary: Path, folder: Path) -> None:

@@ -25,7 +25,7 @@ def from_dict(config_class: type[ConfigT], values: Mapping[str, Any], where: str
         raise ConfigError(f"{where}: expected settings by name, got {type(values).__name__}.")
     hints = typing.get_type_hints(config_class)
     known = {item.name: hints[item.name] for item in dataclasses.fields(config_class)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - set(known))
+    unknown = sorted(str(key) for key in set(values) - set(known))
     if unknown:
         raise ConfigError(f"{where}: unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}.")
     try:
@@ -125,8 +125,10 @@ class ModelConfig:
         check(len(self.encoder_channels) == len(self.encoder_blocks) == 2, "ModelConfig: encoder_channels and encoder_blocks have 2 entries, for strides 4 and 8.")
         sizes = (*self.encoder_channels, self.decoder_width, self.decoder_layers, self.decoder_heads, self.decoder_feedforward, self.attention_width)
         check(all(0 < size <= 8_192 for size in sizes), "ModelConfig: sizes must be from 1 to 8192.")
+        check(self.decoder_layers <= 64, "ModelConfig.decoder_layers: from 1 to 64.")
         check(all(0 <= blocks <= 64 for blocks in self.encoder_blocks), "ModelConfig.encoder_blocks: from 0 to 64 each.")
         check(self.decoder_width % self.decoder_heads == 0, "ModelConfig.decoder_width: must be a multiple of decoder_heads.")
+        check(self.decoder_width % 4 == 0, "ModelConfig.decoder_width: must be a multiple of 4 (sine and cosine of row and column).")
         check(0.0 <= self.dropout < 1.0, "ModelConfig.dropout: from 0 to below 1.")
 
 

@@ -68,8 +68,12 @@ def sample(
     seed: int | None = None,
     rules: Rules | None = None,
 ) -> list[Hypothesis]:
-    """Tokens drawn at random, one hypothesis a row; see `filter_log_probs`. The same seed gives the same draw."""
-    generator = torch.Generator(device=first.device)
+    """Tokens drawn at random, one hypothesis a row; see `filter_log_probs`. Log-probabilities are those before it.
+
+    The same seed gives the same draw for a row, whatever other rows there are: with a seed all rows share the random
+    number of a step.
+    """
+    generator = torch.Generator()
     if seed is None:
         generator.seed()
     else:
@@ -77,7 +81,9 @@ def sample(
 
     def draw(log_probs: Tensor) -> Tensor:
         kept = filter_log_probs(log_probs, temperature=temperature, top_k=top_k, top_p=top_p)
-        return torch.multinomial(kept.exp(), 1, generator=generator)[:, 0]
+        sums = kept.double().exp().cumsum(-1)
+        numbers = torch.rand(1 if seed is not None else len(sums), 1, generator=generator, dtype=torch.float64)
+        return (sums <= numbers.to(sums.device) * sums[:, -1:]).sum(-1)
 
     return _single(step, state, first, draw, end_id, max_length, rules)
 
@@ -125,8 +131,9 @@ def filter_log_probs(log_probs: Tensor, *, temperature: float = 1.0, top_k: int 
     """
     log_probs = (log_probs / temperature).log_softmax(-1)
     if 0 < top_k < log_probs.shape[-1]:
-        least = log_probs.topk(top_k, -1).values[:, -1:]
-        log_probs = log_probs.masked_fill(log_probs < least, MINUS_INFINITY)
+        likeliest = log_probs.topk(top_k, -1).indices  # not by value: of equal ones, too, only so many are kept
+        dropped = torch.ones_like(log_probs, dtype=torch.bool).scatter(1, likeliest, False)
+        log_probs = log_probs.masked_fill(dropped, MINUS_INFINITY)
     if top_p < 1.0:
         ordered, order = log_probs.log_softmax(-1).sort(-1, descending=True)
         before = ordered.exp().cumsum(-1) - ordered.exp()
@@ -173,7 +180,7 @@ def beam(
         vocabulary = scores.shape[-1]
         totals = (sums.view(rows, 1) + scores).view(count, width * vocabulary)
         best, where = totals.topk(min(2 * width, width * vocabulary), -1)
-        best_list, where_list, step_scores = best.tolist(), where.tolist(), scores.view(count, -1)
+        best_list, where_list, step_scores = best.tolist(), where.tolist(), scores.reshape(count, -1)
         next_rows, next_ids = [], []
         for picture, item in enumerate(beams):
             live: list[tuple[int, int, float, float]] = []

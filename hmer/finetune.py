@@ -6,6 +6,7 @@ and the frozen regression set that travels with the checkpoint.
 
 import dataclasses
 import logging
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def fine_tune(
     new_tokens = old.model.vocabulary.missing(token for item in train for token in item.tokens)
     with tempfile.TemporaryDirectory(prefix="hmer-finetune-") as working:
         corrections = Path(working) / "corrections"
-        _link(train, corrections)
+        _copy(train, corrections)
         folders, weights = [str(corrections)], [1.0]
         if (parent / REPLAY).is_dir():
             folders.append(str(parent / REPLAY))
@@ -124,13 +125,13 @@ def fine_tune(
     return FineTuned(out, tuple(new_tokens), tuple(comparisons))
 
 
-def _link(items: Sequence[Item], folder: Path) -> None:
-    """A dataset folder whose files are links to the items' own."""
+def _copy(items: Sequence[Item], folder: Path) -> None:
+    """A dataset folder with copies of the items' files: a link out of a dataset folder is refused when it is read."""
     folder.mkdir()
     rows = []
     for index, item in enumerate(items):
         name = f"{index:06}{item.path.suffix.lower()}"
-        (folder / name).symlink_to(item.path.resolve())
+        shutil.copyfile(item.path, folder / name)
         rows.append((name, " ".join(item.tokens)))
     write_labels(folder, rows, ("file", "latex"))
 

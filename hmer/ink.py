@@ -61,7 +61,8 @@ def read_inkml(path: str | Path) -> Ink:
 
 def parse_inkml(data: bytes, name: str = "ink") -> Ink:
     """As `read_inkml`, from the bytes of a file; `name` stands in the error messages."""
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+    plain = data.replace(b"\0", b"")  # as UTF-16, too
+    if b"<!DOCTYPE" in plain or b"<!ENTITY" in plain:
         raise BadInk(f"{name}: declares XML entities, which InkML does not need; it was not read.")
     try:
         root = ElementTree.fromstring(data)  # noqa: S314 - entities, the danger, were refused above

@@ -18,7 +18,7 @@ from hmer.grammar import rules_for
 from hmer.image import Grey, pad, prepare, read_image
 from hmer.ink import draw, read_inkml
 from hmer.models import Model
-from hmer.vocabulary import END_ID
+from hmer.vocabulary import END_ID, SPECIAL
 
 log = logging.getLogger(__name__)
 
@@ -134,8 +134,9 @@ class Recognizer:
     def _answer(self, hypotheses: list[Hypothesis], settings: Decoding, seconds: float) -> Recognition:
         best = hypotheses[0]
         tokens = tuple(self.model.vocabulary.decode(best.ids))
-        weights = [math.exp(hypothesis.log_prob) for hypothesis in hypotheses]
-        total = sum(weights) or 1.0
+        likeliest = max(hypothesis.log_prob for hypothesis in hypotheses)
+        weights = [math.exp(hypothesis.log_prob - likeliest) for hypothesis in hypotheses]
+        total = sum(weights)
         alternatives = []
         if settings.strategy == "beam":
             for hypothesis, weight in zip(hypotheses, weights, strict=True):
@@ -145,7 +146,7 @@ class Recognizer:
             latex=latex.pretty(tokens),
             tokens=tokens,
             confidence=self._confidence(best),
-            token_confidence=tuple(math.exp(value) for value in best.log_probs[: len(tokens)]),
+            token_confidence=_token_confidence(best),
             alternatives=tuple(alternatives),
             checkpoint=self.id,
             seconds=seconds,
@@ -161,6 +162,12 @@ class Recognizer:
             return math.exp(hypothesis.log_prob)
         slope, offset = self.config.calibration
         return 1.0 / (1.0 + math.exp(-max(min(slope * hypothesis.log_prob + offset, 60.0), -60.0)))
+
+
+def _token_confidence(hypothesis: Hypothesis) -> tuple[float, ...]:
+    """Probabilities of the tokens of an answer; the special ones, which it does not show, are passed over."""
+    pairs = zip(hypothesis.ids, hypothesis.log_probs, strict=False)  # the end token has none
+    return tuple(math.exp(value) for index, value in pairs if index >= len(SPECIAL))
 
 
 def _batches(pictures: Sequence[Grey]) -> list[list[int]]:

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ from hmer.errors import CheckpointError, DatasetError, HmerError
 from hmer.image import Grey
 from hmer.metrics import Scores, by_length, score
 from hmer.models import Model, build
+from hmer.plots import read_log, training_curves
 from hmer.recognizer import Recognition, Recognizer
 from hmer.vocabulary import Vocabulary
 
@@ -42,7 +44,7 @@ RESUME, LOG = "resume.pt", "log.jsonl"
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Scores over the items that could be read, the answers beside them, and what could not be read."""
+    """Scores over all items; those that could be read, the answers beside them, and what could not be read."""
 
     scores: Scores
     items: tuple[Item, ...]
@@ -52,6 +54,7 @@ class Evaluation:
     lengths: dict[str, dict[str, float]]
     valid_latex: float
     token_accuracy: float | None
+    unread: tuple[Item, ...] = ()
 
     def figures(self) -> dict[str, Any]:
         """Every figure by the name that evaluate.py's JSON gives it."""
@@ -102,6 +105,7 @@ def evaluate(
         lengths=by_length(truths, predictions),
         valid_latex=sum(latex.is_valid(answer.latex) for answer in answers) / max(len(items), 1),
         token_accuracy=_token_accuracy(recognizer, pictures, kept),
+        unread=tuple(unread),
     )
 
 
@@ -200,8 +204,14 @@ class Trainer:
         self.samples = 0
         saved: Mapping[str, Any] | None = None
         if resume:
-            saved = torch.load(self.out / RESUME, map_location="cpu", weights_only=True)
-            self.model.load_state_dict(saved["model"])
+            saved = _read_resume(self.out / RESUME)
+            try:
+                self.model.load_state_dict(saved["model"])
+            except RuntimeError as error:
+                raise CheckpointError(
+                    f"{self.out}: the run was begun with another model or other tokens ({str(error).splitlines()[-1].strip()}); "
+                    "resume it with the settings and data that it was begun with."
+                ) from error
         self.model.to(memory_format=torch.channels_last)  # with bf16 and AMX three times as fast; see the README
         self.average = _Average(self.model, config.average_decay)
         self.optimizer = torch.optim.AdamW(_groups(self.model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
@@ -391,6 +401,17 @@ class Trainer:
         torch.save(state, temporary)
         os.replace(temporary, self.out / RESUME)
         self.write_checkpoint(self.out / "last")
+        if (self.out / LOG).is_file():
+            training_curves(read_log(self.out / LOG), self.out / "curves.png")
+
+
+def _read_resume(path: Path) -> Mapping[str, Any]:
+    """What `Trainer.save` wrote. Raises CheckpointError if the file is damaged."""
+    try:
+        saved: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path}: is damaged and cannot be resumed ({str(error).splitlines()[0]}).") from error
+    return saved
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

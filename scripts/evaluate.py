@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
 from hmer.command_line import add_decoding, run, settings
-from hmer.config import Decoding
+from hmer.config import Decoding, check
 from hmer.datasets.folder import read_dataset, sample
 from hmer.recognizer import Recognizer
 from hmer.trainer import Evaluation, evaluate
@@ -20,7 +20,7 @@ from hmer.trainer import Evaluation, evaluate
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a table; write JSON and predictions where asked."""
-    parser = ArgumentParser(prog="evaluate.py", description="Measure a checkpoint on a dataset folder.")
+    parser = ArgumentParser(prog="evaluate.py", allow_abbrev=False, description="Measure a checkpoint on a dataset folder.")
     parser.add_argument("--checkpoint", type=str, default="handwritten", help="a bundled name or a checkpoint folder")
     parser.add_argument("--data", type=str, required=True, help="a dataset folder")
     parser.add_argument("--limit", type=int, default=0, help="measure on so many items, drawn in a fixed way (0: all)")
@@ -29,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--predictions", type=str, default="", help="write file, truth, prediction, confidence as TSV")
     add_decoding(parser)
     options = parser.parse_args(None if argv is None else list(argv))
+    check(options.limit >= 0, f"--limit: {options.limit} is negative; give a number of items, or 0 for all.")
+    for file in filter(None, (options.json, options.predictions)):  # before an hour's work, not after it
+        check(Path(file).absolute().parent.is_dir(), f"{file}: its folder does not exist; make it first.")
 
     recognizer = Recognizer.load(options.checkpoint)
     problems: list[str] = []
@@ -48,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.json:
         Path(options.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     if options.predictions:
-        Path(options.predictions).write_text(predictions_tsv(evaluation), encoding="utf-8")
+        Path(options.predictions).write_text(predictions_tsv(evaluation, Path(options.data)), encoding="utf-8")
     return 0
 
 
@@ -65,12 +68,16 @@ def table(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def predictions_tsv(evaluation: Evaluation) -> str:
-    """file, truth, prediction, confidence; tokens separated by spaces."""
+def predictions_tsv(evaluation: Evaluation, folder: Path) -> str:
+    """file (relative to `folder`), truth, prediction, confidence; tokens separated by spaces.
+
+    What could not be read stands at the end with an empty prediction, which is how it counts.
+    """
     lines = ["file\ttruth\tprediction\tconfidence"]
     for item, answer in zip(evaluation.items, evaluation.recognitions, strict=True):
-        fields = (item.path.name, " ".join(item.tokens), " ".join(answer.tokens), f"{answer.confidence:.5f}")
-        lines.append("\t".join(fields))
+        name = item.path.relative_to(folder).as_posix()
+        lines.append(f"{name}\t{' '.join(item.tokens)}\t{' '.join(answer.tokens)}\t{answer.confidence:.5f}")
+    lines += [f"{item.path.relative_to(folder).as_posix()}\t{' '.join(item.tokens)}\t\t0" for item in evaluation.unread]
     return "\n".join(lines) + "\n"
 
 

@@ -18,7 +18,7 @@ from hmer.home import data_home, store_url
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Fine-tune, print before and after, and name the new checkpoint."""
-    parser = ArgumentParser(prog="finetune.py", description="Make a better checkpoint from corrections.")
+    parser = ArgumentParser(prog="finetune.py", allow_abbrev=False, description="Make a better checkpoint from corrections.")
     parser.add_argument("--checkpoint", type=str, default="handwritten", help="the checkpoint to start from")
     parser.add_argument("--store", type=str | None, help="annotation store: path or URL (default: under HMER_HOME)")
     parser.add_argument("--data", type=str | None, help="a dataset folder instead of the store")

@@ -18,7 +18,7 @@ from hmer.recognizer import Recognition, Recognizer
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a line a file; 1 if a file could not be read."""
-    parser = ArgumentParser(prog="predict.py", description="Read formulas from pictures or .inkml files.")
+    parser = ArgumentParser(prog="predict.py", allow_abbrev=False, description="Read formulas from pictures or .inkml files.")
     parser.add_argument("files", nargs="+", type=str)
     parser.add_argument("--checkpoint", type=str, default="handwritten", help="a bundled name or a checkpoint folder")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -32,8 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             answer = recognizer.recognize([Path(file)], decoding)[0]
         except HmerError as error:
             status = 1
-            print(json.dumps({"file": file, "error": str(error)}) if options.json else "", end="\n" if options.json else "")
-            if not options.json:
+            if options.json:
+                print(json.dumps({"file": file, "error": str(error)}, ensure_ascii=False))
+            else:
                 print(f"{file}: {error}", file=sys.stderr)
             continue
         print(json.dumps(as_json(file, answer), ensure_ascii=False) if options.json else f"{file}\t{answer.latex}")

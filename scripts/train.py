@@ -16,7 +16,7 @@ from hmer.trainer import fit
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train as the configuration says and print the folder of the checkpoint."""
-    parser = ArgumentParser(prog="train.py", description="Train a model on dataset folders.")
+    parser = ArgumentParser(prog="train.py", allow_abbrev=False, description="Train a model on dataset folders.")
     parser.add_argument("--config", action="config", help="a YAML file with any of the settings below")
     parser.add_argument("--resume", type=bool, default=False, nargs="?", const=True, help="go on with the run in --out")
     parser.add_class_arguments(TrainConfig)

@@ -163,13 +163,18 @@ class BatchStream(IterableDataset[Batch]):
             cv2.setNumThreads(1)
         random = np.random.default_rng((self.seed, worker.id if worker else 0))
         orders = [self._order(source, random) for source in self.sources]
+        failures, most = 0, 20 + 2 * sum(map(len, self.sources))
         while True:
             pool: list[Sample] = []
             while len(pool) < self.pool_batches * self.batch_size:
+                if failures > most:
+                    raise DatasetError(f"The training data cannot be read: {failures} items in a row were left out.")
                 chosen = int(random.choice(len(self.sources), p=self.weights))
                 try:
                     pool.append(self.sources[chosen].sample(next(orders[chosen]), random))
+                    failures = 0
                 except (BadImage, BadInk) as error:
+                    failures += 1
                     log.warning("left out: %s", error)
             batches = list(self._cut(sorted(pool, key=_serpentine)))
             random.shuffle(batches)

@@ -38,6 +38,8 @@ def prepare_crohme(folder: Path, out: Path, captions: Path | None = None) -> Pre
     try:
         for path, name in _ink_files(folder):
             try:
+                if any(character in name for character in "\t\n\r"):
+                    raise DatasetError("has a tab or a line break in its name")
                 ink = read_inkml(path)
                 truth = published.get(path.stem) or repair_truth(ink.truth or "")
                 tokens = latex.label_tokens(truth, "crohme")
@@ -64,7 +66,7 @@ def prepare_crohme(folder: Path, out: Path, captions: Path | None = None) -> Pre
 def _ink_files(folder: Path) -> Iterator[tuple[Path, str]]:
     for path in sorted(folder.rglob("*.inkml")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and not any(character in name for character in "\t\n\r"):
+        if path.is_file():
             yield path, name
 
 

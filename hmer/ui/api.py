@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-import gradio as gr
-from gradio_client.utils import is_file_obj_with_meta
+from gradio.events import api as publish
+from gradio_client.utils import is_file_obj_with_meta  # type: ignore[import-untyped]
 
 from annotations import Alternative, Prediction
 from hmer.config import Decoding
@@ -140,7 +140,7 @@ def endpoints(services: Services) -> dict[str, Callable[..., Any]]:
         return results
 
     def save_correction(
-        image: UploadedFile, correction: str, prediction: dict | None = None, annotator: str = ""
+        image: UploadedFile, correction: str, prediction: dict[str, Any] | None = None, annotator: str = ""
     ) -> dict[str, Any]:
         """Keep a picture with its right LaTeX for training; `prediction` is what /recognize returned."""
         saved = services.save(
@@ -165,7 +165,7 @@ def wire(services: Services) -> None:
     """Publish the endpoints; recognitions share the limit of the page's."""
     for name, function in endpoints(services).items():
         reads = name.startswith("recognize")
-        gr.api(
+        publish(
             explained_to_clients(function),
             api_name=name,
             concurrency_id="recognize" if reads else None,

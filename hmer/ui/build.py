@@ -20,7 +20,8 @@ HEADER = """<header class="hm-header"><h1>hmer</h1>
 def build_app(options: AppOptions, services: Services | None = None) -> gr.Blocks:
     """The whole app; raises CheckpointError or StoreError when what it needs cannot be opened."""
     services = services or Services(options)
-    with gr.Blocks(title="hmer", analytics_enabled=False, delete_cache=(KEEP_UPLOADS_S, KEEP_UPLOADS_S)) as blocks:
+    blocks = gr.Blocks(title="hmer", analytics_enabled=False, delete_cache=(KEEP_UPLOADS_S, KEEP_UPLOADS_S))
+    with blocks:
         seen = gr.State(None)
         gr.HTML(HEADER, padding=False)
         with gr.Row(elem_classes="hm-columns"):

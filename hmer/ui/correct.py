@@ -53,7 +53,7 @@ def tally(services: Services, said: str = "") -> str:
 def save(text: str, seen: Seen | None, services: Services, annotator: str) -> str:
     """Keep the picture that was read with `text` as its LaTeX. Raises LatexError, BadImage or StoreError."""
     if seen is None:
-        gr.Warning("Recognise a picture first; then its correction can be saved.", title="Nothing to save yet")
+        gr.Warning("Recognise a picture first; then its correction can be saved.")
         return tally(services)
     saved = services.save(seen.image, text, prediction=seen.prediction, annotator=annotator)
     return tally(services, "Saved." if saved.created else "Saved before.")

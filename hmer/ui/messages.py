@@ -7,18 +7,11 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from hmer.errors import BadImage, CheckpointError, ConfigError, HmerError, LatexError, StoreError
+from hmer.errors import HmerError, LatexError
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 EXCERPT_CHARS = 24  # shown on either side of an error
-TITLES: dict[type[HmerError], str] = {
-    BadImage: "This picture cannot be read",
-    LatexError: "This LaTeX is not well-formed",
-    ConfigError: "This setting does not work",
-    CheckpointError: "This checkpoint cannot be used",
-    StoreError: "Not saved",
-}
 
 
 def explained(handler: Handler) -> Handler:
@@ -50,8 +43,7 @@ def explained_to_clients(handler: Handler) -> Handler:
 
 def warn(error: HmerError) -> None:
     """Show an expected failure; the text is escaped, since gradio would render it as HTML."""
-    title = next((text for kind, text in TITLES.items() if isinstance(error, kind)), "This did not work")
-    gr.Warning(html.escape(str(error)), title=title)
+    gr.Warning(html.escape(str(error)))
 
 
 def place_of(error: LatexError, text: str) -> str:

@@ -86,7 +86,7 @@ class Services:
     def __init__(self, options: AppOptions) -> None:
         self.options = options
         # Threads that work side by side on few cores slow each other down: share the cores out.
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // options.concurrency))
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.concurrency))
         self.recognizers = Recognizers()
         self.recognizers.get(options.checkpoint)
         self.store = AnnotationStore(options.store or store_url())

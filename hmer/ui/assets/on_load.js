@@ -1,10 +1,13 @@
-// Gradio starts with no tool selected, so that drawing does nothing: choose the pen as soon as it is there.
+// What gradio leaves undone when the page is there:
+// - no tool of the sketchpad is selected at first, so that drawing does nothing: take the pen;
+// - the examples, which are pictures, and the answer's field have no names for screen readers.
 () => {
-  let tries = 0;
-  const choosePen = () => {
-    const pen = document.querySelector('#hm-sketch button[aria-label="Brush"]');
-    if (pen) pen.click();
-    else if (++tries < 200) setTimeout(choosePen, 50);
+  const whenThere = (selector, act, tries = 200) => {
+    const found = document.querySelectorAll(selector);
+    if (found.length) found.forEach(act);
+    else if (tries) setTimeout(() => whenThere(selector, act, tries - 1), 50);
   };
-  choosePen();
+  whenThere('#hm-sketch button[aria-label="Brush"]', (pen) => pen.click());
+  whenThere('#hm-examples .gallery-item', (item, index) => item.setAttribute('aria-label', `Example ${index + 1}`));
+  whenThere('#hm-latex textarea', (field) => field.setAttribute('aria-label', 'LaTeX of the answer'));
 }

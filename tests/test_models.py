@@ -1,0 +1,331 @@
+"""One contract for all models: shapes, losses, gradients, padding, decoding, growth; and each learns what it is shown."""
+
+import copy
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from toys import FORMULAS, IMAGE, VOCABULARY, ink_of, narrow, picture_of
+
+from hmer.augment import draw_ink
+from hmer.batch import Batch
+from hmer.checkpoint import Checkpoint, CheckpointConfig, load, save
+from hmer.config import AugmentConfig, Decoding, ModelConfig
+from hmer.datasets.batches import Sample, collate, draw_owners, symbol_positions
+from hmer.decoding import beam, greedy
+from hmer.errors import ConfigError
+from hmer.image import pad, prepare
+from hmer.models import MODELS, Model, build
+from hmer.models.base import attention_loss, symbol_loss, token_loss, with_ends
+from hmer.models.encoders import inked_cells, inside
+from hmer.models.transformer import TransformerModel
+from hmer.recognizer import Recognizer
+from hmer.vocabulary import END_ID, PAD_ID, START_ID, Vocabulary
+
+ARCHITECTURES = sorted(MODELS)
+PICTURES = [prepare(picture_of(places), IMAGE).pixels for places in FORMULAS.values()]
+V = len(VOCABULARY)
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def model(request: pytest.FixtureRequest) -> Model:
+    """A narrow model, no weight of which is zero or one by its initialisation."""
+    torch.manual_seed(1)
+    model = build(narrow(request.param), VOCABULARY)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+        for name, buffer in model.named_buffers():
+            if "running" in name:
+                buffer.add_(torch.rand_like(buffer) * 0.2)
+    return model.eval()
+
+
+def batch_of(captions: list[str], *, owners: bool = True) -> Batch:
+    samples = []
+    for caption in captions:
+        ink = ink_of(FORMULAS[caption])
+        drawn = draw_ink(ink, IMAGE, AugmentConfig(), None)
+        owned = draw_owners(drawn.strokes, ink, symbol_positions(caption.split(), ink), drawn.pixels.shape)
+        samples.append(Sample(drawn.pixels, tuple(VOCABULARY.encode(caption.split())), owned if owners else None))
+    return collate(samples)
+
+
+def all_log_probs(model: Model, images: Tensor, sizes: Tensor, ids: list[list[int]]) -> list[Tensor]:
+    """Log-probabilities step by step when the tokens of each picture are given: a (L + 1, V) for each."""
+    step, state, last = model.start(model.encode(images, sizes), 1)
+    rows: list[list[Tensor]] = [[] for _ in ids]
+    for place in range(max(map(len, ids)) + 1):
+        scores, state = step(last, state)
+        for row, tokens in enumerate(ids):
+            if place <= len(tokens):
+                rows[row].append(scores[row])
+        last = torch.tensor([tokens[place] if place < len(tokens) else PAD_ID for tokens in ids])
+    return [torch.stack(scores) for scores in rows]
+
+
+def test_an_unknown_architecture_lists_the_known() -> None:
+    with pytest.raises(ConfigError, match="'resnet'.*cnn_lstm.*transformer"):
+        build(ModelConfig(architecture="resnet"), VOCABULARY)
+
+
+@torch.inference_mode()
+def test_shapes(model: Model) -> None:
+    images, sizes = pad(PICTURES)
+    encoded = model.encode(images, sizes)
+    B, T = encoded.mask.shape
+    assert len(encoded) == B == len(PICTURES)
+    assert encoded.memory.shape == (B, T, 32)
+    assert encoded.places.shape == (B, T)
+    assert encoded.grid == (images.shape[2] // 8, images.shape[3] // 8)
+    assert int(encoded.places.max()) < encoded.grid[0] * encoded.grid[1]
+    for beams in (1, 3):
+        step, state, first = model.start(encoded, beams)
+        assert first.tolist() == [START_ID] * (B * beams)
+        scores, after = step(first, state)
+        assert scores.shape == (B * beams, V)
+        assert scores.dtype == torch.float32
+        assert scores.exp().sum(-1).tolist() == pytest.approx([1.0] * (B * beams), abs=1e-4)
+        assert all(len(value) == B * beams for value in after.values())
+
+
+@pytest.mark.parametrize("owners", [True, False], ids=["segmented", "plain"])
+def test_the_loss_is_finite_and_counts_tokens(model: Model, owners: bool) -> None:
+    batch = batch_of(list(FORMULAS), owners=owners)
+    model.label_smoothing, model.symbol_weight, model.attention_weight = 0.1, 0.5, 0.3
+    loss = model.train().loss(batch)
+    assert math.isfinite(float(loss.total.detach()))
+    assert loss.count == sum(len(caption.split()) + 1 for caption in FORMULAS)
+    assert 0 <= loss.correct <= loss.count
+    assert set(loss.parts) == ({"token", "attention", "symbol"} if owners else {"token"})
+    assert loss.log_likelihood < 0
+
+
+def test_every_parameter_gets_a_gradient(model: Model) -> None:
+    model.symbol_weight, model.attention_weight = 0.5, 0.3
+    model.train().loss(batch_of(list(FORMULAS))).total.backward()
+    without = [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]
+    assert without == []
+    assert all(bool(value.grad.isfinite().all()) for value in model.parameters() if value.grad is not None)
+
+
+@torch.inference_mode()
+def test_padding_changes_nothing(model: Model) -> None:
+    ids = [VOCABULARY.encode(caption.split()) for caption in FORMULAS]
+    images, sizes = pad(PICTURES, 160, 320)
+    together = all_log_probs(model, images, sizes, ids)
+    for picture, tokens, scores in zip(PICTURES, ids, together, strict=True):
+        (alone,) = all_log_probs(model, *pad([picture]), [tokens])
+        assert float((alone - scores).abs().max()) < 1e-4
+    answers = greedy(*model.start(model.encode(images, sizes), 1), end_id=END_ID, max_length=15)
+    for picture, answer in zip(PICTURES, answers, strict=True):
+        (single,) = greedy(*model.start(model.encode(*pad([picture])), 1), end_id=END_ID, max_length=15)
+        assert single.ids == answer.ids
+
+
+@torch.inference_mode()
+def test_captions_of_a_batch_do_not_disturb_each_other(model: Model) -> None:
+    captions = list(FORMULAS)
+    together = model.loss(batch_of(captions, owners=False)).log_likelihood
+    alone = [model.loss(batch_of([caption], owners=False)).log_likelihood for caption in captions]
+    assert together == pytest.approx(sum(alone), abs=1e-3)
+
+
+@torch.inference_mode()
+def test_step_by_step_is_as_with_teacher_forcing(model: Model) -> None:
+    caption = "0 + 0 + 1"
+    ids = VOCABULARY.encode(caption.split())
+    batch = batch_of([caption], owners=False)
+    (stepped,) = all_log_probs(model, batch.images, batch.sizes, [ids])
+    if isinstance(model, TransformerModel):
+        # With segmentation or in a single pass, the loss only approximates where the model looked before.
+        forced = forced_transformer(model, batch, ids, START_ID)
+        assert float((stepped - forced).abs().max()) < 1e-4
+    else:
+        likelihood = float(sum(stepped[place, token] for place, token in enumerate([*ids, END_ID])))
+        assert model.loss(batch).log_likelihood == pytest.approx(likelihood, abs=1e-3)
+
+
+def forced_transformer(model: TransformerModel, batch: Batch, ids: list[int], first: int) -> Tensor:
+    """Teacher forcing with the feedback that decoding has: it is found by passes, each right for one step more."""
+    encoded = model.encode(batch.images, batch.sizes)
+    pictures = [layer.picture(encoded.memory) for layer in model.layers]
+    hidden = ~encoded.mask[:, None, None]
+    inputs = torch.tensor([[first, *ids]])
+    known = model.written[torch.tensor([[*ids, PAD_ID]])]
+    feedback = encoded.memory.new_zeros(1, inputs.shape[1], encoded.memory.shape[-1])
+    for _ in range(inputs.shape[1] + 1):
+        logits, weights = model._decode(inputs, feedback, pictures, hidden)
+        feedback = model._carry(weights @ encoded.memory, known)
+    return logits[0].log_softmax(-1)
+
+
+@torch.inference_mode()
+def test_the_transformer_reads_backwards_too() -> None:
+    torch.manual_seed(0)
+    model = build(narrow("transformer"), VOCABULARY).eval()
+    assert isinstance(model, TransformerModel)
+    ids = VOCABULARY.encode(["x", "-", "2"])[::-1]
+    batch = batch_of(["x - 2"], owners=False)
+    step, state, last = model.start(model.encode(batch.images, batch.sizes), 1, reverse=True)
+    assert last.tolist() == [END_ID]
+    rows = []
+    for token in [*ids, PAD_ID]:
+        scores, state = step(last, state)
+        rows.append(scores[0])
+        last = torch.tensor([token])
+    assert float((torch.stack(rows) - forced_transformer(model, batch, ids, END_ID)).abs().max()) < 1e-4
+
+
+@torch.inference_mode()
+def test_the_transformers_loss_is_exact_where_there_is_no_feedback() -> None:
+    """Captions of tokens that nobody writes leave no place to come back to."""
+    torch.manual_seed(0)
+    model = build(narrow("transformer"), VOCABULARY).eval()
+    ids = VOCABULARY.encode(["^", "{", "}", "_", "{"])
+    batch = batch_of(["1"], owners=False)
+    batch.tokens, batch.lengths = torch.tensor([ids]), torch.tensor([len(ids)])
+    (stepped,) = all_log_probs(model, batch.images, batch.sizes, [ids])
+    likelihood = float(sum(stepped[place, token] for place, token in enumerate([*ids, END_ID])))
+    assert model.loss(batch).log_likelihood == pytest.approx(likelihood, abs=1e-3)
+
+
+@torch.inference_mode()
+def test_beam_width_one_is_greedy_and_beams_do_not_mix(model: Model) -> None:
+    images, sizes = pad(PICTURES)
+    encoded = model.encode(images, sizes)
+    best = greedy(*model.start(encoded, 1), end_id=END_ID, max_length=12)
+    ones = beam(*model.start(encoded, 1), width=1, end_id=END_ID, max_length=12)
+    assert [answers[0].ids for answers in ones] == [hypothesis.ids for hypothesis in best]
+    wide = beam(*model.start(encoded, 4), width=4, end_id=END_ID, max_length=12)
+    for answers in wide:
+        assert len({hypothesis.ids for hypothesis in answers}) == len(answers)
+    # What the beam recorded is what the model says of these tokens: the rows of its state were kept in order.
+    for row, answers in enumerate(wide):
+        for hypothesis in answers[:2]:
+            (scores,) = all_log_probs(model, *pad([PICTURES[row]]), [list(hypothesis.ids)])
+            whole = [*hypothesis.ids, END_ID] if hypothesis.finished else list(hypothesis.ids)
+            recorded = [float(scores[place, token]) for place, token in enumerate(whole)]
+            assert hypothesis.log_probs == pytest.approx(recorded, abs=1e-3)
+
+
+@torch.inference_mode()
+def test_a_grown_vocabulary_keeps_old_outputs(model: Model) -> None:
+    images, sizes = pad(PICTURES[:3])
+    ids = [VOCABULARY.encode(caption.split()) for caption in list(FORMULAS)[:3]]
+    before = all_log_probs(model, images, sizes, ids)
+    model.grow_vocabulary(["\\Delta", "x", "\\Gamma"])
+    assert model.vocabulary.tokens == (*VOCABULARY.tokens, "\\Delta", "\\Gamma")
+    after = all_log_probs(model, images, sizes, ids)
+    for old, new in zip(before, after, strict=True):
+        assert new.shape[-1] == V + 2
+        assert float((new[:, :V].log_softmax(-1) - old).abs().max()) < 1e-5
+        assert bool(new.isfinite().all())
+    unchanged = copy.deepcopy(model.state_dict())
+    model.grow_vocabulary(["\\Delta"])
+    assert all(torch.equal(value, unchanged[name]) for name, value in model.state_dict().items())
+    fresh = build(model.config, model.vocabulary)
+    fresh.load_state_dict(model.state_dict(), strict=True)
+
+
+@torch.inference_mode()
+def test_saved_and_loaded_gives_the_same_but_for_half_precision(model: Model, tmp_path: Path) -> None:
+    config = CheckpointConfig("toy", VOCABULARY.words, model=model.config)
+    loaded = load(save(tmp_path / "toy", model, config)).model
+    halved = copy.deepcopy(model)
+    halved.load_state_dict({name: value.half().to(value.dtype) for name, value in model.state_dict().items()})
+    images, sizes = pad(PICTURES[:2])
+    ids = [VOCABULARY.encode(caption.split()) for caption in list(FORMULAS)[:2]]
+    for exact, rounded, read in zip(*(all_log_probs(part, images, sizes, ids) for part in (model, halved, loaded)), strict=True):
+        assert torch.equal(rounded, read)
+        assert float((exact - read).abs().max()) < 0.05
+    assert not loaded.training
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("owners", [True, False], ids=["segmented", "plain"])
+def test_eight_formulas_are_learnt_by_heart(architecture: str, owners: bool) -> None:
+    torch.manual_seed(0)
+    model = build(narrow(architecture), VOCABULARY)
+    model.symbol_weight, model.attention_weight = 0.5, 0.3
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
+    batch = batch_of(list(FORMULAS), owners=owners)
+    model.train()
+    for _ in range(400):
+        loss = model.loss(batch)
+        optimizer.zero_grad()
+        loss.total.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if loss.correct == loss.count and loss.parts["token"] < 0.02:
+            break
+    for _ in range(20):  # until the running statistics of the normalisation have followed
+        with torch.no_grad():
+            model.loss(batch)
+    config = CheckpointConfig("toy", VOCABULARY.words, model=model.config)
+    recognizer = Recognizer(Checkpoint(model.eval(), config, "toy"))
+    drawn = [draw_ink(ink_of(places), IMAGE, AugmentConfig(), None).pixels for places in FORMULAS.values()]
+    for settings in (Decoding(), Decoding(strategy="beam", beam_width=3), Decoding(grammar=True)):
+        answers = recognizer.recognize_prepared(drawn, settings)
+        assert [" ".join(answer.tokens) for answer in answers] == list(FORMULAS)
+
+
+# Captions 5 6 and 7: with their ends.
+@pytest.mark.parametrize(
+    ("reverse", "inputs", "targets"),
+    [
+        (False, [[1, 5, 6], [1, 7, 0]], [[5, 6, 2], [7, 2, 0]]),
+        (True, [[2, 6, 5], [2, 7, 0]], [[6, 5, 1], [7, 1, 0]]),
+    ],
+)
+def test_ends(reverse: bool, inputs: list[list[int]], targets: list[list[int]]) -> None:
+    # Whatever stands behind a caption is no part of it.
+    given = with_ends(torch.tensor([[5, 6], [7, 9]]), torch.tensor([2, 1]), reverse=reverse)
+    assert [part.tolist() for part in given] == [inputs, targets]
+
+
+def test_token_loss_is_the_mean_over_tokens_without_padding() -> None:
+    logits = torch.tensor([[[0.0, 0, 0, 0], [9, 9, 9, 9]], [[0, math.log(3), 0, 0], [0, 0, 0, 0]]])
+    targets = torch.tensor([[2, PAD_ID], [1, 3]])
+    expected = (math.log(4) + math.log(2) + math.log(4)) / 3
+    assert float(token_loss(logits, targets, 0.0)) == pytest.approx(expected)
+
+
+def test_symbol_loss_counts_paper_a_fifth_and_unknown_not() -> None:
+    tokens = torch.tensor([[7, 8]])
+    owners, mask = torch.tensor([[2, 0, -1, 1]]), torch.tensor([[True, True, True, False]])
+    logits = torch.zeros(1, 4, 10)
+    logits[0, 0, 8] = math.log(11)  # probability 11 / 20 for the right symbol
+    logits[0, 1, PAD_ID] = math.log(21)  # 21 / 30 for paper
+    expected = (-math.log(11 / 20) - 0.2 * math.log(21 / 30)) / 1.2
+    assert float(symbol_loss(logits, owners, mask, tokens)) == pytest.approx(expected, abs=1e-5)
+    assert float(symbol_loss(logits, owners * 0 - 1, mask, tokens)) == 0.0
+
+
+def test_attention_loss_is_of_the_mass_on_the_symbols_cells() -> None:
+    weights = torch.tensor([[[0.5, 0.25, 0.25], [0.2, 0.3, 0.5]]])
+    owned = torch.tensor([[[True, True, False], [False, False, False]]])
+    assert float(attention_loss(weights, owned)) == pytest.approx(-math.log(0.75 + 1e-4))
+    assert float(attention_loss(weights, owned & False)) == 0.0
+
+
+def test_inside_is_the_true_size() -> None:
+    mask = inside(torch.tensor([[16, 8], [8, 24]]), 2, 3, 8)
+    assert mask[:, 0].tolist() == [[[1, 0, 0], [1, 0, 0]], [[1, 1, 1], [0, 0, 0]]]
+
+
+def test_only_inked_cells_are_kept_in_order() -> None:
+    images = torch.zeros(2, 1, 16, 24)
+    images[0, 0, 3, 20] = images[0, 0, 10, 1] = 1.0  # cells 2 and 3
+    images[1, 0, 0, 0] = images[1, 0, 15, 23] = 1.0  # cells 0, and 5 outside the true size
+    chosen, known = inked_cells(images, inside(torch.tensor([[16, 24], [8, 8]]), 2, 3, 8))
+    assert chosen[0][known[0]].tolist() == [2, 3]
+    assert chosen[1][known[1]].tolist() == [0]
+
+
+def test_a_vocabulary_of_another_size_gives_another_output_layer() -> None:
+    vocabulary = Vocabulary(["a", "b"])
+    for architecture in ARCHITECTURES:
+        assert build(narrow(architecture), vocabulary).out.out_features == 5  # type: ignore[union-attr]

@@ -1,0 +1,127 @@
+"""The bundled checkpoint on real handwriting, the same from every door."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from hmer import checkpoint as checkpoints
+from hmer.config import Decoding
+from hmer.datasets.folder import Item, read_dataset, write_labels
+from hmer.errors import BadImage, ConfigError
+from hmer.recognizer import Recognizer
+from hmer.trainer import evaluate
+from scripts import evaluate as evaluate_script
+from scripts import predict
+
+HANDWRITTEN = "handwritten"
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Recognizer:
+    return Recognizer.load(HANDWRITTEN)
+
+
+@pytest.fixture(scope="module")
+def items() -> list[Item]:
+    """Formulas that the checkpoint never trained on; they travel with it."""
+    return read_dataset(checkpoints.resolve(HANDWRITTEN) / "regression", "crohme")
+
+
+def test_it_reads_handwriting(recognizer: Recognizer, items: list[Item]) -> None:
+    scores = evaluate(recognizer, items[:100]).scores
+    assert scores.exprate >= 0.25
+    assert scores.token_error_rate <= 0.35
+
+
+def test_beam_search_is_no_worse_and_gives_alternatives(recognizer: Recognizer, items: list[Item]) -> None:
+    chosen = items[:60]
+    greedy = evaluate(recognizer, chosen)
+    beam = evaluate(recognizer, chosen, Decoding(strategy="beam", beam_width=5))
+    assert beam.scores.token_error_rate <= greedy.scores.token_error_rate + 0.02
+    for answer in beam.recognitions:
+        assert answer.alternatives[0].tokens == answer.tokens
+        assert sum(alternative.probability for alternative in answer.alternatives) == pytest.approx(1.0)
+        assert 0.0 <= answer.confidence <= 1.0
+        assert len(answer.token_confidence) == len(answer.tokens)
+
+
+def test_the_same_string_from_every_door(
+    recognizer: Recognizer, items: list[Item], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = items[:12]
+    direct = [recognizer.recognize([item.path])[0] for item in chosen]
+    together = recognizer.recognize([item.path for item in chosen])
+    assert [answer.tokens for answer in together] == [answer.tokens for answer in direct]
+
+    assert predict.main(["--json", *(str(item.path) for item in chosen)]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["latex"] for line in lines] == [answer.latex for answer in direct]
+
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for item in chosen:
+        (folder / item.path.name).write_bytes(item.path.read_bytes())
+    write_labels(folder, [(item.path.name, " ".join(item.tokens)) for item in chosen], ("file", "latex"))
+    out = tmp_path / "predictions.tsv"
+    assert evaluate_script.main(["--data", str(folder), "--predictions", str(out)]) == 0
+    predictions = [line.split("\t")[2] for line in out.read_text().splitlines()[1:]]
+    assert predictions == [" ".join(answer.tokens) for answer in direct]
+
+
+def test_zoom_polarity_and_colour_keep_most_answers(recognizer: Recognizer, items: list[Item]) -> None:
+    chosen = items[:30]
+    plain = [np.asarray(PIL.Image.open(item.path).convert("L")) for item in chosen]
+    expected = [answer.tokens for answer in recognizer.recognize(plain)]
+
+    def share(pictures: list[np.ndarray]) -> float:
+        answers = [answer.tokens for answer in recognizer.recognize(pictures)]
+        return sum(answer == other for answer, other in zip(answers, expected, strict=True)) / len(expected)
+
+    def zoomed(factor: float) -> list[np.ndarray]:
+        sizes = [(round(picture.shape[1] * factor), round(picture.shape[0] * factor)) for picture in plain]
+        return [
+            np.asarray(PIL.Image.fromarray(picture).resize(size, PIL.Image.Resampling.BICUBIC))
+            for picture, size in zip(plain, sizes, strict=True)
+        ]
+
+    assert share([255 - picture for picture in plain]) == 1.0
+    assert share(zoomed(3.0)) >= 0.7
+    assert share(zoomed(0.5)) >= 0.5
+
+
+def test_restricting_symbols_and_grammar(recognizer: Recognizer, items: list[Item]) -> None:
+    pictures = [item.path for item in items[:5]]
+    for answer in recognizer.recognize(pictures, Decoding(symbols="0 1 2 + -")):
+        assert set(answer.tokens) <= set("012+-")
+    with pytest.raises(ConfigError, match="not known to this checkpoint"):
+        recognizer.recognize(pictures, Decoding(symbols="\\nosuchtoken"))
+
+
+def test_sampling_repeats_with_a_seed(recognizer: Recognizer, items: list[Item]) -> None:
+    decoding = Decoding(strategy="sample", temperature=1.5, top_k=20, top_p=0.95, seed=7)
+    pictures = [item.path for item in items[:4]]
+    assert recognizer.recognize(pictures, decoding)[0].tokens == recognizer.recognize(pictures, decoding)[0].tokens
+
+
+def test_blank_picture_is_refused(recognizer: Recognizer) -> None:
+    with pytest.raises(BadImage, match="blank"):
+        recognizer.recognize([np.full((200, 400), 255, np.uint8)])
+
+
+def test_one_formula_takes_less_than_a_second_on_one_core(recognizer: Recognizer, items: list[Item]) -> None:
+    """The measured figure is in the card; this only catches a fall by an order of magnitude."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        recognizer.recognize([items[0].path])
+        started = time.perf_counter()
+        for item in items[1:11]:
+            recognizer.recognize([item.path])
+        assert (time.perf_counter() - started) / 10 < 1.0
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,398 @@
+"""The command lines do what DESIGN.md promises: formats, exit status, messages."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from toys import DELTA, FORMULAS, ink_of, inkml_of, picture_of, write_dataset, write_picture
+
+from annotations import AnnotationStore
+from hmer.checkpoint import load, read_config
+from hmer.command_line import parse_time, run
+from hmer.config import ConfigError
+from hmer.datasets.folder import read_dataset, read_rows, sample
+from hmer.latex import is_valid
+from hmer.recognizer import Recognizer
+from scripts import evaluate, finetune, predict, prepare_crohme, train
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder of its own."""
+    monkeypatch.setenv("HMER_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """A picture, a file that is no picture, and ink."""
+    picture = write_picture(tmp_path / "one.png", FORMULAS["1 + x"])
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    ink = tmp_path / "two.inkml"
+    ink.write_text(inkml_of(ink_of(FORMULAS["x - 2"]), "x-2"), encoding="utf-8")
+    return [str(picture), str(broken), str(ink)]
+
+
+def expected(checkpoint: Path, file: str) -> Any:
+    return Recognizer.load(checkpoint).recognize([Path(file)])[0]
+
+
+# -- predict --
+
+
+def test_predict_prints_a_line_a_file(toy_checkpoint: Path, files: list[str], capsys: Capture) -> None:
+    assert predict.main([files[0], files[2], "--checkpoint", str(toy_checkpoint)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"{file}\t{expected(toy_checkpoint, file).latex}" for file in (files[0], files[2])]
+
+
+def test_predict_goes_on_behind_a_file_that_cannot_be_read(toy_checkpoint: Path, files: list[str], capsys: Capture) -> None:
+    assert predict.main([*files, "--checkpoint", str(toy_checkpoint)]) == 1
+    captured = capsys.readouterr()
+    assert [line.split("\t")[0] for line in captured.out.splitlines()] == [files[0], files[2]]
+    (message,) = captured.err.splitlines()
+    assert message.startswith(f"{files[1]}: ")
+
+
+def test_predict_json(toy_checkpoint: Path, files: list[str], capsys: Capture) -> None:
+    missing = files[0] + ".nothing.png"
+    assert predict.main(["--json", *files, missing, "--checkpoint", str(toy_checkpoint)]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    objects = [json.loads(line) for line in captured.out.splitlines()]
+    assert [item["file"] for item in objects] == [*files, missing]
+    assert [set(item) == {"file", "error"} for item in objects] == [False, True, False, True]
+    answer = expected(toy_checkpoint, files[0])
+    assert set(objects[0]) == {"file", "latex", "tokens", "confidence", "alternatives", "checkpoint", "seconds"}
+    assert objects[0]["latex"] == answer.latex
+    assert objects[0]["tokens"] == list(answer.tokens)
+    assert objects[0]["confidence"] == pytest.approx(answer.confidence)
+    assert objects[0]["alternatives"] == []
+    assert objects[0]["checkpoint"] == load(toy_checkpoint).id
+    assert objects[0]["seconds"] > 0
+
+
+def test_predict_takes_the_fields_of_decoding(toy_checkpoint: Path, files: list[str], capsys: Capture) -> None:
+    common = [files[0], "--json", "--checkpoint", str(toy_checkpoint)]
+    beam = ["--strategy", "beam", "--beam_width", "3", "--max_length", "6", "--length_penalty", "0.5"]
+    assert predict.main([*common, *beam]) == 0
+    (answer,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert 1 <= len(answer["alternatives"]) <= 3
+    assert set(answer["alternatives"][0]) == {"latex", "tokens", "probability"}
+    assert answer["alternatives"][0]["tokens"] == answer["tokens"]
+    assert sum(other["probability"] for other in answer["alternatives"]) == pytest.approx(1.0)
+
+    drawn = ["--strategy", "sample", "--temperature", "2", "--top_k", "5", "--top_p", "0.9", "--seed", "4", "--max_length", "9"]
+    outputs = []
+    for _ in range(2):
+        assert predict.main([*common, *drawn]) == 0
+        outputs.append(json.loads(capsys.readouterr().out)["tokens"])
+    assert outputs[0] == outputs[1]
+
+    assert predict.main([*common, "--symbols", "x 2", "--max_length", "5"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["tokens"]) <= {"x", "2"}
+    assert predict.main([*common, "--strategy", "beam", "--grammar", "true", "--max_length", "30"]) == 0
+    (answer,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert answer["confidence"] == 0 or is_valid(answer["tokens"])
+
+
+BAD_CALLS = [
+    (["x.png", "--checkpoint", "no_such_thing"], "No checkpoint 'no_such_thing'"),
+    (["x.png", "--strategy", "beam", "--beam_width", "0"], "Decoding.beam_width: 0 is outside 1 to 100"),
+    (["x.png", "--temperature", "-1"], "Decoding.temperature"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_CALLS, ids=[message for _, message in BAD_CALLS])
+def test_what_the_user_can_mend_is_one_line(arguments: list[str], message: str, capsys: Capture) -> None:
+    assert run(predict.main, arguments) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    assert len(captured.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("script", [predict, evaluate, train, finetune, prepare_crohme])
+def test_every_script_explains_itself(script: Any, capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        script.main(["--help"])
+    assert stopped.value.code == 0
+    assert "usage" in capsys.readouterr().out.lower()
+
+
+def test_an_unknown_flag_is_an_error(capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        predict.main(["x.png", "--beams", "3"])
+    assert stopped.value.code == 2
+    assert "--beams" in capsys.readouterr().err
+
+
+# -- evaluate --
+
+FIGURES = {
+    "n", "exprate", "le1", "le2", "token_error_rate", "word_error_rate", "character_error_rate", "token_accuracy", "bleu",
+    "levenshtein_similarity", "edit_distance_mean", "valid_latex", "rendered_match", "by_length", "seconds_per_image",
+}  # fmt: skip
+
+
+def evaluated(arguments: list[str], out: Path) -> dict[str, Any]:
+    assert evaluate.main([*arguments, "--json", str(out)]) == 0
+    return dict(json.loads(out.read_text(encoding="utf-8")))
+
+
+def test_evaluate_writes_every_figure(toy_checkpoint: Path, toy_data: Path, tmp_path: Path, capsys: Capture) -> None:
+    predictions = tmp_path / "predictions.tsv"
+    common = ["--checkpoint", str(toy_checkpoint), "--data", str(toy_data), "--max_length", "20"]
+    figures = evaluated([*common, "--predictions", str(predictions)], tmp_path / "figures.json")
+    assert set(figures) == FIGURES | {"checkpoint", "data"}
+    assert figures["n"] == 2 * len(FORMULAS)
+    assert figures["word_error_rate"] == figures["token_error_rate"]
+    assert figures["rendered_match"] is None
+    assert set(figures["by_length"]) == {"1-7", "8-14", "15-30", "31-60", "61+"}
+    assert all(set(group) == {"n", "exprate", "token_error_rate"} for group in figures["by_length"].values())
+    assert sum(group["n"] for group in figures["by_length"].values()) == figures["n"]
+    assert 0 <= figures["token_accuracy"] <= 1
+    table = capsys.readouterr().out
+    assert all(name in table for name in FIGURES - {"by_length"})
+
+    header, *lines = predictions.read_text(encoding="utf-8").splitlines()
+    assert header == "file\ttruth\tprediction\tconfidence"
+    rows = [line.split("\t") for line in lines]
+    truths = {row["file"]: row["latex"] for row in read_rows(toy_data)}
+    assert {row[0]: row[1] for row in rows} == truths
+    recognizer = Recognizer.load(toy_checkpoint)
+    for row in rows[:3]:
+        from_file = predict_tokens(toy_checkpoint, toy_data / row[0], capsys)
+        assert row[2].split() == from_file
+        assert 0 <= float(row[3]) <= 1
+    assert figures["checkpoint"] == recognizer.id
+
+
+def predict_tokens(checkpoint: Path, file: Path, capsys: Capture) -> list[str]:
+    """What predict.py reads: the other way to the same answer."""
+    capsys.readouterr()
+    assert predict.main([str(file), "--json", "--checkpoint", str(checkpoint), "--max_length", "20"]) == 0
+    return list(json.loads(capsys.readouterr().out)["tokens"])
+
+
+def test_evaluate_limit_draws_the_same_items_each_time(toy_checkpoint: Path, toy_data: Path, tmp_path: Path) -> None:
+    names = []
+    for _ in range(2):
+        predictions = tmp_path / "predictions.tsv"
+        common = ["--checkpoint", str(toy_checkpoint), "--data", str(toy_data), "--max_length", "5", "--limit", "5"]
+        figures = evaluated([*common, "--predictions", str(predictions)], tmp_path / "figures.json")
+        assert figures["n"] == 5
+        names.append([line.split("\t")[0] for line in predictions.read_text(encoding="utf-8").splitlines()[1:]])
+    assert names[0] == names[1]
+    assert set(names[0]) == {item.path.name for item in sample(read_dataset(toy_data, "crohme"), 5)}
+
+
+def test_evaluate_ignores_tokens_on_both_sides(toy_checkpoint: Path, toy_data: Path, tmp_path: Path) -> None:
+    common = ["--checkpoint", str(toy_checkpoint), "--data", str(toy_data), "--max_length", "8"]
+    every = sorted(read_config(toy_checkpoint).vocabulary)
+    figures = evaluated([*common, "--ignore", *every], tmp_path / "figures.json")
+    assert figures["exprate"] == figures["le1"] == 1.0
+    assert figures["token_error_rate"] == 0.0
+
+
+def test_what_cannot_be_read_counts_as_empty(toy_checkpoint: Path, tmp_path: Path, capsys: Capture) -> None:
+    data = write_dataset(tmp_path / "data" / "deep", dict(list(FORMULAS.items())[:2]))
+    (data / "0_0.png").write_bytes(b"no picture")
+    with (data / "labels.tsv").open("a", encoding="utf-8") as labels:
+        labels.write("nothing.png\tx\n")
+    predictions = tmp_path / "predictions.tsv"
+    common = ["--checkpoint", str(toy_checkpoint), "--data", str(data), "--max_length", "5"]
+    figures = evaluated([*common, "--predictions", str(predictions)], tmp_path / "figures.json")
+    assert figures["n"] == 2
+    lines = predictions.read_text(encoding="utf-8").splitlines()
+    assert lines[2] == "0_0.png\t1\t\t0"
+    errors = capsys.readouterr().err
+    assert "not read: 0_0.png: " in errors
+    assert "nothing.png" in errors
+
+
+def test_evaluate_refuses_before_it_works(toy_checkpoint: Path, toy_data: Path, tmp_path: Path, capsys: Capture) -> None:
+    common = ["--checkpoint", str(toy_checkpoint), "--data", str(toy_data)]
+    assert run(evaluate.main, [*common, "--json", str(tmp_path / "no" / "such" / "file.json")]) == 1
+    assert "its folder does not exist" in capsys.readouterr().err
+    assert run(evaluate.main, [*common, "--limit", "-3"]) == 1
+    assert "--limit: -3 is negative" in capsys.readouterr().err
+    assert run(evaluate.main, [*common[:2], "--data", str(tmp_path)]) == 1
+    assert "no labels.tsv" in capsys.readouterr().err
+
+
+# -- train --
+
+
+@pytest.fixture
+def configuration(toy_data: Path, tmp_path: Path) -> Path:
+    """A run of a few steps."""
+    path = tmp_path / "toy.yaml"
+    path.write_text(
+        f"""
+train: [{toy_data}]
+validation: {toy_data}
+out: {tmp_path / "run"}
+steps: 3
+batch_size: 4
+workers: 0
+pool_batches: 1
+log_steps: 1
+evaluate_limit: 3
+model:
+  architecture: cnn_lstm
+  encoder_channels: [8, 16]
+  encoder_blocks: [1, 1]
+  decoder_width: 32
+  attention_width: 16
+""",
+        encoding="utf-8",
+    )
+    return path
+
+
+def test_train_from_yaml_with_overrides_then_resume(configuration: Path, tmp_path: Path, capsys: Capture) -> None:
+    overrides = ["--config", str(configuration), "--batch_size", "2", "--model.decoder_width", "16", "--augment.pixels=0"]
+    assert train.main(overrides) == 0
+    best = Path(capsys.readouterr().out.splitlines()[-1])
+    assert best == tmp_path / "run" / "best"
+    assert read_config(best).model.decoder_width == 16
+    assert read_config(best).model.encoder_channels == (8, 16)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["samples"] for line in lines if "loss" in line] == [2, 4, 6]
+
+    assert run(train.main, overrides) == 1
+    assert "resume it (--resume)" in capsys.readouterr().err
+    assert train.main([*overrides, "--steps", "5", "--resume"]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5]
+
+
+def test_train_refuses_what_it_does_not_know(configuration: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert run(train.main, ["--config", str(configuration), "--resume"]) == 1
+    assert "nothing to resume" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        train.main(["--config", str(configuration), "--learning_rat", "1"])
+    assert "learning_rat" in capsys.readouterr().err
+    configuration.write_text(configuration.read_text(encoding="utf-8") + "lerning_rate: 1\n", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        train.main(["--config", str(configuration)])
+    assert "lerning_rate" in capsys.readouterr().err
+    assert run(train.main, ["--train", f"[{tmp_path}]", "--out", str(tmp_path / "other")]) == 1
+    assert "no labels.tsv" in capsys.readouterr().err
+    assert run(train.main, ["--out", str(tmp_path / "other")]) == 1
+    assert "No training data" in capsys.readouterr().err
+
+
+# -- finetune --
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """As many steps as are asked for; every one is a few milliseconds."""
+    torch.set_num_threads(1)
+    return lambda *arguments: finetune.main([*arguments, "--steps", "2"])
+
+
+def test_finetune_from_a_store(toy_checkpoint: Path, home: Path, tmp_path: Path, quick: Any, capsys: Capture) -> None:
+    url = f"sqlite:///{tmp_path / 'corrections.db'}"
+    with AnnotationStore(url) as store:
+        for size in (30.0, 40.0, 50.0):
+            store.add(picture_of(DELTA["\\Delta"], size=size), correction=r"\Delta", status="accepted", annotator="ann")
+        store.add(picture_of(FORMULAS["1"]), correction="1", status="accepted", annotator="bob")
+    common = ["--checkpoint", str(toy_checkpoint), "--store", url, "--held_out", "0", "--annotator", "ann"]
+    assert quick(*common, "--out", "mine") == 0
+    printed = capsys.readouterr().out
+    assert "3 corrections to learn from, 0 held out" in printed
+    assert r"new symbols: \Delta" in printed
+    assert "corrections trained on" in printed
+    assert f"new checkpoint: {home / 'checkpoints' / 'mine'}" in printed
+    assert r"\Delta" in read_config(home / "checkpoints" / "mine").vocabulary
+    assert load("mine").config.parent == load(toy_checkpoint).id
+
+    assert run(finetune.main, [*common, "--out", "mine"]) == 1
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_finetune_from_a_folder(toy_checkpoint: Path, delta_data: Path, tmp_path: Path, quick: Any, capsys: Capture) -> None:
+    out = tmp_path / "somewhere" / "new"
+    assert quick("--checkpoint", str(toy_checkpoint), "--data", str(delta_data), "--out", str(out)) == 0
+    assert f"new checkpoint: {out}" in capsys.readouterr().out
+    assert load(out).config.name == "new"
+
+
+def test_finetune_refuses(toy_checkpoint: Path, tmp_path: Path, capsys: Capture) -> None:
+    common = ["--checkpoint", str(toy_checkpoint), "--out", str(tmp_path / "new")]
+    assert run(finetune.main, [*common, "--store", "x.db", "--data", "y"]) == 1
+    assert "not both" in capsys.readouterr().err
+    assert run(finetune.main, [*common, "--store", f"sqlite:///{tmp_path / 'none.db'}"]) == 1
+    assert capsys.readouterr().err.strip()
+    with AnnotationStore(f"sqlite:///{tmp_path / 'empty.db'}"):
+        pass
+    assert run(finetune.main, [*common, "--store", f"sqlite:///{tmp_path / 'empty.db'}"]) == 1
+    assert run(finetune.main, [*common, "--since", "yesterday"]) == 1
+    assert not (tmp_path / "new").exists()
+
+
+# -- prepare_crohme --
+
+
+def test_prepare_crohme_names_what_it_refuses(tmp_path: Path, capsys: Capture) -> None:
+    raw = tmp_path / "raw"
+    (raw / "part").mkdir(parents=True)
+    (raw / "part" / "good.inkml").write_text(inkml_of(ink_of(FORMULAS["x ^ { 2 }"]), "x^2"), encoding="utf-8")
+    (raw / "damaged.inkml").write_text("<ink><trace>1 2</tra", encoding="utf-8")
+    (raw / "empty.inkml").write_text("<ink></ink>", encoding="utf-8")
+    (raw / "odd.inkml").write_text(inkml_of(ink_of(FORMULAS["1"]), "{1"), encoding="utf-8")
+    (raw / "silent.inkml").write_text(inkml_of(ink_of(FORMULAS["1"]), ""), encoding="utf-8")
+    (raw / "tab\there.inkml").write_text(inkml_of(ink_of(FORMULAS["1"]), "1"), encoding="utf-8")
+    (raw / "notes.txt").touch()
+    out = tmp_path / "data" / "set"
+    assert prepare_crohme.main([str(raw), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    for name in ("damaged.inkml", "empty.inkml", "odd.inkml", "silent.inkml", "tab\there.inkml"):
+        assert f"not used: {name}: " in printed
+    assert f"{out}: 1 formulas, 5 files not used" in printed
+    assert read_rows(out) == [{"file": "part/good.inkml", "latex": "x ^ { 2 }", "writer": "toy"}]
+    assert (out / "part" / "good.inkml").read_bytes() == (raw / "part" / "good.inkml").read_bytes()
+    assert [path.name for path in out.parent.iterdir()] == ["set"]
+
+    assert run(prepare_crohme.main, [str(raw), "--out", str(out)]) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert run(prepare_crohme.main, [str(tmp_path / "data" / "nowhere"), "--out", str(tmp_path / "other")]) == 1
+    assert not (tmp_path / "other").exists()
+
+
+def test_prepare_crohme_with_published_captions(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "good.inkml").write_text(inkml_of(ink_of(FORMULAS["1"]), "1"), encoding="utf-8")
+    (raw / "other.inkml").write_text(inkml_of(ink_of(FORMULAS["1"]), "1"), encoding="utf-8")
+    captions = tmp_path / "captions.tsv"
+    captions.write_text("good\tx _ { 0 }\n", encoding="utf-8")
+    assert prepare_crohme.main([str(raw), "--out", str(tmp_path / "out"), "--captions", str(captions)]) == 0
+    assert [row["latex"] for row in read_rows(tmp_path / "out")] == ["x _ { 0 }", "1"]
+
+
+# -- what they share --
+
+
+def test_times() -> None:
+    assert parse_time(None) is None
+    assert str(parse_time("2026-11-30T18:00")) == "2026-11-30 18:00:00"
+    with pytest.raises(ConfigError, match="'yesterday' is not a time; write it as 2026-11-30"):
+        parse_time("yesterday")
+
+
+def test_a_stop_by_the_keyboard_is_no_crash(capsys: Capture) -> None:
+    def main(argv: Any) -> int:
+        raise KeyboardInterrupt
+
+    assert run(main) == 130
+    assert capsys.readouterr().err == "stopped\n"
