@@ -136,10 +136,10 @@ def _parse_trace(text: str, name: str) -> Stroke:
         if len(numbers) < 2 or not (_NUMBER.fullmatch(numbers[0]) and _NUMBER.fullmatch(numbers[1])):
             raise BadInk(f"{name}: a trace has the point '{point.strip()[:40]}'; expected 'x y'.")
         points.append((float(numbers[0]), float(numbers[1])))
-    array = np.asarray(points, np.float32).reshape(-1, 2)
+    array = np.asarray(points, np.float64).reshape(-1, 2)
     if not np.isfinite(array).all() or (array.size and np.abs(array).max() > 1e9):
         raise BadInk(f"{name}: a trace has coordinates beyond any writing surface.")
-    return array
+    return array.astype(np.float32)
 
 
 def _read_symbols(root: ElementTree.Element, index_of: dict[str, int]) -> list[Symbol]:

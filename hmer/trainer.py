@@ -20,14 +20,13 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from hmer import checkpoint as checkpoints
 from hmer import latex
 from hmer.checkpoint import Checkpoint, CheckpointConfig
 from hmer.config import Decoding, TrainConfig, to_dict
-from hmer.datasets.batches import BatchStream, Sample, Source, collate
+from hmer.datasets.batches import BatchStream, Sample, Source, batches_of, collate
 from hmer.datasets.folder import Item, read_dataset, sample
 from hmer.errors import CheckpointError, DatasetError, HmerError
 from hmer.image import Grey
@@ -258,10 +257,7 @@ class Trainer:
         weights = self.config.train_weights or tuple(float(len(source)) for source in sources)
         seed = self.config.seed + 7919 * self.step  # after a resume other samples, not the same again
         stream = BatchStream(sources, weights, self.config.batch_size, seed, self.config.pool_batches)
-        loader = DataLoader(
-            stream, batch_size=None, num_workers=self.config.workers, prefetch_factor=8 if self.config.workers else None
-        )
-        return iter(loader)
+        return batches_of(stream, self.config.workers)
 
     @property
     def progress(self) -> float:
@@ -317,15 +313,15 @@ class Trainer:
                 last_save = self.seconds
             if self.validation and self.seconds - last_evaluation > self.config.evaluate_minutes * 60:
                 self._validate(report)
-                last_evaluation = self.seconds
+                self.save()  # with the new best: or after a resume a worse one would take its place
+                last_evaluation = last_save = self.seconds
                 self._train_mode()
                 logged = time.perf_counter()
         bar.close()
-        self.save()
         if self.validation:
             self._validate(report)
-            return self.out / "best"
-        return self.out / "last"
+        self.save()
+        return self.out / ("best" if self.validation else "last")
 
     def _train_mode(self) -> None:
         self.model.train()

@@ -12,7 +12,7 @@ from toys import FORMULAS, VOCABULARY, narrow, write_dataset
 
 from hmer.checkpoint import load
 from hmer.config import AugmentConfig, ModelConfig, TrainConfig
-from hmer.datasets.batches import BatchStream, Source
+from hmer.datasets.batches import BatchStream, Source, batches_of
 from hmer.datasets.folder import read_dataset
 from hmer.errors import CheckpointError, DatasetError
 from hmer.image import ImageConfig
@@ -219,7 +219,7 @@ def test_batches_are_reproducible_and_weighted(toy_data: Path, delta_data: Path,
 
     def some(seed: int) -> list[torch.Tensor]:
         stream = BatchStream(sources, (1.0, 3.0), 8, seed, 4)
-        batches = iter(torch.utils.data.DataLoader(stream, batch_size=None, num_workers=workers))
+        batches = batches_of(stream, workers)
         return [next(batches).tokens for _ in range(12)]
 
     first, again, other = some(1), some(1), some(2)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from hmer.augment import distort_picture, draw_ink
 from hmer.batch import STRIDE_PX, Batch
@@ -160,7 +160,6 @@ class BatchStream(IterableDataset[Batch]):
         worker = get_worker_info()
         if worker is not None:
             torch.set_num_threads(1)
-            cv2.setNumThreads(1)
         random = np.random.default_rng((self.seed, worker.id if worker else 0))
         orders = [self._order(source, random) for source in self.sources]
         failures, most = 0, 20 + 2 * sum(map(len, self.sources))
@@ -196,3 +195,11 @@ class BatchStream(IterableDataset[Batch]):
             batch.append(sample)
         if batch:
             yield batch
+
+
+def batches_of(stream: BatchStream, workers: int) -> Iterator[Batch]:
+    """The batches of a stream, made by so many processes beside this one (0: in this one)."""
+    if workers:
+        # Before the fork: OpenCV's threads do not survive it, and a child that puts them away waits for them for ever.
+        cv2.setNumThreads(1)
+    return iter(DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=48 if workers else None))

@@ -1,0 +1,96 @@
+"""Distortions are the same for the same seed, nothing without one, and what owns a cell stays on its ink."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from toys import FORMULAS, IMAGE, ink_of, picture_of
+
+from hmer.augment import distort_picture, distort_pixels, distort_strokes, draw_ink
+from hmer.config import AugmentConfig
+from hmer.datasets.batches import draw_owners, symbol_positions
+from hmer.image import Grey, prepare
+from hmer.ink import symbol_size
+
+INK = ink_of(FORMULAS["\\frac { 1 } { x }"])
+PICTURE = picture_of(FORMULAS["0 + 0 + 1"])
+FULL = AugmentConfig(strokes=1.0, pixels=1.0)
+
+Draw = Callable[[np.random.Generator | None, AugmentConfig], Grey]
+DRAWS: dict[str, Draw] = {
+    "ink": lambda random, augment: draw_ink(INK, IMAGE, augment, random).pixels,
+    "picture": lambda random, augment: distort_picture(PICTURE, IMAGE, augment, random).pixels,
+}
+
+
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=list(DRAWS))
+def test_the_same_seed_gives_the_same_picture(draw: Draw) -> None:
+    for seed in range(5):
+        one, two = (draw(np.random.default_rng(seed), FULL) for _ in range(2))
+        assert np.array_equal(one, two)
+    drawn = {draw(np.random.default_rng(seed), FULL).tobytes() for seed in range(20)}
+    assert len(drawn) == 20
+
+
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=list(DRAWS))
+def test_without_random_numbers_nothing_is_distorted(draw: Draw) -> None:
+    assert np.array_equal(draw(None, FULL), draw(None, AugmentConfig(0, 0, 0)))
+    assert np.array_equal(draw(np.random.default_rng(1), AugmentConfig(0, 0, 0)), draw(None, FULL))
+    if draw is DRAWS["picture"]:
+        assert np.array_equal(draw(None, FULL), prepare(PICTURE, IMAGE).pixels)
+
+
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=list(DRAWS))
+def test_distorted_pictures_are_readable_ones(draw: Draw) -> None:
+    for seed in range(60):
+        pixels = draw(np.random.default_rng(seed), FULL)
+        assert pixels.dtype == np.uint8
+        assert pixels.shape[0] % 8 == pixels.shape[1] % 8 == 0
+        assert 0.002 < (pixels < 128).mean() < 0.6
+        assert (pixels > 200).mean() > 0.3
+
+
+def test_strokes_are_scaled_to_symbols_of_one() -> None:
+    strokes = distort_strokes(INK, np.random.default_rng(0), 0.0)
+    assert [len(stroke) for stroke in strokes] == [len(stroke) for stroke in INK.strokes]
+    for stroke, original in zip(strokes, INK.strokes, strict=True):
+        assert np.ptp(stroke, axis=0) == pytest.approx(np.ptp(original, axis=0) / symbol_size(INK), abs=1e-4)
+    assert np.concatenate(strokes).mean(axis=0) == pytest.approx([0, 0], abs=1e-4)
+
+
+def test_no_pixels_change_at_strength_nothing() -> None:
+    assert distort_pixels(PICTURE, np.random.default_rng(0), 0.0) is PICTURE
+    assert any(not np.array_equal(distort_pixels(PICTURE, np.random.default_rng(seed), 1.0), PICTURE) for seed in range(10))
+
+
+@pytest.mark.parametrize("caption", FORMULAS)
+def test_owners_land_on_ink(caption: str) -> None:
+    """Every owned cell has ink, nearly every inked cell an owner, and each symbol of the caption its cells."""
+    ink = ink_of(FORMULAS[caption])
+    tokens = caption.split()
+    positions = symbol_positions(tokens, ink)
+    same = {"\\frac": "-"}
+    for symbol, position in zip(ink.symbols, positions, strict=True):
+        assert same.get(tokens[position], tokens[position]) == symbol.label
+    for seed in (None, *range(8)):
+        random = None if seed is None else np.random.default_rng(seed)
+        drawn = draw_ink(ink, IMAGE, AugmentConfig(pixels=0.0), random)
+        owners = draw_owners(drawn.strokes, ink, positions, drawn.pixels.shape)
+        height, width = drawn.pixels.shape
+        assert owners.shape == (height // 8, width // 8)
+        darkest = drawn.pixels.reshape(height // 8, 8, width // 8, 8).min(axis=(1, 3))
+        # A line through the edge of a cell is rounded to one side or the other.
+        near = np.pad(darkest, 1, constant_values=255)
+        near = np.min([near[y : y + height // 8, x : x + width // 8] for y in range(3) for x in range(3)], axis=0)
+        assert (near[owners > 0] < 200).all()
+        assert (darkest[owners > 0] < 200).mean() > 0.75
+        assert (owners[darkest < 60] > 0).mean() > 0.5
+        assert set(np.unique(owners)) - {0} == {position + 1 for position in positions}
+
+
+def test_ink_that_no_symbol_claims_is_unknown() -> None:
+    ink = ink_of(FORMULAS["1 + x"])
+    part = type(ink)(ink.strokes, ink.symbols[:1])
+    drawn = draw_ink(part, IMAGE, FULL, None)
+    owners = draw_owners(drawn.strokes, part, symbol_positions(["1", "+", "x"], part), drawn.pixels.shape)
+    assert set(np.unique(owners)) == {-1, 0, 1}
