@@ -25,4 +25,5 @@ def fit_calibration(log_probs: Sequence[float], right: Sequence[bool]) -> tuple[
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
-    return float(parameters[0]), float(parameters[1])
+    slope, offset = parameters.detach().tolist()
+    return slope, offset

@@ -184,7 +184,7 @@ def _members(chosen: Set[str]) -> dict[str, frozenset[str]]:
     """The chosen tokens by kind; what they cannot complete (a command without braces, say) is left out."""
 
     def those(condition: bool, tokens: Iterable[str]) -> frozenset[str]:
-        return frozenset(chosen.intersection(tokens)) if condition else frozenset()
+        return frozenset(chosen & set(tokens)) if condition else frozenset()
 
     classes = {token: _class_of(token) for token in chosen}
     found = {kind: frozenset(token for token in chosen if classes[token] == kind) for kind in _FILLED}

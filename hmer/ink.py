@@ -109,7 +109,10 @@ def write_inkml(ink: Ink, path: str | Path, *, resolution: float = 64.0) -> None
             ElementTree.SubElement(root, "annotation", {"type": kind}).text = text
     for index, stroke in enumerate(ink.strokes):
         points = np.round((stroke - (left, top)) * factor).astype(np.int32)
-        points = cv2.approxPolyDP(points[:, None], 0.5, False)[:, 0] if len(points) > 2 else points
+        if len(points) > 2:
+            kept = np.asarray(cv2.approxPolyDP(points[:, None], 0.5, False)[:, 0], np.int32)
+            # Of a stroke that ends where it began, OpenCV drops the end.
+            points = kept if (kept[-1] == points[-1]).all() else np.concatenate([kept, points[-1:]])
         trace = ElementTree.SubElement(root, "trace", {"id": str(index)})
         trace.text = ", ".join(f"{x} {y}" for x, y in points.tolist())
     if ink.symbols:
@@ -243,7 +246,8 @@ def rasterize(
         raise BadInk(f"Strokes of {width} x {height} pixels are too large to draw; scale them down first.")
     canvas = np.full((height, width), 255, np.uint8)
     offset = np.array([pad - left, pad - top], np.float32)
-    thickness = max(1, round(thickness_px))
+    # OpenCV draws odd widths only: asked for 2 it draws 3, for 3 or 4 it draws 5.
+    thickness = max(1, 2 * int((thickness_px - 1) / 2 + 0.5))
     line_type = cv2.LINE_8 if jagged else cv2.LINE_AA
     for stroke in strokes:
         points = np.round((stroke + offset) * (1 << _SHIFT_BITS)).astype(np.int32)

@@ -18,6 +18,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clone, installed or not
+
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from hmer.ui.options import DEFAULT_CHECKPOINT

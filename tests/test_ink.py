@@ -7,7 +7,7 @@ import pytest
 from toys import FORMULAS, GLYPHS, ink_of, inkml_of
 
 from hmer.errors import BadInk
-from hmer.ink import Ink, bounds, draw, parse_inkml, rasterize, read_inkml, symbol_size, symbol_token
+from hmer.ink import Ink, bounds, draw, parse_inkml, rasterize, read_inkml, symbol_size, symbol_token, write_inkml
 
 CROHME = """<?xml version="1.0" encoding="utf-8"?>
 <ink xmlns="http://www.w3.org/2003/InkML">
@@ -47,6 +47,25 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         assert (read.symbols, read.truth, read.writer) == (ink.symbols, f"${caption}$", "toy")
         for stroke, original in zip(read.strokes, ink.strokes, strict=True):
             assert stroke == pytest.approx(original, abs=0.006)
+
+
+@pytest.mark.parametrize("caption", FORMULAS)
+def test_compact_files_keep_strokes_and_symbols(caption: str, tmp_path: Path) -> None:
+    made = ink_of(FORMULAS[caption], size=3.0)
+    ink = Ink((*made.strokes, np.full((3, 2), 7.0, np.float32)), made.symbols, truth=caption, writer="w & <7>")
+    write_inkml(ink, tmp_path / "compact.inkml", resolution=64.0)
+    read = read_inkml(tmp_path / "compact.inkml")
+    assert (read.symbols, read.truth, read.writer) == (ink.symbols, caption, "w & <7>")
+    left, top, _, _ = bounds(ink.strokes)
+    for stroke, original in zip(read.strokes, ink.strokes, strict=True):
+        expected = (original - (left, top)) * (64.0 / symbol_size(ink))
+        assert stroke[[0, -1]] == pytest.approx(expected[[0, -1]], abs=0.51)
+        assert len(stroke) <= len(original)
+        # What was left out lies on the lines between what was kept.
+        canvas = rasterize([stroke], thickness_px=5.0, margin_px=20, jagged=True)
+        corner = 20 + 3 - np.minimum(stroke.min(axis=0), 1e9)
+        for x, y in np.round(expected + corner).astype(int):
+            assert canvas[y, x] == 0
 
 
 def inkml(body: str) -> str:
@@ -119,11 +138,16 @@ def test_a_line_is_drawn_where_it_is() -> None:
     assert picture.shape == (2 * pad + 1, 40 + 2 * pad + 1)
     assert picture.dtype == np.uint8
     rows, columns = np.nonzero(picture < 128)
-    # OpenCV draws lines with fractions of a pixel up to two pixels thicker than asked for.
-    assert pad - rows.min() == rows.max() - pad and 3 <= np.ptp(rows) + 1 <= 5
+    assert pad - rows.min() == rows.max() - pad == 1
     assert set(np.flatnonzero(picture[:, pad + 20] < 128)) == set(range(rows.min(), rows.max() + 1))
     assert abs(columns.min() - pad) <= 2 and abs(columns.max() - (pad + 40)) <= 2
     assert (picture[pad, pad : pad + 41] == 0).all()
+
+
+@pytest.mark.parametrize(("asked", "drawn"), [(1.0, 1), (3.0, 3), (5.0, 5), (9.0, 9)])
+def test_a_line_is_as_thick_as_asked(asked: float, drawn: int) -> None:
+    picture = rasterize(strokes_of([(0, 50), (100, 50)]), thickness_px=asked, margin_px=10, jagged=True)
+    assert (picture[:, 60] < 128).sum() == drawn
 
 
 def test_a_dot_is_round_and_as_thick_as_the_pen() -> None:

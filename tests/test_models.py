@@ -245,7 +245,7 @@ def test_saved_and_loaded_gives_the_same_but_for_half_precision(model: Model, tm
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("owners", [True, False], ids=["segmented", "plain"])
+@pytest.mark.parametrize("owners", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["plain", "segmented"])
 def test_eight_formulas_are_learnt_by_heart(architecture: str, owners: bool) -> None:
     torch.manual_seed(0)
     model = build(narrow(architecture), VOCABULARY)

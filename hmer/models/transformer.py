@@ -161,7 +161,8 @@ class TransformerModel(Model):
 
     def _embed(self, ids: Tensor, places: Tensor, feedback: Tensor) -> Tensor:
         """Input of the decoder: ids (N, L), their positions (L, D), features of the last symbol's place (N, L, D)."""
-        return self.embedding(ids) * math.sqrt(self.embedding.embedding_dim) * 0.5 + places + self.feedback(feedback)
+        embedded: Tensor = self.embedding(ids) * (math.sqrt(self.embedding.embedding_dim) * 0.5)
+        return embedded + places + self.feedback(feedback)
 
     def _decode(
         self, inputs: Tensor, feedback: Tensor, pictures: list[tuple[Tensor, Tensor]], hidden: Tensor
