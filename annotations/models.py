@@ -112,9 +112,7 @@ class Annotation(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     image_sha256: Mapped[str] = mapped_column(ForeignKey("image.sha256"))
-    prediction_id: Mapped[int | None] = mapped_column(
-        ForeignKey("prediction.id", ondelete="SET NULL"), index=True
-    )
+    prediction_id: Mapped[int | None] = mapped_column(ForeignKey("prediction.id", ondelete="SET NULL"), index=True)
     correction: Mapped[str | None] = mapped_column(Text)  # as typed
     tokens: Mapped[str | None] = mapped_column(Text)  # its normal form, separated by spaces
     label_sha256: Mapped[str] = mapped_column(String(64))

@@ -50,9 +50,7 @@ def _open(image: ImageLike) -> PIL.Image.Image:
     try:
         opened = PIL.Image.open(io.BytesIO(image)) if isinstance(image, bytes) else image
         if opened.width * opened.height > MAX_PIXELS:
-            raise BadImage(
-                f"The picture has {opened.width} x {opened.height} pixels; crop it to the formula."
-            )
+            raise BadImage(f"The picture has {opened.width} x {opened.height} pixels; crop it to the formula.")
         opened.load()
     except PIL.UnidentifiedImageError as error:
         raise BadImage("The file is not a picture of a known kind; save it as PNG or JPEG.") from error

@@ -478,9 +478,7 @@ def _image_row(picture: Picture, now: datetime) -> models.Image:
     )
 
 
-def _find_or_add(
-    session: Session, picture: Picture, prediction: Prediction, now: datetime
-) -> models.Prediction:
+def _find_or_add(session: Session, picture: Picture, prediction: Prediction, now: datetime) -> models.Prediction:
     """The row of this prediction: one that says the same of the same picture is shared."""
     alike = select(models.Prediction).where(
         models.Prediction.image_sha256 == picture.sha256,
@@ -496,9 +494,7 @@ def _find_or_add(
         tokens=" ".join(prediction.tokens),
         latex=prediction.latex,
         confidence=prediction.confidence,
-        alternatives=[
-            {"latex": other.latex, "confidence": other.confidence} for other in prediction.alternatives
-        ],
+        alternatives=[{"latex": other.latex, "confidence": other.confidence} for other in prediction.alternatives],
         decoding=dict(prediction.decoding),
         created_at=now,
     )

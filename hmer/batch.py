@@ -28,5 +28,3 @@ class Batch:
         """The same batch on another device."""
         moved = {key: value.to(device) if value is not None else None for key, value in vars(self).items()}
         return Batch(**moved)  # type: ignore[arg-type]
-
-

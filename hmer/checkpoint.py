@@ -53,7 +53,9 @@ class CheckpointConfig:
         check(len(self.calibration) in (0, 2), "CheckpointConfig.calibration: empty, or slope and offset.")
         check(all(map(math.isfinite, self.calibration)), "CheckpointConfig.calibration: must be finite numbers.")
         forms = ", ".join(sorted(LABEL_FORMS))
-        check(self.label_form in LABEL_FORMS, f"CheckpointConfig.label_form: {self.label_form!r} is not one of {forms}.")
+        check(
+            self.label_form in LABEL_FORMS, f"CheckpointConfig.label_form: {self.label_form!r} is not one of {forms}."
+        )
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,9 @@ def fine_tuned() -> dict[str, Path]:
 def _checkpoints_in(root: Path) -> dict[str, Path]:
     """The checkpoint folders there by name; hidden ones are what an interrupted `save` left."""
     folders = sorted(root.iterdir()) if root.is_dir() else []
-    return {folder.name: folder for folder in folders if not folder.name.startswith(".") and (folder / CONFIG).is_file()}
+    return {
+        folder.name: folder for folder in folders if not folder.name.startswith(".") and (folder / CONFIG).is_file()
+    }
 
 
 def resolve(reference: str | Path) -> Path:
@@ -140,7 +144,9 @@ def load(reference: str | Path) -> Checkpoint:
             for name, value in expected.items():
                 shape = file.get_slice(name).get_shape()
                 if list(shape) != list(value.shape):
-                    raise CheckpointError(f"{path}: {name} has shape {shape}, its configuration asks for {list(value.shape)}.")
+                    raise CheckpointError(
+                        f"{path}: {name} has shape {shape}, its configuration asks for {list(value.shape)}."
+                    )
             state = {name: file.get_tensor(name).to(expected[name].dtype) for name in expected}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be read as safetensors ({error}).") from error
@@ -171,7 +177,13 @@ def _short_hash(path: Path) -> str:
 
 
 def save(
-    folder: str | Path, model: Model, config: CheckpointConfig, *, card: str = "", extra: Path | None = None, overwrite: bool = False
+    folder: str | Path,
+    model: Model,
+    config: CheckpointConfig,
+    *,
+    card: str = "",
+    extra: Path | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write a checkpoint folder whole or not at all: made beside its place, then renamed.
 
@@ -184,14 +196,18 @@ def save(
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise CheckpointError(f"{folder}: exists already; choose another name or say to overwrite it.")
     if tuple(model.vocabulary.words) != tuple(config.vocabulary):
-        raise CheckpointError("The vocabulary of the model and of the configuration differ; build the configuration anew.")
+        raise CheckpointError(
+            "The vocabulary of the model and of the configuration differ; build the configuration anew."
+        )
     weights = {name: _stored(name, value) for name, value in model.state_dict().items()}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             save_file(weights, temporary / WEIGHTS)
-            (temporary / CONFIG).write_text(json.dumps(to_dict(config), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            (temporary / CONFIG).write_text(
+                json.dumps(to_dict(config), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
             (temporary / CARD).write_text(card or f"# {config.name}\n", encoding="utf-8")
             for name in ("replay", "regression"):
                 if extra is not None and (extra / name).is_dir():

@@ -122,13 +122,31 @@ class ModelConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        check(len(self.encoder_channels) == len(self.encoder_blocks) == 2, "ModelConfig: encoder_channels and encoder_blocks have 2 entries, for strides 4 and 8.")
-        sizes = (*self.encoder_channels, self.decoder_width, self.decoder_layers, self.decoder_heads, self.decoder_feedforward, self.attention_width)
+        check(
+            len(self.encoder_channels) == len(self.encoder_blocks) == 2,
+            "ModelConfig: encoder_channels and encoder_blocks have 2 entries, for strides 4 and 8.",
+        )
+        sizes = (
+            *self.encoder_channels,
+            self.decoder_width,
+            self.decoder_layers,
+            self.decoder_heads,
+            self.decoder_feedforward,
+            self.attention_width,
+        )
         check(all(0 < size <= 8_192 for size in sizes), "ModelConfig: sizes must be from 1 to 8192.")
         check(self.decoder_layers <= 64, "ModelConfig.decoder_layers: from 1 to 64.")
-        check(all(0 <= blocks <= 64 for blocks in self.encoder_blocks), "ModelConfig.encoder_blocks: from 0 to 64 each.")
-        check(self.decoder_width % self.decoder_heads == 0, "ModelConfig.decoder_width: must be a multiple of decoder_heads.")
-        check(self.decoder_width % 4 == 0, "ModelConfig.decoder_width: must be a multiple of 4 (sine and cosine of row and column).")
+        check(
+            all(0 <= blocks <= 64 for blocks in self.encoder_blocks), "ModelConfig.encoder_blocks: from 0 to 64 each."
+        )
+        check(
+            self.decoder_width % self.decoder_heads == 0,
+            "ModelConfig.decoder_width: must be a multiple of decoder_heads.",
+        )
+        check(
+            self.decoder_width % 4 == 0,
+            "ModelConfig.decoder_width: must be a multiple of 4 (sine and cosine of row and column).",
+        )
         check(0.0 <= self.dropout < 1.0, "ModelConfig.dropout: from 0 to below 1.")
 
 
@@ -152,10 +170,16 @@ class Decoding:
     grammar: bool = False
 
     def __post_init__(self) -> None:
-        check(self.strategy in ("greedy", "beam", "sample"), f"Decoding.strategy: {self.strategy!r} is not one of greedy, beam, sample.")
+        check(
+            self.strategy in ("greedy", "beam", "sample"),
+            f"Decoding.strategy: {self.strategy!r} is not one of greedy, beam, sample.",
+        )
         check(1 <= self.beam_width <= 100, f"Decoding.beam_width: {self.beam_width} is outside 1 to 100.")
         check(0.0 <= self.length_penalty <= 5.0, f"Decoding.length_penalty: {self.length_penalty} is outside 0 to 5.")
-        check(0.0 < self.temperature <= 100.0, f"Decoding.temperature: {self.temperature} must be above 0 and at most 100.")
+        check(
+            0.0 < self.temperature <= 100.0,
+            f"Decoding.temperature: {self.temperature} must be above 0 and at most 100.",
+        )
         check(0 <= self.top_k <= 100_000, f"Decoding.top_k: {self.top_k} is outside 0 (off) to 100,000.")
         check(0.0 < self.top_p <= 1.0, f"Decoding.top_p: {self.top_p} must be above 0 and at most 1.")
         check(1 <= self.max_length <= 1_000, f"Decoding.max_length: {self.max_length} is outside 1 to 1,000.")

@@ -50,7 +50,9 @@ def _ruled(log_probs: Tensor, rules: Rules | None, prefixes: Sequence[tuple[int,
     return log_probs.masked_fill(~rules(prefixes).to(log_probs.device), MINUS_INFINITY).log_softmax(-1)
 
 
-def greedy(step: Step, state: State, first: Tensor, *, end_id: int, max_length: int, rules: Rules | None = None) -> list[Hypothesis]:
+def greedy(
+    step: Step, state: State, first: Tensor, *, end_id: int, max_length: int, rules: Rules | None = None
+) -> list[Hypothesis]:
     """The likeliest token at every step; one hypothesis for each of the N rows."""
     return _single(step, state, first, lambda log_probs: log_probs.argmax(-1), end_id, max_length, rules)
 
@@ -118,7 +120,9 @@ def _single(
         if all(finished):
             break
     return [
-        Hypothesis(tuple(ids[row]), tuple(log_probs[row]), finished[row], _score(sum(log_probs[row]), len(log_probs[row]), 1.0))
+        Hypothesis(
+            tuple(ids[row]), tuple(log_probs[row]), finished[row], _score(sum(log_probs[row]), len(log_probs[row]), 1.0)
+        )
         for row in range(count)
     ]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from hmer import checkpoint as checkpoints
 from hmer.config import AugmentConfig, TrainConfig
-from hmer.datasets.folder import Item, read_dataset, write_labels
+from hmer.datasets.folder import Item, read_dataset, sample, write_labels
 from hmer.errors import CheckpointError, DatasetError
 from hmer.metrics import Scores
 from hmer.recognizer import Recognizer
@@ -57,6 +57,7 @@ def fine_tune(
     steps: int = 0,
     seed: int = 0,
     threads: int = 0,
+    regression_limit: int = 0,
     report: Callable[[dict[str, Any]], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> FineTuned:
@@ -118,7 +119,7 @@ def fine_tune(
     new = Recognizer.load(out)
     sets = [("held-out corrections", held_out), ("corrections trained on", train)]
     if (parent / REGRESSION).is_dir():
-        sets.append(("regression set", read_dataset(parent / REGRESSION, form)))
+        sets.append(("regression set", sample(read_dataset(parent / REGRESSION, form), regression_limit)))
     comparisons = [
         Comparison(name, evaluate(old, chosen).scores, evaluate(new, chosen).scores) for name, chosen in sets if chosen
     ]

@@ -241,7 +241,6 @@ def _within_working_size(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-
 def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0) -> Prepared:
     """Crop to the ink and scale so that the usual symbol is `config.writing_px` large.
 

@@ -265,7 +265,9 @@ def scaled(strokes: Sequence[Stroke], factor: float) -> tuple[Stroke, ...]:
     return tuple(np.asarray(stroke * factor, np.float32) for stroke in strokes)
 
 
-def draw(ink: Ink, *, symbol_px: float = 40.0, thickness_px: float = 3.0, jagged: bool = False) -> npt.NDArray[np.uint8]:
+def draw(
+    ink: Ink, *, symbol_px: float = 40.0, thickness_px: float = 3.0, jagged: bool = False
+) -> npt.NDArray[np.uint8]:
     """A picture of the ink, symbols about `symbol_px` large: (H, W) uint8, ink 0 on paper 255."""
     left, top, right, bottom = bounds(ink.strokes)
     factor = symbol_px / symbol_size(ink)

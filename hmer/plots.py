@@ -29,7 +29,11 @@ def training_curves(lines: Iterable[Mapping[str, Any]], path: Path) -> Path:
         ("training token accuracy", {"token_accuracy": ""}),
         (
             "validation",
-            {"validation_exprate": "ExpRate", "validation_le2": "≤ 2 edits", "validation_token_error_rate": "token error rate"},
+            {
+                "validation_exprate": "ExpRate",
+                "validation_le2": "≤ 2 edits",
+                "validation_token_error_rate": "token error rate",
+            },
         ),
     )
     for axes, (title, curves) in zip(figure.subplots(1, len(panels)), panels, strict=True):

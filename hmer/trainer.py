@@ -75,11 +75,12 @@ def evaluate(
     decoding: Decoding | None = None,
     *,
     ignore: Sequence[str] = (),
+    teacher_forcing: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Read every item as a user's picture would be and compare with its caption.
 
-    Tokens in `ignore` are dropped from both sides first. An item that cannot be read counts as an empty answer and
+    Tokens in `ignore` are dropped from both sides first; `teacher_forcing` measures the token accuracy too. An item that cannot be read counts as an empty answer and
     is named in `problems`.
     """
     pictures, kept, unread, problems = [], [], [], []
@@ -103,7 +104,7 @@ def evaluate(
         seconds_per_image=seconds,
         lengths=by_length(truths, predictions),
         valid_latex=sum(latex.is_valid(answer.latex) for answer in answers) / max(len(items), 1),
-        token_accuracy=_token_accuracy(recognizer, pictures, kept),
+        token_accuracy=_token_accuracy(recognizer, pictures, kept) if teacher_forcing else None,
         unread=tuple(unread),
     )
 
@@ -213,7 +214,9 @@ class Trainer:
                 ) from error
         self.model.to(memory_format=torch.channels_last)  # with bf16 and AMX three times as fast; see the README
         self.average = _Average(self.model, config.average_decay)
-        self.optimizer = torch.optim.AdamW(_groups(self.model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
+        self.optimizer = torch.optim.AdamW(
+            _groups(self.model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.98), fused=True
+        )
         if saved is not None:
             self.optimizer.load_state_dict(saved["optimizer"])
             self.average.state = dict(saved["average"])
@@ -235,7 +238,12 @@ class Trainer:
             vocabulary = Vocabulary(sorted(set(tokens)))
             image, model, form = self.config.image, self.config.model, self.config.label_form
         return CheckpointConfig(
-            name=self.out.name, vocabulary=vocabulary.words, label_form=form, image=image, model=model, parent=self.parent
+            name=self.out.name,
+            vocabulary=vocabulary.words,
+            label_form=form,
+            image=image,
+            model=model,
+            parent=self.parent,
         )
 
     def _build_model(self) -> Model:
@@ -266,7 +274,9 @@ class Trainer:
             return min(1.0, self.seconds / (self.config.hours * 3600))
         return min(1.0, self.step / self.config.steps)
 
-    def fit(self, report: Callable[[dict[str, Any]], None] | None = None, cancelled: Callable[[], bool] | None = None) -> Path:
+    def fit(
+        self, report: Callable[[dict[str, Any]], None] | None = None, cancelled: Callable[[], bool] | None = None
+    ) -> Path:
         """Train to the end and return the folder of the best checkpoint (the last one without validation).
 
         `report` gets the figures of each log line; `cancelled` is asked at every step, and a run that it stops can be
@@ -298,7 +308,17 @@ class Trainer:
             self.step += 1
             self.samples += len(batch.lengths)
             self.seconds += time.perf_counter() - started
-            _add(sums, {"loss": float(loss.total.detach()), **loss.parts, "correct": loss.correct, "count": loss.count, "samples": len(batch.lengths), "steps": 1})
+            _add(
+                sums,
+                {
+                    "loss": float(loss.total.detach()),
+                    **loss.parts,
+                    "correct": loss.correct,
+                    "count": loss.count,
+                    "samples": len(batch.lengths),
+                    "steps": 1,
+                },
+            )
             if self.step % self.config.log_steps == 0:
                 now = time.perf_counter()
                 line = self._line(sums, rate, now - logged)
@@ -333,7 +353,11 @@ class Trainer:
     def _line(self, sums: Mapping[str, float], rate: float, seconds: float) -> dict[str, Any]:
         steps = sums["steps"]
         line: dict[str, Any] = {"step": self.step, "hours": round(self.seconds / 3600, 4), "samples": self.samples}
-        line |= {key: round(value / steps, 5) for key, value in sums.items() if key not in ("correct", "count", "samples", "steps")}
+        line |= {
+            key: round(value / steps, 5)
+            for key, value in sums.items()
+            if key not in ("correct", "count", "samples", "steps")
+        }
         line["token_accuracy"] = round(sums["correct"] / max(sums["count"], 1), 5)
         line["learning_rate"] = rate
         line["samples_per_second"] = round(sums["samples"] / max(seconds, 1e-9), 2)

@@ -20,7 +20,9 @@ from hmer.trainer import Evaluation, evaluate
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a table; write JSON and predictions where asked."""
-    parser = ArgumentParser(prog="evaluate.py", allow_abbrev=False, description="Measure a checkpoint on a dataset folder.")
+    parser = ArgumentParser(
+        prog="evaluate.py", allow_abbrev=False, description="Measure a checkpoint on a dataset folder."
+    )
     parser.add_argument("--checkpoint", type=str, default="handwritten", help="a bundled name or a checkpoint folder")
     parser.add_argument("--data", type=str, required=True, help="a dataset folder")
     parser.add_argument("--limit", type=int, default=0, help="measure on so many items, drawn in a fixed way (0: all)")
@@ -42,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             items,
             settings(Decoding, options),
             ignore=options.ignore,
+            teacher_forcing=True,
             progress=lambda done: bar.update(done - bar.n),
         )
     for problem in (*problems, *evaluation.problems):

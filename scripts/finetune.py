@@ -18,7 +18,9 @@ from hmer.home import data_home, store_url
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Fine-tune, print before and after, and name the new checkpoint."""
-    parser = ArgumentParser(prog="finetune.py", allow_abbrev=False, description="Make a better checkpoint from corrections.")
+    parser = ArgumentParser(
+        prog="finetune.py", allow_abbrev=False, description="Make a better checkpoint from corrections."
+    )
     parser.add_argument("--checkpoint", type=str, default="handwritten", help="the checkpoint to start from")
     parser.add_argument("--store", type=str | None, help="annotation store: path or URL (default: under HMER_HOME)")
     parser.add_argument("--data", type=str | None, help="a dataset folder instead of the store")
@@ -28,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--since", type=str | None, help="only corrections made at or after this time: 2026-11-30")
     parser.add_argument("--held_out", type=float, default=0.2, help="share of the formulas kept for measuring")
     parser.add_argument("--steps", type=int, default=0, help="optimiser steps (0: by the number of corrections)")
+    parser.add_argument("--regression_limit", type=int, default=0, help="compare on so many regression items (0: all)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(None if argv is None else list(argv))
     if options.store and options.data:
@@ -43,7 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                     since=parse_time(options.since), held_out_share=options.held_out,
                 )  # fmt: skip
             print(f"{counts.train} corrections to learn from, {counts.held_out} held out")
-        result = fine_tune(options.checkpoint, folder, out, steps=options.steps, seed=options.seed)
+        result = fine_tune(
+            options.checkpoint,
+            folder,
+            out,
+            steps=options.steps,
+            seed=options.seed,
+            regression_limit=options.regression_limit,
+        )
     if result.new_tokens:
         print(f"new symbols: {' '.join(result.new_tokens)}")
     print(comparison_table(result.comparisons))

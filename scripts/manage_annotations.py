@@ -59,9 +59,7 @@ def build_parser() -> ArgumentParser:
             sub.add_argument("file", type=str, help="the backup, one SQLite file")
         if name in ("list", "export"):
             statuses = list(Status) if name == "list" else [Status.ACCEPTED]
-            sub.add_argument(
-                "--status", nargs="+", default=[str(status) for status in statuses], help=f"of {STATUSES}"
-            )
+            sub.add_argument("--status", nargs="+", default=[str(status) for status in statuses], help=f"of {STATUSES}")
             sub.add_argument("--annotator", type=str | None, help="only this annotator's")
             sub.add_argument("--source", type=str | None, help="only from this source")
             sub.add_argument("--since", type=str | None, help="made at or after this time, as 2026-11-30")

@@ -18,7 +18,9 @@ from hmer.recognizer import Recognition, Recognizer
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a line a file; 1 if a file could not be read."""
-    parser = ArgumentParser(prog="predict.py", allow_abbrev=False, description="Read formulas from pictures or .inkml files.")
+    parser = ArgumentParser(
+        prog="predict.py", allow_abbrev=False, description="Read formulas from pictures or .inkml files."
+    )
     parser.add_argument("files", nargs="+", type=str)
     parser.add_argument("--checkpoint", type=str, default="handwritten", help="a bundled name or a checkpoint folder")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")

@@ -14,12 +14,16 @@ from hmer.datasets.crohme import prepare_crohme
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the dataset and name every file that could not be used, and why."""
-    parser = ArgumentParser(prog="prepare_crohme.py", allow_abbrev=False, description="Turn CROHME's InkML files into a dataset folder.")
+    parser = ArgumentParser(
+        prog="prepare_crohme.py", allow_abbrev=False, description="Turn CROHME's InkML files into a dataset folder."
+    )
     parser.add_argument("folder", type=str, help="searched for .inkml files, folders below it included")
     parser.add_argument("--out", type=str, required=True, help="the dataset folder to write; must not exist yet")
     parser.add_argument("--captions", type=str, default="", help="published captions to use as labels: name<TAB>latex")
     options = parser.parse_args(None if argv is None else list(argv))
-    result = prepare_crohme(Path(options.folder), Path(options.out), Path(options.captions) if options.captions else None)
+    result = prepare_crohme(
+        Path(options.folder), Path(options.out), Path(options.captions) if options.captions else None
+    )
     for name, reason in result.refused:
         print(f"not used: {name}: {reason}")
     print(f"{options.out}: {result.count} formulas, {len(result.refused)} files not used")

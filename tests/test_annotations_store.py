@@ -93,9 +93,7 @@ def test_a_save_keeps_the_whole_row(store: AnnotationStore) -> None:
 
 def test_another_process_reads_the_same_row(store: AnnotationStore, tmp_path: Path) -> None:
     row = store.add(picture(), prediction=PREDICTION, correction="x").annotation
-    program = (
-        "import sys; from annotations import AnnotationStore; print(AnnotationStore(sys.argv[1]).get(1))"
-    )
+    program = "import sys; from annotations import AnnotationStore; print(AnnotationStore(sys.argv[1]).get(1))"
     root = Path(__file__).parent.parent
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -325,9 +323,7 @@ def test_hostile_text_is_stored_as_it_is_or_refused(text: str, store: Annotation
     assert store.count() == 1
 
 
-@pytest.mark.parametrize(
-    "name", ["Ada'); DROP TABLE annotation; --", "<b>Ada</b>", "Ada 👩‍🔬", "%s :a", "阿達"]
-)
+@pytest.mark.parametrize("name", ["Ada'); DROP TABLE annotation; --", "<b>Ada</b>", "Ada 👩‍🔬", "%s :a", "阿達"])
 def test_hostile_names_are_kept(name: str, store: AnnotationStore) -> None:
     row = store.add(picture(), correction="x", annotator=name, source=name).annotation
     assert store.find(Selection(annotator=name, source=name)) == [row]
@@ -451,8 +447,7 @@ def test_eight_threads_lose_nothing(store: AnnotationStore) -> None:
     def save_ten(thread: int) -> list[int]:
         start.wait()
         return [
-            store.add(picture(thread), correction=f"x_{{{i}}}", annotator=f"{thread}").annotation.id
-            for i in range(10)
+            store.add(picture(thread), correction=f"x_{{{i}}}", annotator=f"{thread}").annotation.id for i in range(10)
         ]
 
     with ThreadPoolExecutor(8) as pool:

@@ -60,7 +60,9 @@ def test_strokes_are_scaled_to_symbols_of_one() -> None:
 
 def test_no_pixels_change_at_strength_nothing() -> None:
     assert distort_pixels(PICTURE, np.random.default_rng(0), 0.0) is PICTURE
-    assert any(not np.array_equal(distort_pixels(PICTURE, np.random.default_rng(seed), 1.0), PICTURE) for seed in range(10))
+    assert any(
+        not np.array_equal(distort_pixels(PICTURE, np.random.default_rng(seed), 1.0), PICTURE) for seed in range(10)
+    )
 
 
 @pytest.mark.parametrize("caption", FORMULAS)

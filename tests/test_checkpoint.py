@@ -217,7 +217,9 @@ def test_a_vocabulary_that_is_not_the_models_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("broken", ["save_file", "_replace"])
-def test_a_failure_in_the_middle_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+def test_a_failure_in_the_middle_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
     out = save(tmp_path / "toy", *toy(1))
     before = load(out).id
 
@@ -289,7 +291,11 @@ def test_reading_the_configuration_alone(toy_checkpoint: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("architecture", sorted(MODELS))
 def test_the_estimate_of_the_size_is_near(architecture: str) -> None:
-    for sizes in ({}, {"decoder_width": 512, "encoder_blocks": (4, 12)}, {"decoder_layers": 8, "encoder_channels": (96, 256)}):
+    for sizes in (
+        {},
+        {"decoder_width": 512, "encoder_blocks": (4, 12)},
+        {"decoder_layers": 8, "encoder_channels": (96, 256)},
+    ):
         model = ModelConfig(architecture=architecture, **sizes)  # type: ignore[arg-type]
         config = CheckpointConfig("x", tuple(f"t{number}" for number in range(500)), model=model)
         exact = parameters(build(config.model, Vocabulary(config.vocabulary)))

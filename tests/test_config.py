@@ -22,7 +22,9 @@ def test_round_trip_through_json(config: Any) -> None:
 
 
 def test_from_part_of_the_settings() -> None:
-    config = from_dict(TrainConfig, {"steps": 7, "hours": 1, "model": {"dropout": 0}, "augment": AugmentConfig(strokes=2)})
+    config = from_dict(
+        TrainConfig, {"steps": 7, "hours": 1, "model": {"dropout": 0}, "augment": AugmentConfig(strokes=2)}
+    )
     expected = TrainConfig(steps=7, hours=1.0, model=ModelConfig(dropout=0.0), augment=AugmentConfig(strokes=2))
     assert config == expected
     assert isinstance(config.hours, float)
@@ -65,7 +67,9 @@ BAD_VALUES: list[tuple[type, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("config_class", "values", "message"), BAD_VALUES, ids=[message[:50] for _, _, message in BAD_VALUES])
+@pytest.mark.parametrize(
+    ("config_class", "values", "message"), BAD_VALUES, ids=[message[:50] for _, _, message in BAD_VALUES]
+)
 def test_bad_values_are_refused_by_name(config_class: type, values: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         from_dict(config_class, values)

@@ -69,7 +69,9 @@ def test_a_beam_wide_enough_gives_the_exact_list(vocabulary: int, width: int, pe
         for picture, hypotheses in enumerate(found):
             expected = every_answer(table, picture, 4, penalty)
             assert [hypothesis.ids for hypothesis in hypotheses] == [ids for _, ids in expected]
-            assert [hypothesis.score for hypothesis in hypotheses] == pytest.approx([score for score, _ in expected], abs=1e-5)
+            assert [hypothesis.score for hypothesis in hypotheses] == pytest.approx(
+                [score for score, _ in expected], abs=1e-5
+            )
             for hypothesis in hypotheses:
                 assert hypothesis.finished
                 assert hypothesis.log_probs == pytest.approx(table.log_prob(picture, hypothesis.ids), abs=1e-6)
@@ -131,11 +133,15 @@ def test_pictures_together_are_as_each_alone() -> None:
         pictures = [4, 0, 2]
         together = beam(*table.start(pictures, 3), width=3, end_id=END, max_length=8)
         alone = [beam(*table.start([picture], 3), width=3, end_id=END, max_length=8)[0] for picture in pictures]
-        assert [[item.ids for item in answers] for answers in together] == [[item.ids for item in answers] for answers in alone]
+        assert [[item.ids for item in answers] for answers in together] == [
+            [item.ids for item in answers] for answers in alone
+        ]
         together_one = greedy(*table.start(pictures), end_id=END, max_length=8)
         assert together_one == [greedy(*table.start([picture]), end_id=END, max_length=8)[0] for picture in pictures]
         drawn = sample(*table.start(pictures), end_id=END, max_length=8, seed=seed)
-        assert drawn == [sample(*table.start([picture]), end_id=END, max_length=8, seed=seed)[0] for picture in pictures]
+        assert drawn == [
+            sample(*table.start([picture]), end_id=END, max_length=8, seed=seed)[0] for picture in pictures
+        ]
 
 
 def never_ends(ids: Tensor, state: State) -> tuple[Tensor, State]:
@@ -256,7 +262,9 @@ def test_draws_follow_the_probabilities(settings: dict[str, float]) -> None:
     expected = filter_log_probs(table.log_probs(0, ())[None], **settings)[0].exp()  # type: ignore[arg-type]
     for token, probability in enumerate(expected.tolist()):
         # Five standard deviations.
-        assert first[token] / 4000 == pytest.approx(probability, abs=5 * math.sqrt(max(probability * (1 - probability), 1e-6) / 4000))
+        assert first[token] / 4000 == pytest.approx(
+            probability, abs=5 * math.sqrt(max(probability * (1 - probability), 1e-6) / 4000)
+        )
     seeded = Counter(
         (sample(*table.start([0]), end_id=END, max_length=1, seed=seed, **settings)[0].ids or (END,))[0]  # type: ignore[arg-type]
         for seed in range(1000)

@@ -28,7 +28,9 @@ def parent(toy_checkpoint: Path, tmp_path: Path) -> Path:
 
 def hold_out(data: Path, names: tuple[str, ...]) -> Path:
     """The dataset with a split column."""
-    rows = [f"{row['file']}\t{row['latex']}\t{'held_out' if row['file'] in names else 'train'}" for row in read_rows(data)]
+    rows = [
+        f"{row['file']}\t{row['latex']}\t{'held_out' if row['file'] in names else 'train'}" for row in read_rows(data)
+    ]
     (data / LABELS).write_text("\n".join(["file\tlatex\tsplit", *rows]) + "\n", encoding="utf-8")
     return data
 

@@ -45,7 +45,11 @@ def walk(vocabulary: Vocabulary, draw: random.Random, *, symbols: str = "all", l
         if END_ID in choices and draw.random() < len(ids) / 60:
             return vocabulary.decode(ids)
         tokens = [vocabulary.tokens[index] for index in choices]
-        closing = [index for index, token in zip(choices, tokens, strict=True) if token in {"}", "]", "\\right"} or "\\end" in token]
+        closing = [
+            index
+            for index, token in zip(choices, tokens, strict=True)
+            if token in {"}", "]", "\\right"} or "\\end" in token
+        ]
         chosen = draw.choice(closing if closing and draw.random() < len(ids) / 60 else choices)
         if chosen == END_ID:
             return vocabulary.decode(ids)

@@ -39,9 +39,7 @@ def _formula() -> Ink:
 
 
 INK = _formula()
-PLAIN = cv2.copyMakeBorder(
-    rasterize(INK.strokes, thickness_px=3.0), 20, 25, 30, 35, cv2.BORDER_CONSTANT, value=255.0
-)
+PLAIN = cv2.copyMakeBorder(rasterize(INK.strokes, thickness_px=3.0), 20, 25, 30, 35, cv2.BORDER_CONSTANT, value=255.0)
 COLOUR = np.repeat(PLAIN[:, :, None], 3, axis=2)
 
 
@@ -241,9 +239,7 @@ def _photographed(picture: Array, noise: float, falloff: float, shadow: float = 
 
 
 @pytest.mark.parametrize("colour", [False, True])
-@pytest.mark.parametrize(
-    ("noise", "falloff", "shadow"), [(0, 0.4, 0), (4, 0.2, 0.4), (8, 0.1, 0), (0, 0, 0.5)]
-)
+@pytest.mark.parametrize(("noise", "falloff", "shadow"), [(0, 0.4, 0), (4, 0.2, 0.4), (8, 0.1, 0), (0, 0, 0.5)])
 def test_shadow_and_noise_go(colour: bool, noise: float, falloff: float, shadow: float) -> None:
     picture = _photographed(COLOUR if colour else PLAIN, noise, falloff, shadow)
     grey = read_image(picture)

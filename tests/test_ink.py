@@ -34,7 +34,10 @@ def test_everything_in_an_inkml_file() -> None:
     assert [stroke.tolist() for stroke in ink.strokes] == [
         [[10, 10], [20, 20], [30, 30.5]], [[30, 10], [10, 30]], [[-35, 0.5]]
     ]  # fmt: skip
-    assert [(symbol.label, symbol.strokes) for symbol in ink.symbols] == [("x", (1, 0)), ("2", (2,))]  # as in the caption
+    assert [(symbol.label, symbol.strokes) for symbol in ink.symbols] == [
+        ("x", (1, 0)),
+        ("2", (2,)),
+    ]  # as in the caption
     assert (ink.truth, ink.writer) == ("$x^2$", "w7")
 
 
@@ -113,7 +116,15 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("label", "token"),
-    [("x", "x"), ("\\lt", "<"), ("COMMA", ","), ("{", "\\{"), ("'", "\\prime"), ("\\to", "\\rightarrow"), ("\\pi", "\\pi")],
+    [
+        ("x", "x"),
+        ("\\lt", "<"),
+        ("COMMA", ","),
+        ("{", "\\{"),
+        ("'", "\\prime"),
+        ("\\to", "\\rightarrow"),
+        ("\\pi", "\\pi"),
+    ],
 )
 def test_symbol_labels_are_caption_tokens(label: str, token: str) -> None:
     assert symbol_token(label) == token

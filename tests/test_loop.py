@@ -40,7 +40,12 @@ def test_a_symbol_that_the_model_lacks_is_learnt(tmp_path: Path, capsys: pytest.
             store.add(picture, prediction=prediction, correction=SYMBOL, status="accepted", source="test")
 
     folder = tmp_path / "learnt"
-    assert finetune.main(["--store", url, "--out", str(folder), "--held_out", "0", "--steps", "60"]) == 0
+    assert (
+        finetune.main(
+            ["--store", url, "--out", str(folder), "--held_out", "0", "--steps", "50", "--regression_limit", "100"]
+        )
+        == 0
+    )
     printed = capsys.readouterr().out
     assert f"new symbols: {SYMBOL}" in printed
     assert "regression set" in printed

@@ -93,9 +93,7 @@ def test_since(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "all", "--since", "2000-01-01T12:00", "--until", "2100-01-01"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["0", "2"]
     assert main(["export", "other", "--since", "yesterday"]) == 1
-    assert capsys.readouterr().err == (
-        "'yesterday' is not a time; write it as 2026-11-30 or 2026-11-30T18:00.\n"
-    )
+    assert capsys.readouterr().err == ("'yesterday' is not a time; write it as 2026-11-30 or 2026-11-30T18:00.\n")
 
 
 def test_backup_and_restore(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,9 +116,7 @@ def test_a_mistyped_store_is_not_begun(
     command: list[str], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*command, "--store", "mistyped.db"]) == 1
-    assert capsys.readouterr().err == (
-        f"There is no annotation store at {tmp_path / 'mistyped.db'}; check the path.\n"
-    )
+    assert capsys.readouterr().err == (f"There is no annotation store at {tmp_path / 'mistyped.db'}; check the path.\n")
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 

@@ -238,7 +238,9 @@ def test_saved_and_loaded_gives_the_same_but_for_half_precision(model: Model, tm
     halved.load_state_dict({name: value.half().to(value.dtype) for name, value in model.state_dict().items()})
     images, sizes = pad(PICTURES[:2])
     ids = [VOCABULARY.encode(caption.split()) for caption in list(FORMULAS)[:2]]
-    for exact, rounded, read in zip(*(all_log_probs(part, images, sizes, ids) for part in (model, halved, loaded)), strict=True):
+    for exact, rounded, read in zip(
+        *(all_log_probs(part, images, sizes, ids) for part in (model, halved, loaded)), strict=True
+    ):
         assert torch.equal(rounded, read)
         assert float((exact - read).abs().max()) < 0.05
     assert not loaded.training

@@ -52,7 +52,9 @@ def test_predict_prints_a_line_a_file(toy_checkpoint: Path, files: list[str], ca
     assert lines == [f"{file}\t{expected(toy_checkpoint, file).latex}" for file in (files[0], files[2])]
 
 
-def test_predict_goes_on_behind_a_file_that_cannot_be_read(toy_checkpoint: Path, files: list[str], capsys: Capture) -> None:
+def test_predict_goes_on_behind_a_file_that_cannot_be_read(
+    toy_checkpoint: Path, files: list[str], capsys: Capture
+) -> None:
     assert predict.main([*files, "--checkpoint", str(toy_checkpoint)]) == 1
     captured = capsys.readouterr()
     assert [line.split("\t")[0] for line in captured.out.splitlines()] == [files[0], files[2]]
@@ -88,7 +90,20 @@ def test_predict_takes_the_fields_of_decoding(toy_checkpoint: Path, files: list[
     assert answer["alternatives"][0]["tokens"] == answer["tokens"]
     assert sum(other["probability"] for other in answer["alternatives"]) == pytest.approx(1.0)
 
-    drawn = ["--strategy", "sample", "--temperature", "2", "--top_k", "5", "--top_p", "0.9", "--seed", "4", "--max_length", "9"]
+    drawn = [
+        "--strategy",
+        "sample",
+        "--temperature",
+        "2",
+        "--top_k",
+        "5",
+        "--top_p",
+        "0.9",
+        "--seed",
+        "4",
+        "--max_length",
+        "9",
+    ]
     outputs = []
     for _ in range(2):
         assert predict.main([*common, *drawn]) == 0
@@ -217,7 +232,9 @@ def test_what_cannot_be_read_counts_as_empty(toy_checkpoint: Path, tmp_path: Pat
     assert "nothing.png" in errors
 
 
-def test_evaluate_refuses_before_it_works(toy_checkpoint: Path, toy_data: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_evaluate_refuses_before_it_works(
+    toy_checkpoint: Path, toy_data: Path, tmp_path: Path, capsys: Capture
+) -> None:
     common = ["--checkpoint", str(toy_checkpoint), "--data", str(toy_data)]
     assert run(evaluate.main, [*common, "--json", str(tmp_path / "no" / "such" / "file.json")]) == 1
     assert "its folder does not exist" in capsys.readouterr().err
@@ -258,7 +275,15 @@ model:
 
 
 def test_train_from_yaml_with_overrides_then_resume(configuration: Path, tmp_path: Path, capsys: Capture) -> None:
-    overrides = ["--config", str(configuration), "--batch_size", "2", "--model.decoder_width", "16", "--augment.pixels=0"]
+    overrides = [
+        "--config",
+        str(configuration),
+        "--batch_size",
+        "2",
+        "--model.decoder_width",
+        "16",
+        "--augment.pixels=0",
+    ]
     assert train.main(overrides) == 0
     best = Path(capsys.readouterr().out.splitlines()[-1])
     assert best == tmp_path / "run" / "best"
@@ -320,7 +345,9 @@ def test_finetune_from_a_store(toy_checkpoint: Path, home: Path, tmp_path: Path,
     assert "exists already" in capsys.readouterr().err
 
 
-def test_finetune_from_a_folder(toy_checkpoint: Path, delta_data: Path, tmp_path: Path, quick: Any, capsys: Capture) -> None:
+def test_finetune_from_a_folder(
+    toy_checkpoint: Path, delta_data: Path, tmp_path: Path, quick: Any, capsys: Capture
+) -> None:
     out = tmp_path / "somewhere" / "new"
     assert quick("--checkpoint", str(toy_checkpoint), "--data", str(delta_data), "--out", str(out)) == 0
     assert f"new checkpoint: {out}" in capsys.readouterr().out

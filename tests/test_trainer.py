@@ -215,7 +215,8 @@ def test_training_from_a_checkpoint_keeps_its_settings_and_grows_it(
 def test_batches_are_reproducible_and_weighted(toy_data: Path, delta_data: Path, workers: int) -> None:
     vocabulary = VOCABULARY.grown(["\\Delta"])
     sources = [
-        Source(read_dataset(folder, "crohme"), vocabulary, ImageConfig(), AugmentConfig()) for folder in (toy_data, delta_data)
+        Source(read_dataset(folder, "crohme"), vocabulary, ImageConfig(), AugmentConfig())
+        for folder in (toy_data, delta_data)
     ]
 
     def some(seed: int) -> list[torch.Tensor]:

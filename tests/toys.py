@@ -34,7 +34,13 @@ FORMULAS: dict[str, list[Place]] = {
     "x _ { 0 }": [("x", 0, 0, 1, 1), ("0", 1.1, 0.7, 0.6, 0.7)],
     "\\frac { 1 } { x }": [("-", -0.2, 0.8, 1.6, 0.8), ("1", 0, 0, 1, 1), ("x", 0, 1.5, 1, 1)],
     "2 = x": [("2", 0, 0, 1, 1), ("=", 1.3, 0, 1, 1), ("x", 2.6, 0, 1, 1)],
-    "0 + 0 + 1": [("0", 0, 0, 1, 1), ("+", 1.3, 0, 1, 1), ("0", 2.6, 0, 1, 1), ("+", 3.9, 0, 1, 1), ("1", 5.2, 0, 1, 1)],
+    "0 + 0 + 1": [
+        ("0", 0, 0, 1, 1),
+        ("+", 1.3, 0, 1, 1),
+        ("0", 2.6, 0, 1, 1),
+        ("+", 3.9, 0, 1, 1),
+        ("1", 5.2, 0, 1, 1),
+    ],
 }
 DELTA: dict[str, list[Place]] = {
     "\\Delta": [("\\Delta", 0, 0, 1, 1)],
@@ -111,7 +117,9 @@ def write_dataset(folder: Path, formulas: dict[str, list[Place]], *, repeats: in
     return folder
 
 
-def owners_of(caption: str, places: Sequence[Place], strokes: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+def owners_of(
+    caption: str, places: Sequence[Place], strokes: Sequence[np.ndarray], shape: tuple[int, int]
+) -> np.ndarray:
     """As `Batch.owners`, for one drawing."""
     ink = ink_of(places)
     return draw_owners(strokes, ink, symbol_positions(caption.split(), ink), shape)

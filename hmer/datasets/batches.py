@@ -85,7 +85,9 @@ def _extent(strokes: Sequence[Stroke], indices: Sequence[int]) -> float:
 class Source:
     """Items read once into memory and turned into samples, distorted anew at each call."""
 
-    def __init__(self, items: Sequence[Item], vocabulary: Vocabulary, image: ImageConfig, augment: AugmentConfig) -> None:
+    def __init__(
+        self, items: Sequence[Item], vocabulary: Vocabulary, image: ImageConfig, augment: AugmentConfig
+    ) -> None:
         self.items = list(items)
         self.vocabulary = vocabulary
         self.image = image

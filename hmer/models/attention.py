@@ -79,7 +79,13 @@ class LstmModel(Model):
         context = (weights.to(encoded.memory.dtype) @ encoded.memory).flatten(0, 1)
         weights = weights.flatten(0, 1)
         features = self.combine(torch.cat([hidden, context.to(hidden.dtype), embedded], -1)).tanh()
-        after = {"hidden": hidden, "cell": cell, "context": context, "covered": state["covered"] + weights, "attention": weights}
+        after = {
+            "hidden": hidden,
+            "cell": cell,
+            "context": context,
+            "covered": state["covered"] + weights,
+            "attention": weights,
+        }
         return features, after
 
     def loss(self, batch: Batch) -> Loss:
@@ -110,7 +116,9 @@ class LstmModel(Model):
             counted = targets != PAD_ID
             correct = int(((logits.argmax(-1) == targets) & counted).sum())
             likelihood = -float(
-                functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=PAD_ID, reduction="sum")
+                functional.cross_entropy(
+                    logits.flatten(0, 1).float(), targets.flatten(), ignore_index=PAD_ID, reduction="sum"
+                )
             )
         return Loss(total, correct, int(counted.sum()), likelihood, parts)
 

@@ -132,7 +132,9 @@ def grow_rows(weight: Tensor, count: int) -> Tensor:
 
 def grow_embedding(layer: nn.Embedding, count: int) -> nn.Embedding:
     """An embedding with `count` more rows, old rows unchanged."""
-    return nn.Embedding(layer.num_embeddings + count, layer.embedding_dim, _weight=grow_rows(layer.weight.detach(), count))
+    return nn.Embedding(
+        layer.num_embeddings + count, layer.embedding_dim, _weight=grow_rows(layer.weight.detach(), count)
+    )
 
 
 def grow_linear(layer: nn.Linear, count: int) -> nn.Linear:

@@ -86,9 +86,7 @@ class DecoderLayer(nn.Module):
         mask = torch.empty(len(x), 1, x.shape[-1], device=x.device, dtype=x.dtype).bernoulli_(keep) / keep
         return x * mask
 
-    def look(
-        self, x: Tensor, key: Tensor, value: Tensor, hidden: Tensor, past: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def look(self, x: Tensor, key: Tensor, value: Tensor, hidden: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
         """Attention to the picture: x (N, L, D) -> its new value and the weights (N, heads, L, T)."""
         query = self.split(self.query(self.norm2(x)) / math.sqrt(x.shape[-1] // self.heads))
         scores = (query @ key.transpose(-1, -2)).float()
@@ -162,7 +160,8 @@ class TransformerModel(Model):
     def _embed(self, ids: Tensor, places: Tensor, feedback: Tensor) -> Tensor:
         """Input of the decoder: ids (N, L), their positions (L, D), features of the last symbol's place (N, L, D)."""
         embedded: Tensor = self.embedding(ids) * (math.sqrt(self.embedding.embedding_dim) * 0.5)
-        return embedded + places + self.feedback(feedback)
+        fed: Tensor = self.feedback(feedback)
+        return embedded + places + fed
 
     def _decode(
         self, inputs: Tensor, feedback: Tensor, pictures: list[tuple[Tensor, Tensor]], hidden: Tensor
@@ -240,7 +239,11 @@ class TransformerModel(Model):
             forward, right = logits[: len(batch.tokens)], targets[: len(batch.tokens)]
             counted = right != PAD_ID
             correct = int(((forward.argmax(-1) == right) & counted).sum())
-            log_likelihood = -float(functional.cross_entropy(forward.flatten(0, 1).float(), right.flatten(), ignore_index=PAD_ID, reduction="sum"))
+            log_likelihood = -float(
+                functional.cross_entropy(
+                    forward.flatten(0, 1).float(), right.flatten(), ignore_index=PAD_ID, reduction="sum"
+                )
+            )
         return Loss(total, correct, int(counted.sum()), log_likelihood, parts)
 
     def _owned(self, batch: Batch, encoded: Encoded, length: int, directions: tuple[bool, ...]) -> Tensor | None:
@@ -283,7 +286,9 @@ class TransformerModel(Model):
                 cache = torch.cat([state[f"self{index}"], torch.cat([key, value], -1)], 1)
                 after[f"self{index}"] = cache
                 key, value = cache.chunk(2, -1)
-                attended = functional.scaled_dot_product_attention(layer.split(query), layer.split(key), layer.split(value))
+                attended = functional.scaled_dot_product_attention(
+                    layer.split(query), layer.split(key), layer.split(value)
+                )
                 x = x + layer.out(attended.transpose(1, 2).flatten(2))
                 x, weights = layer.look(by_picture(x), *picture, hidden, past)
                 past = state[f"past{index}"].view(count, beams, heads, cells).transpose(1, 2)
