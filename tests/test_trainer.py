@@ -236,15 +236,17 @@ def test_evaluation_of_what_is_known(toy_checkpoint: Path, toy_data: Path, delta
     recognizer = Recognizer.load(toy_checkpoint)
     items = read_dataset(toy_data, "crohme")
     told: list[int] = []
-    evaluation = evaluate(recognizer, items, progress=told.append)
+    evaluation = evaluate(recognizer, items, teacher_forcing=True, progress=told.append)
     assert told[-1] == len(items) == evaluation.scores.n
     assert evaluation.items == tuple(items)
     assert evaluation.token_accuracy is not None and 0 <= evaluation.token_accuracy <= 1
     # A token that the checkpoint lacks is wrong: no more than the end can be right of a caption that begins with one.
-    unknown = evaluate(recognizer, [item for item in read_dataset(delta_data, "crohme") if len(item.tokens) == 1])
+    unknown = evaluate(
+        recognizer, [item for item in read_dataset(delta_data, "crohme") if len(item.tokens) == 1], teacher_forcing=True
+    )
     assert unknown.token_accuracy is not None and unknown.token_accuracy <= 0.5
     assert evaluate(recognizer, []).scores.n == 0
-    assert evaluate(recognizer, []).token_accuracy is None
+    assert evaluate(recognizer, [], teacher_forcing=True).token_accuracy is None
 
 
 @pytest.mark.slow
