@@ -192,9 +192,11 @@ class AugmentConfig:
     strokes: float = 1.0
     pixels: float = 1.0
     scale: float = 0.25  # writing size varies by up to this factor, in logarithm
+    recombine: float = 0.0  # share of samples made from parts and symbols of segmented ink; see hmer.datasets.recombine
 
     def __post_init__(self) -> None:
         check(min(self.strokes, self.pixels, self.scale) >= 0, "AugmentConfig: strengths are not negative.")
+        check(0 <= self.recombine <= 1, "AugmentConfig.recombine: from 0 to 1.")
 
 
 @dataclass(frozen=True)

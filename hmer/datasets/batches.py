@@ -1,6 +1,7 @@
 """From items to batches: reading once, drawing and distorting anew each time, grouping by size."""
 
 import bisect
+import contextlib
 import difflib
 import logging
 from collections.abc import Iterator, Sequence
@@ -12,10 +13,11 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from hmer.augment import distort_picture, draw_ink
+from hmer.augment import Random, distort_picture, draw_ink
 from hmer.batch import STRIDE_PX, Batch
 from hmer.config import AugmentConfig, ImageConfig
 from hmer.datasets.folder import Item
+from hmer.datasets.recombine import Formula, Recombiner
 from hmer.errors import BadImage, BadInk, DatasetError
 from hmer.image import Grey, pad, read_image
 from hmer.ink import Ink, Stroke, read_inkml
@@ -92,28 +94,53 @@ class Source:
         self.vocabulary = vocabulary
         self.image = image
         self.augment = augment
-        self._ink: dict[int, tuple[Ink, list[int]]] = {}
+        self._formulas: dict[int, Formula] = {}
         self._grey: dict[int, Grey] = {}
+        self._recombiner: Recombiner | None = None
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def sample(self, index: int, random: np.random.Generator | None) -> Sample:
-        """The item as a sample; `random` None draws it plain. Raises BadImage or BadInk."""
+    def sample(self, index: int, random: Random | None) -> Sample:
+        """The item as a sample; `random` None draws it plain. Raises BadImage or BadInk.
+
+        Where ink is segmented, a share of `augment.recombine` is made from all of it instead of from the item.
+        """
         item = self.items[index]
-        ids = tuple(self.vocabulary.encode(item.tokens))
         if item.path.suffix.lower() == ".inkml":
-            if index not in self._ink:
-                ink = read_inkml(item.path)
-                self._ink[index] = (ink, symbol_positions(item.tokens, ink))
-            ink, positions = self._ink[index]
-            drawn = draw_ink(ink, self.image, self.augment, random)
-            owners = draw_owners(drawn.strokes, ink, positions, drawn.pixels.shape) if ink.symbols else None
-            return Sample(drawn.pixels, ids, owners)
+            formula = self._formula(index)
+            if random is not None and random.random() < self.augment.recombine and len(self.recombiner):
+                formula = self.recombiner.make(random)
+            drawn = draw_ink(formula.ink, self.image, self.augment, random)
+            ids = tuple(self.vocabulary.encode(formula.tokens))
+            if not formula.ink.symbols:
+                return Sample(drawn.pixels, ids, None)
+            return Sample(
+                drawn.pixels, ids, draw_owners(drawn.strokes, formula.ink, formula.positions, drawn.pixels.shape)
+            )
         if index not in self._grey:
             self._grey[index] = read_image(item.path)
         prepared = distort_picture(self._grey[index], self.image, self.augment, random)
-        return Sample(prepared.pixels, ids, None)
+        return Sample(prepared.pixels, tuple(self.vocabulary.encode(item.tokens)), None)
+
+    def _formula(self, index: int) -> Formula:
+        if index not in self._formulas:
+            item = self.items[index]
+            ink = read_inkml(item.path)
+            self._formulas[index] = Formula(item.tokens, ink, tuple(symbol_positions(item.tokens, ink)))
+        return self._formulas[index]
+
+    @property
+    def recombiner(self) -> Recombiner:
+        """Built at first use: it takes all ink of the source."""
+        if self._recombiner is None:
+            formulas = []
+            for index, item in enumerate(self.items):
+                if item.path.suffix.lower() == ".inkml":
+                    with contextlib.suppress(BadInk):  # named when the item's own turn comes
+                        formulas.append(self._formula(index))
+            self._recombiner = Recombiner(formulas)
+        return self._recombiner
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

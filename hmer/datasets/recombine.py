@@ -1,0 +1,234 @@
+r"""Formulas that nobody wrote, from the segmented ink of those that somebody did.
+
+A training set of some thousand formulas is learnt by heart long before handwriting is understood. Where it is known
+which strokes form which symbol, and which token each symbol is, parts can be cut out, symbols exchanged for others'
+and formulas joined; the caption follows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hmer.augment import Random
+from hmer.ink import Ink, Stroke, Symbol, symbol_size
+from hmer.vocabulary import UNWRITTEN
+
+# Symbols that stand alike on the line, so that one can take the other's box.
+_ALIKE = (
+    "0 1 2 3 4 5 6 7 8 9",
+    r"a c e i m n o r s u v w x z \alpha \sigma \pi",
+    r"b d h k l t f \beta \delta \theta \lambda \Delta",
+    r"g j p q y \gamma \mu \phi",
+    "A B C E F G H I L M N P R S T V X Y",
+    r"+ - \times \div \pm",
+    r"= < > \leq \geq \neq \in",
+    r"\forall \exists \infty \Delta \alpha \beta \gamma \theta \phi",
+    r"\sin \cos \tan \log \lim",
+)
+_ALIKE_OF: dict[str, list[list[str]]] = {}
+for _line in _ALIKE:
+    for _token in _line.split():
+        _ALIKE_OF.setdefault(_token, []).append(_line.split())
+
+# These fill the box that the formula leaves them, whatever their own proportions.
+_STRETCHED = frozenset(r"\frac \sqrt - ( ) [ ] | \{ \} \int \sum \rightarrow".split())
+_JOINING = ("+", "-", "=", r"\times", "<", r"\leq", r"\rightarrow")
+# Alone, nobody could tell these from one another.
+_NOTHING_ALONE = frozenset(r", . | - ! \prime \cdot ( ) [ ] / 1 \ldots \cdots".split())
+
+
+@dataclass(frozen=True)
+class Formula:
+    """Ink and its caption; `positions[i]` is the token that the ink's symbol i is, or -1."""
+
+    tokens: tuple[str, ...]
+    ink: Ink
+    positions: tuple[int, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every written token has its symbol and every stroke belongs to one."""
+        written = [index for index, token in enumerate(self.tokens) if token not in UNWRITTEN]
+        strokes = sum(len(symbol.strokes) for symbol in self.ink.symbols)
+        return sorted(self.positions) == written and strokes == len(self.ink.strokes)
+
+
+def group_end(tokens: Sequence[str], start: int) -> int:
+    """One past the brace that closes the one at `start`."""
+    depth = 0
+    for index in range(start, len(tokens)):
+        depth += (tokens[index] == "{") - (tokens[index] == "}")
+        if depth == 0:
+            return index + 1
+    return len(tokens)
+
+
+def parts(tokens: Sequence[str], start: int, end: int) -> list[tuple[int, int]]:
+    """Spans of the symbols between `start` and `end`, each with its arguments and scripts."""
+    spans = []
+    index = start
+    while index < end:
+        begin = index
+        index += 1
+        if tokens[begin] == r"\sqrt" and index < end and tokens[index] == "[":
+            index = next((place + 1 for place in range(index, end) if tokens[place] == "]"), end)
+        while index < end and tokens[index] in ("{", "^", "_", r"\limits"):
+            index = group_end(tokens, index) if tokens[index] == "{" else index + 1
+        spans.append((begin, index))
+    return spans
+
+
+class Recombiner:
+    """Makes formulas from a collection of complete ones; symbols and parts keep their writers' hands."""
+
+    def __init__(self, formulas: Sequence[Formula]) -> None:
+        self.formulas = [formula for formula in formulas if formula.complete]
+        self._instances: dict[str, list[tuple[int, int]]] = {}
+        self._size = [symbol_size(formula.ink) for formula in self.formulas]
+        for index, formula in enumerate(self.formulas):
+            for symbol, position in enumerate(formula.positions):
+                self._instances.setdefault(formula.tokens[position], []).append((index, symbol))
+
+    def __len__(self) -> int:
+        return len(self.formulas)
+
+    def make(self, random: Random) -> Formula:
+        """A part of a formula, a formula with other symbols, or two parts joined."""
+        kind = random.random()
+        if kind < 0.4:
+            made = self.part(self._any(random), random)
+        elif kind < 0.8:
+            made = self._any(random)
+        else:
+            made = self.joined(
+                self.part(self._any(random), random, 10), self.part(self._any(random), random, 10), random
+            )
+        # A whole formula must change, or it would only be seen more often.
+        if 0.4 <= kind < 0.8 or random.random() < 0.5:
+            made = self.rewritten(made, random)
+        return made
+
+    def _any(self, random: Random) -> Formula:
+        return self.formulas[int(random.integers(len(self.formulas)))]
+
+    def part(self, formula: Formula, random: Random, most: int = 6) -> Formula:
+        """Up to `most` neighbouring symbols of one line of the formula, with their scripts and arguments."""
+        tokens = formula.tokens
+        lines = [(index + 1, group_end(tokens, index) - 1) for index, token in enumerate(tokens) if token == "{"]
+        whole = not lines or random.random() < 0.65
+        start, end = (0, len(tokens)) if whole else lines[int(random.integers(len(lines)))]
+        spans = parts(tokens, start, end)
+        if not spans:
+            return formula
+        count = int(random.integers(1, min(most, len(spans)) + 1))
+        first = int(random.integers(len(spans) - count + 1))
+        begin, stop = spans[first][0], spans[first + count - 1][1]
+        if all(token in _NOTHING_ALONE for token in tokens[begin:stop]):
+            return formula
+        chosen = [index for index, position in enumerate(formula.positions) if begin <= position < stop]
+        symbols = [(formula.ink.symbols[index], formula.positions[index] - begin) for index in chosen]
+        strokes = [[formula.ink.strokes[index] for index in symbol.strokes] for symbol, _ in symbols]
+        return _assemble(tokens[begin:stop], [position for _, position in symbols], strokes)
+
+    def rewritten(self, formula: Formula, random: Random) -> Formula:
+        """The same layout with symbols of other writers, and now and then with other symbols."""
+        tokens = list(formula.tokens)
+        exchanged: dict[str, str] = {}
+        if random.random() < 0.6:
+            for token in set(tokens):
+                if token in _ALIKE_OF and random.random() < 0.4:
+                    choices = _ALIKE_OF[token][int(random.integers(len(_ALIKE_OF[token])))]
+                    exchanged[token] = choices[int(random.integers(len(choices)))]
+        exchanged = {token: other for token, other in exchanged.items() if other in self._instances}
+        share = random.random()
+        size = symbol_size(formula.ink)
+        strokes = []
+        for symbol, position in zip(formula.ink.symbols, formula.positions, strict=True):
+            own = [formula.ink.strokes[index] for index in symbol.strokes]
+            token = exchanged.get(tokens[position], tokens[position])
+            if token != tokens[position] or random.random() < share:
+                own = self._instance(token, own, size, random)
+            tokens[position] = token
+            strokes.append(own)
+        return _assemble(tuple(tokens), formula.positions, strokes)
+
+    def joined(self, left: Formula, right: Formula, random: Random) -> Formula:
+        """Two formulas on one line, with an operator or a relation between them."""
+        size = symbol_size(left.ink)
+        factor = size / symbol_size(right.ink)
+        line, other_line = _axis(left), _axis(right) * factor
+        edge = max(float(stroke[:, 0].max()) for stroke in left.ink.strokes)
+        token = _JOINING[int(random.integers(len(_JOINING)))]
+        tokens, positions = list(left.tokens), list(left.positions)
+        strokes = [[left.ink.strokes[index] for index in symbol.strokes] for symbol in left.ink.symbols]
+        if token in self._instances:
+            height = 0.05 if token == "-" else 0.6
+            low = np.array([edge + size * random.uniform(0.25, 0.7), line - size * height / 2], np.float32)
+            box = [np.stack([low, low + np.array([size * 0.7, size * height], np.float32)])]
+            strokes.append(self._instance(token, box, size, random))
+            edge = max(float(stroke[:, 0].max()) for stroke in strokes[-1])
+            positions.append(len(tokens))
+            tokens.append(token)
+        start = min(float(stroke[:, 0].min()) for stroke in right.ink.strokes) * factor
+        shift = np.array([edge + size * random.uniform(0.25, 0.7) - start, line - other_line], np.float32)
+        for symbol, position in zip(right.ink.symbols, right.positions, strict=True):
+            strokes.append([right.ink.strokes[index] * np.float32(factor) + shift for index in symbol.strokes])
+            positions.append(position + len(tokens))
+        return _assemble((*tokens, *right.tokens), positions, strokes)
+
+    def _instance(self, token: str, own: Sequence[Stroke], size: float, random: Random) -> list[Stroke]:
+        """Somebody's `token` in the box of the strokes `own`, in a formula whose usual symbol is `size` large."""
+        choices = self._instances[token]
+        index, symbol = choices[int(random.integers(len(choices)))]
+        ink = self.formulas[index].ink
+        strokes = [ink.strokes[stroke] for stroke in ink.symbols[symbol].strokes]
+        return _fitted(strokes, own, size / self._size[index], 1.0 if token in _STRETCHED else 0.2)
+
+
+def _fitted(strokes: Sequence[Stroke], box: Sequence[Stroke], scale: float, most: float) -> list[Stroke]:
+    """`strokes` in the middle of the box of others, their proportions changed by exp(2 * most) at most.
+
+    What is next to nothing in one direction (a bar, a dot) has no proportions; `scale` serves where both are.
+    """
+    low, high = _corners(strokes)
+    box_low, box_high = _corners(box)
+    have, want = high - low, box_high - box_low
+    flat = 0.15 * max(float(have.max()), 1e-6)
+    box_flat = 0.15 * max(float(want.max()), 1e-6)
+    usable = (have > flat) & (want > box_flat)
+    if max(want) * 8 < max(have) * scale or not usable.any():
+        factors = np.full(2, scale)
+    else:
+        ratios = np.log(np.where(usable, want, 1) / np.where(usable, have, 1))
+        middle = float(ratios[usable].mean())
+        factors = np.exp(middle + np.clip(np.where(usable, ratios - middle, 0), -most, most))
+    middle_to, middle_from = (box_low + box_high) / 2, (low + high) / 2
+    return [((stroke - middle_from) * factors + middle_to).astype(np.float32) for stroke in strokes]
+
+
+def _corners(strokes: Sequence[Stroke]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    points = np.concatenate(strokes).astype(np.float64)
+    return points.min(axis=0), points.max(axis=0)
+
+
+def _axis(formula: Formula) -> float:
+    """Height of the middle of the line: the median of its symbols, scripts and arguments apart."""
+    own = {begin for begin, _ in parts(formula.tokens, 0, len(formula.tokens))}
+    middles = [
+        float(np.mean([corner[1] for corner in _corners([formula.ink.strokes[index] for index in symbol.strokes])]))
+        for symbol, position in zip(formula.ink.symbols, formula.positions, strict=True)
+        if position in own
+    ]
+    return float(np.median(middles)) if middles else float(np.concatenate(formula.ink.strokes)[:, 1].mean())
+
+
+def _assemble(tokens: Sequence[str], positions: Sequence[int], strokes: Sequence[Sequence[Stroke]]) -> Formula:
+    """A formula from the strokes of each symbol."""
+    flat: list[Stroke] = []
+    symbols = []
+    for position, group in zip(positions, strokes, strict=True):
+        symbols.append(Symbol(tokens[position], tuple(range(len(flat), len(flat) + len(group)))))
+        flat.extend(group)
+    return Formula(tuple(tokens), Ink(tuple(flat), tuple(symbols)), tuple(positions))
