@@ -33,10 +33,14 @@ for _line in _ALIKE:
         _ALIKE_OF.setdefault(_token, []).append(_line.split())
 
 # These fill the box that the formula leaves them, whatever their own proportions.
-_STRETCHED = frozenset(r"\frac \sqrt - ( ) [ ] | \{ \} \int \sum \rightarrow".split())
+_STRETCHED = frozenset(
+    [r"\frac", r"\sqrt", r"-", r"(", r")", r"[", r"]", r"|", r"\{", r"\}", r"\int", r"\sum", r"\rightarrow"]
+)
 _JOINING = ("+", "-", "=", r"\times", "<", r"\leq", r"\rightarrow")
 # Alone, nobody could tell these from one another.
-_NOTHING_ALONE = frozenset(r", . | - ! \prime \cdot ( ) [ ] / 1 \ldots \cdots".split())
+_NOTHING_ALONE = frozenset(
+    [r",", r".", r"|", r"-", r"!", r"\prime", r"\cdot", r"(", r")", r"[", r"]", r"/", r"1", r"\ldots", r"\cdots"]
+)
 
 
 @dataclass(frozen=True)
