@@ -111,7 +111,9 @@ def distort_picture(grey: Grey, image: ImageConfig, augment: AugmentConfig, rand
 def _thicken(grey: Grey, random: Random) -> Grey:
     kernel = np.ones((2, 2) if random.random() < 0.5 else (3, 3), np.uint8)
     changed = cv2.erode(grey, kernel) if random.random() < 0.7 else cv2.dilate(grey, kernel)
-    return np.asarray(changed, np.uint8) if changed.min() < 128 else grey
+    # A thin pen must not be thinned to dust.
+    kept = np.count_nonzero(changed < 128) > 0.4 * np.count_nonzero(grey < 128)
+    return np.asarray(changed, np.uint8) if kept else grey
 
 
 def distort_pixels(grey: Grey, random: Random, strength: float) -> Grey:

@@ -206,6 +206,7 @@ class TrainConfig:
     train: tuple[str, ...] = ()
     validation: str = ""
     train_weights: tuple[float, ...] = ()  # share of each folder in the samples; empty: by size
+    every_folder: bool = False  # a step adds the losses of one batch of each folder, instead of batches that mix them
     out: str = "runs/run"
     initial: str = ""  # checkpoint reference to start from; empty: from nothing
     label_form: str = "crohme"
@@ -224,7 +225,7 @@ class TrainConfig:
     symbol_loss: float = 0.5  # classification of the symbol in each cell, where ink is segmented
     attention_loss: float = 0.3  # attention mass on the cells of the token's symbol, where known
     bidirectional: bool = True
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "no"  # auto: bf16 where this machine is faster with it
     freeze_statistics: bool = False  # batch normalisation keeps its running statistics (fine-tuning)
     threads: int = 0  # 0: as torch chooses
     workers: int = 1

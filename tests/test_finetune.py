@@ -5,13 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from toys import DELTA, FORMULAS, VOCABULARY, narrow, write_dataset
 
 from hmer.checkpoint import load, read_config
-from hmer.config import AugmentConfig, TrainConfig
+from hmer.config import AugmentConfig, ImageConfig, TrainConfig
+from hmer.datasets.batches import Source, collate
 from hmer.datasets.folder import LABELS, read_dataset, read_rows
 from hmer.errors import CheckpointError, DatasetError
-from hmer.finetune import Comparison, comparison_table, fine_tune, steps_for
+from hmer.finetune import Comparison, comparison_table, fine_tune, imprint, steps_for
 from hmer.metrics import score
 from hmer.recognizer import Recognizer
 from hmer.trainer import evaluate, fit
@@ -36,7 +38,7 @@ def hold_out(data: Path, names: tuple[str, ...]) -> Path:
 
 
 def test_steps_by_the_number_of_corrections() -> None:
-    assert [steps_for(count) for count in (1, 10, 100, 10_000)] == [62, 80, 260, 400]
+    assert [steps_for(count) for count in (1, 10, 100, 10_000)] == [41, 50, 140, 300]
 
 
 def test_the_new_checkpoint_knows_its_parent_and_more_symbols(parent: Path, delta_data: Path, tmp_path: Path) -> None:
@@ -55,6 +57,25 @@ def test_the_new_checkpoint_knows_its_parent_and_more_symbols(parent: Path, delt
     assert read_rows(result.folder / "replay") == read_rows(parent / "replay")
     assert read_rows(result.folder / "regression") == read_rows(parent / "regression")
     assert {path.relative_to(parent): path.read_bytes() for path in parent.rglob("*") if path.is_file()} == before
+
+
+def test_a_new_token_is_imprinted_and_no_other_touched(toy_checkpoint: Path, delta_data: Path) -> None:
+    model = load(toy_checkpoint).model
+    model.grow_vocabulary(["\\Delta", "\\Gamma"])
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    items = read_dataset(delta_data, "crohme")
+    source = Source(items, model.vocabulary, ImageConfig(), AugmentConfig())
+    batches = [collate([source.sample(index, None)]) for index in range(len(items))]
+    loss = sum(float(model.loss(batch).total.detach()) for batch in batches)
+    imprint(model, batches, ["\\Delta", "\\Gamma"])
+    after = model.state_dict()
+    (delta,) = model.vocabulary.encode(["\\Delta"])
+    for name, value in before.items():
+        rows = [row for row in range(len(value)) if row != delta] if name.startswith("out.") else slice(None)
+        assert value.ndim == 0 or torch.equal(after[name][rows], value[rows]), name
+    old = before["out.weight"][:delta].norm(dim=1).mean()
+    assert float(after["out.weight"][delta].norm()) == pytest.approx(float(old), rel=1e-4)
+    assert sum(float(model.loss(batch).total.detach()) for batch in batches) < loss
 
 
 def test_without_a_replay_set_it_is_said(

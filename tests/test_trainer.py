@@ -17,7 +17,7 @@ from hmer.datasets.folder import read_dataset
 from hmer.errors import CheckpointError, DatasetError
 from hmer.image import ImageConfig
 from hmer.recognizer import Recognizer
-from hmer.trainer import LOG, RESUME, Trainer, _Average, evaluate, fit, learning_rate
+from hmer.trainer import LOG, RESUME, Trainer, _Average, evaluate, faster_precision, fit, learning_rate
 
 
 @pytest.fixture
@@ -54,6 +54,22 @@ SCHEDULES = [
 def test_learning_rate(settings: dict[str, Any], step: int, progress: float, share: float) -> None:
     config = TrainConfig(learning_rate=0.01, **({"warmup_steps": 10} | settings))
     assert learning_rate(config, step, progress) == pytest.approx(0.01 * share)
+
+
+def test_a_batch_of_every_folder_a_step(config: TrainConfig, toy_data: Path, tmp_path: Path) -> None:
+    other = write_dataset(tmp_path / "other", dict(list(FORMULAS.items())[:1]))
+    config = dataclasses.replace(config, train=(str(toy_data), str(other)), every_folder=True, steps=2, validation="")
+    trainer = Trainer(config)
+    step = next(trainer._batches())
+    assert [len(batch.lengths) for batch in step] == [4, 4]
+    only = tuple(trainer.model.vocabulary.encode(trainer.train_items[1][0].tokens))
+    assert {tuple(row[:length]) for row, length in zip(step[1].tokens.tolist(), step[1].lengths, strict=True)} == {only}
+    trainer.fit()
+    assert (trainer.step, trainer.samples) == (2, 16)
+
+
+def test_the_quicker_precision_is_found_by_trial() -> None:
+    assert faster_precision() in ("no", "bf16")
 
 
 def test_the_average_follows_quickly_at_first(config: TrainConfig) -> None:

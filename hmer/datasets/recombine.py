@@ -25,7 +25,7 @@ _ALIKE = (
     r"+ - \times \div \pm",
     r"= < > \leq \geq \neq \in",
     r"\forall \exists \infty \Delta \alpha \beta \gamma \theta \phi",
-    r"\sin \cos \tan \log \lim",
+    r"\sin \cos \tan \log",
 )
 _ALIKE_OF: dict[str, list[list[str]]] = {}
 for _line in _ALIKE:

@@ -47,6 +47,8 @@ class Loss:
 class Model(nn.Module):
     """Base of the attention models. A model is built from its settings and a vocabulary."""
 
+    out: nn.Linear  # states to logits over the vocabulary
+
     def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.config = config

@@ -1,0 +1,150 @@
+"""Formulas made from others' ink: their captions are LaTeX, and say what was drawn."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hmer import checkpoint
+from hmer.config import AugmentConfig, ImageConfig
+from hmer.datasets.batches import Source
+from hmer.datasets.folder import read_dataset
+from hmer.datasets.recombine import Formula, Recombiner, _fitted, group_end, parts
+from hmer.ink import Ink, Symbol, bounds, symbol_size
+from hmer.latex import label_tokens
+from hmer.vocabulary import UNWRITTEN, Vocabulary
+
+
+def line(*points: tuple[float, float]) -> np.ndarray:
+    return np.array(points, np.float32)
+
+
+def fraction() -> Formula:
+    """x over 2, as strokes."""
+    strokes = (
+        line((2, 0), (8, 10)), line((8, 0), (2, 10)), line((0, 20), (10, 20)), line((2, 30), (8, 30), (2, 40), (8, 40))
+    )  # fmt: skip
+    symbols = (Symbol("x", (0, 1)), Symbol("-", (2,)), Symbol("2", (3,)))
+    return Formula(("\\frac", "{", "x", "}", "{", "2", "}"), Ink(strokes, symbols), (2, 0, 5))
+
+
+@pytest.fixture(scope="module")
+def source() -> Source:
+    """The replay set of the bundled checkpoint: real handwriting, segmented."""
+    items = read_dataset(checkpoint.resolve("handwritten") / "replay", "crohme")[:150]
+    vocabulary = Vocabulary(sorted({token for item in items for token in item.tokens}))
+    return Source(items, vocabulary, ImageConfig(), AugmentConfig(recombine=1.0))
+
+
+PARTS = [
+    ("x", ["x"]),
+    ("x + 1", ["x", "+", "1"]),
+    ("x _ { i } ^ { 2 } y", ["x _ { i } ^ { 2 }", "y"]),
+    ("\\frac { 1 } { x ^ { 2 } } = a", ["\\frac { 1 } { x ^ { 2 } }", "=", "a"]),
+    ("\\sum \\limits _ { i } i", ["\\sum \\limits _ { i }", "i"]),
+    ("\\sqrt [ 3 ] { x } [ y ]", ["\\sqrt [ 3 ] { x }", "[", "y", "]"]),
+]
+
+
+@pytest.mark.parametrize(("caption", "expected"), PARTS)
+def test_parts_of_a_line(caption: str, expected: list[str]) -> None:
+    tokens = caption.split()
+    assert [" ".join(tokens[begin:end]) for begin, end in parts(tokens, 0, len(tokens))] == expected
+
+
+def test_group_end() -> None:
+    assert group_end(["{", "a", "{", "b", "}", "}", "c"], 0) == 6
+    assert group_end(["{", "a"], 0) == 2  # unbalanced: to the end
+
+
+def test_only_what_is_known_wholly_is_used() -> None:
+    whole = fraction()
+    assert whole.complete
+    unknown = Formula(whole.tokens, whole.ink, (2, 0, -1))
+    unclaimed = Formula(whole.tokens, Ink((*whole.ink.strokes, line((50, 0), (50, 9))), whole.ink.symbols), (2, 0, 5))
+    assert not unknown.complete and not unclaimed.complete
+    assert len(Recombiner([whole, unknown, unclaimed])) == 1
+
+
+def test_a_part_takes_its_ink_along() -> None:
+    formula = fraction()
+    random = np.random.default_rng(0)
+    seen = {}
+    for _ in range(60):
+        part = Recombiner([formula]).part(formula, random)
+        seen[" ".join(part.tokens)] = part
+    assert set(seen) == {"\\frac { x } { 2 }", "x", "2"}
+    assert seen["x"].positions == (0,)
+    assert np.array_equal(seen["x"].ink.strokes[1], formula.ink.strokes[1])
+    assert seen["2"].ink.symbols == (Symbol("2", (0,)),)
+
+
+def test_what_is_made_is_latex_and_every_token_has_its_ink(source: Source) -> None:
+    random = np.random.default_rng(1)
+    made = [source.recombiner.make(random) for _ in range(400)]
+    captions = {item.tokens for item in source.items}
+    assert sum(formula.tokens not in captions for formula in made) > 250
+    for formula in made:
+        assert formula.complete
+        assert all(np.isfinite(stroke).all() for stroke in formula.ink.strokes)
+        assert tuple(label_tokens(" ".join(formula.tokens), "crohme")) == formula.tokens
+    lengths = [len(formula.tokens) for formula in made]
+    assert sum(length <= 7 for length in lengths) > 80 and max(lengths) > 20
+
+
+def test_rewriting_keeps_the_layout(source: Source) -> None:
+    random = np.random.default_rng(2)
+    changed = 0
+    for formula in source.recombiner.formulas[:40]:
+        other = source.recombiner.rewritten(formula, random)
+        changed += other.tokens != formula.tokens
+        assert [token in UNWRITTEN for token in other.tokens] == [token in UNWRITTEN for token in formula.tokens]
+        left, top, right, bottom = bounds(formula.ink.strokes)
+        new = bounds(other.ink.strokes)
+        room = 1.5 * symbol_size(formula.ink)
+        assert np.abs(np.array(new) - np.array([left, top, right, bottom])).max() < room
+    assert changed > 5
+
+
+def test_joined_formulas_stand_side_by_side() -> None:
+    formula = fraction()
+    joined = Recombiner([formula]).joined(formula, formula, np.random.default_rng(0))
+    assert joined.tokens == formula.tokens * 2  # nobody wrote an operator that could stand between
+    assert joined.complete
+    first, second = joined.ink.strokes[2], joined.ink.strokes[6]
+    assert second[:, 0].min() > first[:, 0].max()
+    assert second[0, 1] == pytest.approx(first[0, 1])
+
+
+@pytest.mark.parametrize(
+    ("strokes", "box", "size"),
+    [
+        ([line((0, 0), (4, 8))], [line((100, 100), (110, 120))], (10, 20)),  # the same proportions
+        ([line((0, 0), (4, 0))], [line((0, 0), (40, 0))], (40, 0)),  # a bar stays flat
+        ([line((3, 3))], [line((0, 0), (10, 10))], (0, 0)),  # a point stays a point
+        ([line((0, 0), (10, 10))], [line((0, 0), (40, 10))], (20 * np.exp(0.2), 20 * np.exp(-0.2))),  # little bent
+    ],
+)
+def test_fitting(strokes: list[np.ndarray], box: list[np.ndarray], size: tuple[float, float]) -> None:
+    (fitted,) = _fitted(strokes, box, 1.0, 0.2)
+    assert np.ptp(fitted, axis=0) == pytest.approx(size, abs=1e-3)
+    middle = (np.concatenate(box).min(axis=0) + np.concatenate(box).max(axis=0)) / 2
+    assert (fitted.min(axis=0) + fitted.max(axis=0)) / 2 == pytest.approx(middle, abs=1e-3)
+
+
+def test_a_source_mixes_them_in_and_only_in_training(source: Source) -> None:
+    random = np.random.default_rng(0)
+    plain = source.sample(0, None)
+    assert plain.ids == tuple(source.vocabulary.encode(source.items[0].tokens))
+    samples = [source.sample(0, random) for _ in range(20)]
+    assert len({sample.ids for sample in samples}) > 10
+    for sample in samples:
+        assert sample.owners is not None and sample.owners.max() <= len(sample.ids)
+
+
+def test_without_segmentation_nothing_is_recombined(toy_data: Path) -> None:
+    items = read_dataset(toy_data, "crohme")
+    vocabulary = Vocabulary(sorted({token for item in items for token in item.tokens}))
+    source = Source(items, vocabulary, ImageConfig(), AugmentConfig(recombine=1.0))
+    sample = source.sample(0, np.random.default_rng(0))
+    assert sample.ids == tuple(vocabulary.encode(items[0].tokens)) and sample.owners is None
