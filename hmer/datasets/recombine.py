@@ -16,12 +16,13 @@ from hmer.ink import Ink, Stroke, Symbol, symbol_size
 from hmer.vocabulary import UNWRITTEN
 
 # Symbols that stand alike on the line, so that one can take the other's box.
+_CAPITALS = "A B C E F G H I L M N P R S T V X Y"
 _ALIKE = (
     "0 1 2 3 4 5 6 7 8 9",
+    f"0 1 2 3 4 5 6 7 8 9 {_CAPITALS}",
     r"a c e i m n o r s u v w x z \alpha \sigma \pi",
-    r"b d h k l t f \beta \delta \theta \lambda \Delta",
+    rf"b d h k l t f \beta \delta \theta \lambda \Delta {_CAPITALS}",
     r"g j p q y \gamma \mu \phi",
-    "A B C E F G H I L M N P R S T V X Y",
     r"+ - \times \div \pm",
     r"= < > \leq \geq \neq \in",
     r"\forall \exists \infty \Delta \alpha \beta \gamma \theta \phi",
@@ -31,6 +32,7 @@ _ALIKE_OF: dict[str, list[list[str]]] = {}
 for _line in _ALIKE:
     for _token in _line.split():
         _ALIKE_OF.setdefault(_token, []).append(_line.split())
+_BRACKETS = (("(", ")"), ("[", "]"), ("|", "|"), (r"\{", r"\}"))
 
 # These fill the box that the formula leaves them, whatever their own proportions.
 _STRETCHED = frozenset(
@@ -139,13 +141,7 @@ class Recombiner:
     def rewritten(self, formula: Formula, random: Random) -> Formula:
         """The same layout with symbols of other writers, and now and then with other symbols."""
         tokens = list(formula.tokens)
-        exchanged: dict[str, str] = {}
-        if random.random() < 0.6:
-            for token in set(tokens):
-                if token in _ALIKE_OF and random.random() < 0.4:
-                    choices = _ALIKE_OF[token][int(random.integers(len(_ALIKE_OF[token])))]
-                    exchanged[token] = choices[int(random.integers(len(choices)))]
-        exchanged = {token: other for token, other in exchanged.items() if other in self._instances}
+        exchanged = self._exchange(sorted(set(tokens)), random) if random.random() < 0.6 else {}
         share = random.random()
         size = symbol_size(formula.ink)
         strokes = []
@@ -157,6 +153,22 @@ class Recombiner:
             tokens[position] = token
             strokes.append(own)
         return _assemble(tuple(tokens), formula.positions, strokes)
+
+    def _exchange(self, tokens: Sequence[str], random: Random) -> dict[str, str]:
+        """What some of the tokens become; rare symbols are taken more often than they were written."""
+        exchanged: dict[str, str] = {}
+        for token in tokens:
+            if token in _ALIKE_OF and random.random() < 0.4:
+                alike = _ALIKE_OF[token][int(random.integers(len(_ALIKE_OF[token])))]
+                choices = [other for other in alike if other in self._instances]
+                weights = np.array([len(self._instances[other]) ** -0.5 for other in choices])
+                if choices:
+                    exchanged[token] = choices[int(random.choice(len(choices), p=weights / weights.sum()))]
+        if "(" in tokens and r"\sqrt" not in tokens and random.random() < 0.3:  # of a root, [ ] would be the index
+            pair = _BRACKETS[int(random.integers(len(_BRACKETS)))]
+            if all(other in self._instances for other in pair):
+                exchanged |= dict(zip(("(", ")"), pair, strict=True))
+        return exchanged
 
     def joined(self, left: Formula, right: Formula, random: Random) -> Formula:
         """Two formulas on one line, with an operator or a relation between them."""
