@@ -394,8 +394,6 @@ def _ctc_beam_one(
             same.blank = _log_add(same.blank, total + log_probs[blank_id])
             if ids:
                 same.token = _log_add(same.token, prefix.token + log_probs[ids[-1]])
-            if len(ids) > max_length:  # cut anyway
-                continue
             for token in candidates:
                 if allowed and not allowed[ids][token]:
                     continue
@@ -406,10 +404,12 @@ def _ctc_beam_one(
                 grown = (*ids, token)
                 longer = after.setdefault(grown, _Prefix(log_probs=(*prefix.log_probs, log_probs[token])))
                 longer.token = _log_add(longer.token, before + log_probs[token])
-        best = sorted(after.items(), key=lambda item: -item[1].total)[:width]
+        best = sorted(after.items(), key=lambda item: -item[1].total)[:width]  # and so they stay sorted
         live = {ids: prefix for ids, prefix in best if prefix.total > MINUS_INFINITY}
     found = []
     for ids, prefix in live.items():
         rest = prefix.total - sum(prefix.log_probs)
         found.append(_ended(ids, prefix.log_probs, rest, end_id, max_length, rules))
-    return sorted(found, key=lambda hypothesis: (not hypothesis.finished, -hypothesis.score))
+    if any(hypothesis.finished for hypothesis in found) and rules is not None:
+        found.sort(key=lambda hypothesis: not hypothesis.finished)  # what the rules let end comes first
+    return found

@@ -133,20 +133,22 @@ class Recognizer:
         }  # fmt: skip
         width = settings.beam_width if settings.strategy == "beam" else 1
         if isinstance(self.model, CtcModel):
-            frames = self.model.frame_scores(encoded)
+            scores, frames = self.model.frame_scores(encoded)
             common["blank_id"] = BLANK_ID
             if settings.strategy == "beam":
-                return decoding.ctc_beam(*frames, width=width, **common)
+                return decoding.ctc_beam(scores, frames, width=width, **common)
             sampled = settings.strategy == "sample"
             single = (
                 decoding.ctc_sample(*frames, **common, **drawn) if sampled else decoding.ctc_greedy(*frames, **common)
             )
         else:
-            begun = self.model.start(encoded, width)
+            step, state, first = self.model.start(encoded, width)
             if settings.strategy == "beam":
-                return decoding.beam(*begun, width=width, length_penalty=settings.length_penalty, **common)
-            sampled = settings.strategy == "sample"
-            single = decoding.sample(*begun, **common, **drawn) if sampled else decoding.greedy(*begun, **common)
+                return decoding.beam(step, state, first, width=width, length_penalty=settings.length_penalty, **common)
+            if settings.strategy == "sample":
+                single = decoding.sample(step, state, first, **common, **drawn)
+            else:
+                single = decoding.greedy(step, state, first, **common)
         return [[hypothesis] for hypothesis in single]
 
     def _answer(self, hypotheses: list[Hypothesis], settings: Decoding, seconds: float) -> Recognition:

@@ -112,7 +112,8 @@ class LstmModel(Model):
             if self.covered is not None:
                 sums = sums + self.covered(covered.view(count, beams, cells, 1).to(sums.dtype))
             energies = self.energy(sums.tanh())[..., 0]
-        return energies.float().masked_fill(~encoded.mask[:, None], -1e9).softmax(-1)
+        weights: Tensor = energies.float().masked_fill(~encoded.mask[:, None], -1e9).softmax(-1)
+        return weights
 
     def _advance(self, embedded: Tensor, state: State, encoded: Encoded, beams: int) -> tuple[Tensor, State]:
         """One step: embedded (N, D) -> features before the output layer (N, D), next state."""
