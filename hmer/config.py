@@ -297,6 +297,11 @@ class AugmentConfig:
         check(min(self.strokes, self.pixels, self.scale) >= 0, "AugmentConfig: strengths are not negative.")
         check(0 <= self.recombine <= 1, "AugmentConfig.recombine: from 0 to 1.")
 
+    @property
+    def moves(self) -> bool:
+        """Whether symbols leave the places where they were drawn."""
+        return any((self.rotation_degrees, self.translation, self.scaling, self.cropping, self.elastic))
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -371,6 +376,10 @@ class TrainConfig:
         check(0 <= self.sampling_share <= 1, "TrainConfig.sampling_share: from 0 to 1.")
         check(self.clip_norm >= 0, "TrainConfig.clip_norm: from 0 (off).")
         check(-1 <= self.frozen_stages <= 8, "TrainConfig.frozen_stages: from -1 (all) to 8.")
+        check(
+            self.frozen_stages == 0 or bool(self.backbone_weights or self.initial),
+            "TrainConfig.frozen_stages: what was never trained would stay so; set backbone_weights or initial, or 0.",
+        )
         check(
             not self.backbone_weights or self.model.encoder in BACKBONES,
             f"TrainConfig.backbone_weights: the encoder {self.model.encoder!r} is no torchvision backbone.",

@@ -137,10 +137,10 @@ class Recognizer:
             common["blank_id"] = BLANK_ID
             if settings.strategy == "beam":
                 return decoding.ctc_beam(scores, frames, width=width, **common)
-            sampled = settings.strategy == "sample"
-            single = (
-                decoding.ctc_sample(*frames, **common, **drawn) if sampled else decoding.ctc_greedy(*frames, **common)
-            )
+            if settings.strategy == "sample":
+                single = decoding.ctc_sample(scores, frames, **common, **drawn)
+            else:
+                single = decoding.ctc_greedy(scores, frames, **common)
         else:
             step, state, first = self.model.start(encoded, width)
             if settings.strategy == "beam":

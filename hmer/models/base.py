@@ -44,6 +44,9 @@ class Term:
         return self.sum / self.count.clamp(min=1)
 
 
+TERMS = ("token", "attention", "symbol", "impossible")
+
+
 @dataclass
 class Loss:
     """total: to minimise, the weighted means of `terms`. correct, count: next tokens right under teacher forcing, and all.
@@ -86,6 +89,8 @@ class Model(nn.Module):
 
     One that decodes token by token has `start`, one with an output a frame (CTC) `frame_scores`.
     """
+
+    encoder: nn.Module
 
     def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
