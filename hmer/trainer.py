@@ -350,6 +350,8 @@ class Trainer:
         `report` gets the figures of each log line; `cancelled` is asked at every step, and a run that it stops can be
         resumed.
         """
+        if not self.processes.first:
+            report = None
         model, optimizer = self.accelerator.prepare(self.model, self.optimizer)
         self._train_mode()
         batches = self._batches()
