@@ -138,8 +138,8 @@ def jitter(grey: Grey, augment: AugmentConfig, random: Random) -> Grey:
     if augment.rotation_degrees or augment.scaling or augment.translation:
         angle = random.uniform(-1, 1) * augment.rotation_degrees
         scale = 1 + random.uniform(-1, 1) * augment.scaling
-        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, scale)
-        matrix[:, 2] += random.uniform(-1, 1, 2) * augment.translation * (width, height)
+        matrix = np.asarray(cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, scale), np.float64)
+        matrix[:, 2] += random.uniform(-1, 1, 2) * augment.translation * np.array([width, height], np.float64)
         grey = np.asarray(cv2.warpAffine(grey, matrix, (width, height), borderValue=255.0), np.uint8)
     if augment.elastic:
         grey = _bend(grey, augment.elastic * height, random)
@@ -162,8 +162,9 @@ def _bend(grey: Grey, most_px: float, random: Random) -> Grey:
     height, width = grey.shape
     columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     sigma = max(2.0, height / 6)
-    maps = []
-    for place in (columns, rows):
+
+    def bent(places: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         shift = cv2.GaussianBlur(random.uniform(-1, 1, grey.shape).astype(np.float32), (0, 0), sigma)
-        maps.append(place + shift * (most_px / max(float(np.abs(shift).max()), 1e-6)))
-    return np.asarray(cv2.remap(grey, *maps, cv2.INTER_LINEAR, borderValue=255.0), np.uint8)
+        return np.asarray(places + shift * (most_px / max(float(np.abs(shift).max()), 1e-6)), np.float32)
+
+    return np.asarray(cv2.remap(grey, bent(columns), bent(rows), cv2.INTER_LINEAR, borderValue=255.0), np.uint8)

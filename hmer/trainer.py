@@ -30,7 +30,7 @@ from hmer.datasets.folder import Item, read_dataset, sample
 from hmer.epochs import Patience, sampling_share
 from hmer.errors import CheckpointError, DatasetError, HmerError
 from hmer.image import Grey
-from hmer.metrics import Scores, by_length, score
+from hmer.metrics import Scores, by_length, by_structure, by_symbol, confusions, score
 from hmer.models import Model, build
 from hmer.models.encoders import freeze, load_backbone
 from hmer.plots import read_log, training_curves
@@ -56,6 +56,17 @@ class Evaluation:
     valid_latex: float
     forced: "Forced | None"
     unread: tuple[Item, ...] = ()
+    ignore: tuple[str, ...] = ()
+
+    @property
+    def truths(self) -> list[list[str]]:
+        """What was compared, without the tokens that are ignored: of the items, then of what could not be read."""
+        return [_without(item.tokens, self.ignore) for item in (*self.items, *self.unread)]
+
+    @property
+    def predictions(self) -> list[list[str]]:
+        """As `truths`; nothing for what could not be read."""
+        return [*(_without(answer.tokens, self.ignore) for answer in self.recognitions), *([] for _ in self.unread)]
 
     @property
     def token_accuracy(self) -> float | None:
@@ -78,6 +89,9 @@ class Evaluation:
             "rendered_match": None,
             "seconds_per_image": self.seconds_per_image,
             "by_length": self.lengths,
+            "by_structure": by_structure(self.truths, self.predictions),
+            "by_symbol": by_symbol(self.truths, self.predictions),
+            "confusions": confusions(self.truths, self.predictions),
         }
 
 
@@ -148,6 +162,7 @@ def _evaluation(
         valid_latex=sum(latex.is_valid(answer.latex) for answer in answers) / count,
         forced=forced,
         unread=tuple(unread),
+        ignore=tuple(ignore),
     )
 
 
