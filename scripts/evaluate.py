@@ -90,8 +90,10 @@ def table(figures: dict[str, Any]) -> str:
         for name, group in figures[key].items():
             lines.append(f"{name:<14} {group['n']:>6} {group['exprate']:>8.4f} {group['token_error_rate']:>17.4f}")
     lines.append(f"{'truth':<14} {'read as':<14} {'times':>6}")
-    for item in figures["confusions"][:10]:
-        lines.append(f"{item['truth'] or '-':<14} {item['prediction'] or '-':<14} {item['count']:>6}")
+    lines += [
+        f"{item['truth'] or '-':<14} {item['prediction'] or '-':<14} {item['count']:>6}"
+        for item in figures["confusions"][:10]
+    ]
     return "\n".join(lines)
 
 
