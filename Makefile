@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test test-full check fix browser train-handwritten clean
+.PHONY: demo test test-full check fix browser train-handwritten compare clean
 
 $(VENV)/.runtime: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hmer needs Python 3.11 or newer; set PYTHON=...")'
@@ -40,6 +40,11 @@ fix: $(VENV)/.development
 
 train-handwritten: $(VENV)/.runtime  ## DATA: a folder with train/ and validation/ dataset folders
 	$(RUN) scripts/train.py --config hmer/configs/handwritten.yaml --train '["$(DATA)/train"]' --validation '$(DATA)/validation'
+
+# Hours each: five runs on handwriting, and three on printed formulas where PRINTED names a folder of them.
+HOURS ?= 2
+compare: $(VENV)/.runtime  ## DATA, PRINTED: folders with train/, validation/ and test/ dataset folders
+	$(RUN) scripts/compare.py --handwritten '$(DATA)' --printed '$(PRINTED)' --ignore '\limits' --hours $(HOURS) --out runs/comparison
 
 clean:
 	rm -rf $(VENV)

@@ -129,3 +129,44 @@ def distort_pixels(grey: Grey, random: Random, strength: float) -> Grey:
         noise = random.normal(0, random.uniform(3, 14), grey.shape).astype(np.float32)
         grey = np.clip(grey + noise, 0, 255).astype(np.uint8)
     return grey
+
+
+def jitter(grey: Grey, augment: AugmentConfig, random: Random) -> Grey:
+    """A prepared picture turned, moved, scaled, bent, cropped, and in other light, each evenly up to its setting.
+
+    Its size stays what it is: what leaves it is lost, what enters is paper. See `hmer.config.AugmentConfig`.
+    """
+    height, width = grey.shape
+    if augment.rotation_degrees or augment.scaling or augment.translation:
+        angle = random.uniform(-1, 1) * augment.rotation_degrees
+        scale = 1 + random.uniform(-1, 1) * augment.scaling
+        matrix = np.asarray(cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, scale), np.float64)
+        matrix[:, 2] += random.uniform(-1, 1, 2) * augment.translation * np.array([width, height], np.float64)
+        grey = np.asarray(cv2.warpAffine(grey, matrix, (width, height), borderValue=255.0), np.uint8)
+    if augment.elastic:
+        grey = _bend(grey, augment.elastic * height, random)
+    if augment.cropping:
+        share = random.uniform(0, augment.cropping)
+        tall, wide = max(1, round(height * (1 - share))), max(1, round(width * (1 - share)))
+        top, left = int(random.integers(height - tall + 1)), int(random.integers(width - wide + 1))
+        window = np.full_like(grey, 255)
+        window[:tall, :wide] = grey[top : top + tall, left : left + wide]
+        grey = window
+    if augment.contrast or augment.brightness:
+        contrast = 1 + random.uniform(-1, 1) * augment.contrast
+        brightness = random.uniform(-1, 1) * augment.brightness * 255
+        grey = np.clip((grey.astype(np.float32) - 128) * contrast + 128 + brightness, 0, 255).astype(np.uint8)
+    return grey
+
+
+def _bend(grey: Grey, most_px: float, random: Random) -> Grey:
+    """Elastic distortion (Simard et al. 2003): each pixel taken from a place up to `most_px` off, smoothly varying."""
+    height, width = grey.shape
+    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    sigma = max(2.0, height / 6)
+
+    def bent(places: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        shift = cv2.GaussianBlur(random.uniform(-1, 1, grey.shape).astype(np.float32), (0, 0), sigma)
+        return np.asarray(places + shift * (most_px / max(float(np.abs(shift).max()), 1e-6)), np.float32)
+
+    return np.asarray(cv2.remap(grey, bent(columns), bent(rows), cv2.INTER_LINEAR, borderValue=255.0), np.uint8)

@@ -5,6 +5,7 @@ configuration asks for, and nothing else. Nothing in a checkpoint is ever execut
 """
 
 import hashlib
+import itertools
 import json
 import logging
 import math
@@ -20,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from hmer import __version__
-from hmer.config import ImageConfig, ModelConfig, check, from_dict, to_dict
+from hmer.config import BACKBONES, ImageConfig, ModelConfig, check, from_dict, to_dict
 from hmer.errors import CheckpointError, ConfigError
 from hmer.home import data_home
 from hmer.latex import LABEL_FORMS
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 MAX_CONFIG_BYTES = 2_000_000
 MAX_PARAMETERS = 500_000_000
+BACKBONE_FEATURES = 2_048  # of the deepest stage of the widest
 
 
 @dataclass(frozen=True)
@@ -164,11 +166,22 @@ def _parameters_about(config: CheckpointConfig) -> int:
     Building on the "meta" device would tell exactly, and takes seconds (it imports torch's compiler).
     """
     sizes = config.model
-    (fine, coarse), (fine_blocks, coarse_blocks) = sizes.encoder_channels, sizes.encoder_blocks
-    encoder = 18 * (fine_blocks * fine**2 + coarse_blocks * coarse**2 + 2 * fine * coarse)
+    channels = [sizes.input.channels, *sizes.encoder_channels]
+    # Blocks, the deepest two of "conv" with their residual blocks, and no more than torchvision's largest backbone.
+    encoder = 9 * sum(before * after for before, after in itertools.pairwise(channels))
+    encoder += 18 * sum(
+        blocks * width**2 for blocks, width in zip(sizes.encoder_blocks, sizes.encoder_channels, strict=False)
+    )
+    encoder += 36 * max(channels) ** 2 + (60_000_000 if sizes.encoder in BACKBONES else 0)
+    features = BACKBONE_FEATURES if sizes.encoder in BACKBONES else max(channels)
     layer = 8 * sizes.decoder_width**2 + 2 * sizes.decoder_width * sizes.decoder_feedforward
-    ends = 3 * len(config.vocabulary) * max(sizes.decoder_width, coarse)
-    return encoder + (sizes.decoder_layers + 2) * layer + ends
+    decoder = (sizes.decoder_layers + 2) * layer + sizes.lstm_layers * 10 * sizes.decoder_width**2
+    if sizes.architecture == "crnn_ctc":
+        decoder = 8 * sizes.lstm_width * (sizes.slices * features + 4 * sizes.lstm_layers * sizes.lstm_width)
+    elif sizes.attention == "none" and sizes.embedding == "flatten":
+        decoder += math.prod(sizes.map_size) * features * sizes.decoder_width
+    ends = 3 * len(config.vocabulary) * max(sizes.decoder_width, features, 2 * sizes.lstm_width)
+    return encoder + decoder + ends
 
 
 def _short_hash(path: Path) -> str:

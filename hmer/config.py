@@ -104,14 +104,60 @@ class ImageConfig:
         check(64 <= self.max_side_px <= 16_000, "ImageConfig.max_side_px: outside 64 to 16,000.")
 
 
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+BACKBONES = {**dict.fromkeys(RESNETS, 4), "vgg16": 5}  # of torchvision, with their number of stages
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """A further transform of the canonical picture, before the encoder (see `hmer.models.encoders.InputTransform`).
+
+    height_px and width_px 0 keep its size; otherwise it is resized to that, stretched, or with `keep_aspect` scaled and
+    padded with paper at the right and below. `channels` repeats the grey values; ink 1 on 0 becomes (value - mean) / std.
+    """
+
+    height_px: int = 0
+    width_px: int = 0
+    keep_aspect: bool = False
+    channels: int = 1
+    mean: float = 0.0
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        check(
+            (self.height_px == 0) == (self.width_px == 0) and min(self.height_px, self.width_px) >= 0,
+            "InputConfig: height_px and width_px are both 0 (size kept) or both above 0.",
+        )
+        check(max(self.height_px, self.width_px) <= 4_000, "InputConfig: at most 4,000 px high and wide.")
+        check(self.channels in (1, 3), f"InputConfig.channels: {self.channels} is not 1 or 3.")
+        check(0 <= self.mean <= 1 and 0 < self.std <= 10, "InputConfig: mean from 0 to 1, std above 0.")
+
+    @property
+    def fixed(self) -> bool:
+        """Whether all pictures get one size."""
+        return self.height_px > 0
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Architecture by name (see `hmer.models.MODELS`) and its sizes; a field that it does not use is ignored."""
 
     architecture: str = "transformer"
-    # Encoder: channels at stride 4 and 8, and residual blocks at each.
+    input: InputConfig = field(default_factory=InputConfig)
+    # Encoder: "conv", "blocks" (one convolution and pooling for each of encoder_channels) or a torchvision backbone.
+    encoder: str = "conv"
+    # For "conv": channels at stride 4 and 8, and residual blocks at each.
     encoder_channels: tuple[int, ...] = (64, 128)
     encoder_blocks: tuple[int, ...] = (2, 6)
+    backbone_stages: int = 0  # how many stages of a torchvision backbone are used; 0: all
+    # CNN-LSTM: where it looks, and, without attention, how the map becomes one embedding.
+    attention: Literal["none", "bahdanau", "multiplicative"] = "bahdanau"
+    embedding: Literal["flatten", "mean"] = "mean"
+    lstm_layers: int = 1
+    # CRNN-CTC: width of the bidirectional LSTM in each direction, and slices of the map's height (1: averaged).
+    lstm_width: int = 256
+    slices: int = 1
+    encoder_norm: bool = False  # batch normalisation after the encoder
     # Decoder.
     decoder_width: int = 256
     decoder_layers: int = 3
@@ -119,13 +165,38 @@ class ModelConfig:
     decoder_feedforward: int = 1024
     attention_width: int = 128
     coverage: bool = True
-    dropout: float = 0.1
+    dropout: float = 0.1  # of the encoder's map by channel, and of the decoder
+    lstm_dropout: float = 0.0  # between the layers of a recurrent network
+    head_dropout: float = 0.0  # before the output layer of CRNN-CTC
 
     def __post_init__(self) -> None:
+        known = ("conv", "blocks", *BACKBONES)
+        check(self.encoder in known, f"ModelConfig.encoder: {self.encoder!r} is not one of {', '.join(known)}.")
         check(
-            len(self.encoder_channels) == len(self.encoder_blocks) == 2,
+            self.encoder != "conv" or len(self.encoder_channels) == len(self.encoder_blocks) == 2,
             "ModelConfig: encoder_channels and encoder_blocks have 2 entries, for strides 4 and 8.",
         )
+        check(1 <= len(self.encoder_channels) <= 6, "ModelConfig.encoder_channels: from 1 to 6 blocks.")
+        stages = BACKBONES.get(self.encoder, 0)
+        check(
+            0 <= self.backbone_stages <= stages,
+            f"ModelConfig.backbone_stages: {self.encoder} has {stages}; 0 takes them all.",
+        )
+        check(
+            self.encoder not in BACKBONES or self.input.channels == 3,
+            f"ModelConfig.input.channels: {self.encoder} takes pictures of 3.",
+        )
+        check(
+            self.architecture != "transformer" or (self.encoder == "conv" and self.input == InputConfig()),
+            "ModelConfig: the transformer reads the canonical picture with the encoder 'conv'.",
+        )
+        check(
+            self.attention != "none" or self.embedding != "flatten" or self.input.fixed,
+            "ModelConfig.embedding: to flatten the map, pictures need a fixed size (input.height_px, input.width_px).",
+        )
+        check(1 <= self.lstm_layers <= 3, "ModelConfig.lstm_layers: from 1 to 3.")
+        check(1 <= self.lstm_width <= 8_192, "ModelConfig.lstm_width: from 1 to 8192.")
+        check(1 <= self.slices <= 64, "ModelConfig.slices: from 1 to 64.")
         sizes = (
             *self.encoder_channels,
             self.decoder_width,
@@ -147,7 +218,24 @@ class ModelConfig:
             self.decoder_width % 4 == 0,
             "ModelConfig.decoder_width: must be a multiple of 4 (sine and cosine of row and column).",
         )
-        check(0.0 <= self.dropout < 1.0, "ModelConfig.dropout: from 0 to below 1.")
+        for name in ("dropout", "lstm_dropout", "head_dropout"):
+            check(0.0 <= getattr(self, name) < 1.0, f"ModelConfig.{name}: from 0 to below 1.")
+
+    @property
+    def encoder_stride(self) -> int:
+        """Pixels, after the input transform, that one cell of the encoder's map is high and wide."""
+        if self.encoder == "conv":
+            return 8
+        if self.encoder == "blocks":
+            return int(2 ** len(self.encoder_channels))
+        stages = self.backbone_stages or BACKBONES[self.encoder]
+        return int(2 ** (stages + (self.encoder in RESNETS)))  # the stem of a ResNet halves twice
+
+    @property
+    def map_size(self) -> tuple[int, int]:
+        """Rows and columns of the encoder's map, where pictures have a fixed size."""
+        stride = self.encoder_stride
+        return -(-self.input.height_px // stride), -(-self.input.width_px // stride)
 
 
 @dataclass(frozen=True)
@@ -193,10 +281,26 @@ class AugmentConfig:
     pixels: float = 1.0
     scale: float = 0.25  # writing size varies by up to this factor, in logarithm
     recombine: float = 0.0  # share of samples made from parts and symbols of segmented ink; see hmer.datasets.recombine
+    # Of the prepared picture, whatever it was made from: the largest value of each, drawn evenly up to it.
+    rotation_degrees: float = 0.0
+    translation: float = 0.0  # share of height and width
+    scaling: float = 0.0  # share of the size
+    cropping: float = 0.0  # share of height and width that is cut off
+    brightness: float = 0.0  # share of white
+    contrast: float = 0.0  # share of the contrast
+    elastic: float = 0.0  # displacement, as a share of the height
 
     def __post_init__(self) -> None:
+        shares = (self.translation, self.scaling, self.cropping, self.brightness, self.contrast, self.elastic)
+        check(all(0 <= share < 1 for share in shares), "AugmentConfig: shares are from 0 to below 1.")
+        check(0 <= self.rotation_degrees <= 180, "AugmentConfig.rotation_degrees: from 0 to 180.")
         check(min(self.strokes, self.pixels, self.scale) >= 0, "AugmentConfig: strengths are not negative.")
         check(0 <= self.recombine <= 1, "AugmentConfig.recombine: from 0 to 1.")
+
+    @property
+    def moves(self) -> bool:
+        """Whether symbols leave the places where they were drawn."""
+        return any((self.rotation_degrees, self.translation, self.scaling, self.cropping, self.elastic))
 
 
 @dataclass(frozen=True)
@@ -215,7 +319,7 @@ class TrainConfig:
     steps: int = 1_000
     batch_size: int = 32
     learning_rate: float = 1e-3
-    schedule: Literal["wsd", "cosine", "constant"] = "wsd"
+    schedule: Literal["wsd", "cosine", "constant", "plateau"] = "wsd"
     warmup_steps: int = 500
     decay_share: float = 0.2  # last share of the run, in which the rate falls to nothing
     weight_decay: float = 0.02
@@ -235,6 +339,17 @@ class TrainConfig:
     evaluate_limit: int = 300
     evaluate_ignore: tuple[str, ...] = ()  # tokens that validation labels lack
     log_steps: int = 50
+    epochs: int = 0  # passes over the training data; where set, they win over steps, and each ends with a validation
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    plateau_factor: float = 0.5  # schedule "plateau": the rate is multiplied by this when the validation loss
+    plateau_patience: int = 3  # has not fallen for more validations than these
+    early_stop: int = 0  # validations without a lower loss after which the run ends; 0: never
+    # Scheduled sampling (CNN-LSTM): the share of steps fed with the model's own last token rises to `sampling_share`.
+    scheduled_sampling: Literal["none", "linear", "inverse_sigmoid"] = "none"
+    sampling_share: float = 0.25
+    backbone_weights: str = ""  # of a torchvision backbone: a file, or "pretrained"; empty: from nothing
+    frozen_stages: int = 0  # first stages of the encoder that do not learn; -1: all of it
+    device: Literal["auto", "cpu"] = "auto"  # auto: CUDA, MPS or the CPU, whichever there is
     image: ImageConfig = field(default_factory=ImageConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -246,3 +361,27 @@ class TrainConfig:
         check(0 <= self.decay_share <= 1, "TrainConfig.decay_share: from 0 to 1.")
         check(0 <= self.label_smoothing < 1, "TrainConfig.label_smoothing: from 0 to below 1.")
         check(0 <= self.average_decay < 1, "TrainConfig.average_decay: from 0 (off) to below 1.")
+        check(self.epochs >= 0 and self.early_stop >= 0, "TrainConfig: epochs and early_stop are not negative.")
+        check(
+            0 < self.plateau_factor < 1 and self.plateau_patience >= 0,
+            "TrainConfig: plateau_factor is between 0 and 1, plateau_patience not negative.",
+        )
+        check(
+            self.schedule != "plateau" or bool(self.validation) or not self.train,
+            "TrainConfig.schedule: a plateau is one of the validation loss; name a validation folder.",
+        )
+        check(
+            self.scheduled_sampling == "none" or self.model.architecture == "cnn_lstm",
+            "TrainConfig.scheduled_sampling: only the CNN-LSTM (cnn_lstm) is trained so.",
+        )
+        check(0 <= self.sampling_share <= 1, "TrainConfig.sampling_share: from 0 to 1.")
+        check(self.clip_norm >= 0, "TrainConfig.clip_norm: from 0 (off).")
+        check(-1 <= self.frozen_stages <= 8, "TrainConfig.frozen_stages: from -1 (all) to 8.")
+        check(
+            self.frozen_stages == 0 or bool(self.backbone_weights or self.initial),
+            "TrainConfig.frozen_stages: what was never trained would stay so; set backbone_weights or initial, or 0.",
+        )
+        check(
+            not self.backbone_weights or self.model.encoder in BACKBONES,
+            f"TrainConfig.backbone_weights: the encoder {self.model.encoder!r} is no torchvision backbone.",
+        )

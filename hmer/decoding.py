@@ -2,10 +2,14 @@
 
 A step takes the ids chosen last (N,) and the state of the N hypotheses, and gives log-probabilities (N, V) and the
 next state; hypotheses of one picture are neighbours. `Rules`, where given, says which tokens may follow a prefix.
+
+For CTC, which has an output for each frame and none that depends on the last token, the same three searches work on
+the log-probabilities of all frames (B, T, V); runs are joined and blanks dropped.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -75,6 +79,12 @@ def sample(
     The same seed gives the same draw for a row, whatever other rows there are: with a seed all rows share the random
     number of a step.
     """
+    draw = sampler(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    return _single(step, state, first, draw, end_id, max_length, rules)
+
+
+def sampler(*, temperature: float, top_k: int, top_p: float, seed: int | None) -> Callable[[Tensor], Tensor]:
+    """A function that draws a token a row from log-probabilities (N, V); see `sample` for what a seed does."""
     generator = torch.Generator()
     if seed is None:
         generator.seed()
@@ -87,7 +97,7 @@ def sample(
         numbers = torch.rand(1 if seed is not None else len(sums), 1, generator=generator, dtype=torch.float64)
         return (sums <= numbers.to(sums.device) * sums[:, -1:]).sum(-1)
 
-    return _single(step, state, first, draw, end_id, max_length, rules)
+    return draw
 
 
 def _single(
@@ -234,3 +244,172 @@ def _unfinished(item: _Beam, sums: Tensor, penalty: float) -> list[Hypothesis]:
         if total != MINUS_INFINITY
     ]
     return sorted(live, key=lambda hypothesis: -hypothesis.score)
+
+
+def ctc_greedy(
+    scores: Tensor, frames: Tensor, *, blank_id: int, end_id: int, max_length: int, rules: Rules | None = None
+) -> list[Hypothesis]:
+    """The likeliest token of every frame, collapsed: scores (B, T, V), of which frames (B,) count.
+
+    A hypothesis' log-probability is that of the one path that was taken.
+    """
+    return _ctc_single(scores, frames, lambda log_probs: log_probs.argmax(-1), blank_id, end_id, max_length, rules)
+
+
+def ctc_sample(
+    scores: Tensor,
+    frames: Tensor,
+    *,
+    blank_id: int,
+    end_id: int,
+    max_length: int,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int | None = None,
+    rules: Rules | None = None,
+) -> list[Hypothesis]:
+    """Every frame drawn at random after `filter_log_probs`, then collapsed; the same seed gives the same draw."""
+    draw = sampler(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    return _ctc_single(scores, frames, draw, blank_id, end_id, max_length, rules)
+
+
+@dataclass
+class _Path:
+    """One path through the frames: the collapsed tokens, the log-probability of each, and what the last frame was."""
+
+    blank: int
+    ids: list[int] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
+    waiting: float = 0.0  # of blanks since the last token
+    last: int = -1
+
+    def take(self, token: int, log_prob: float) -> None:
+        if token == self.blank:
+            self.waiting += log_prob
+        elif token == self.last:
+            self.log_probs[-1] += log_prob
+        else:
+            self.ids.append(token)
+            self.log_probs.append(log_prob + self.waiting)
+            self.waiting = 0.0
+        self.last = token
+
+
+def _ctc_single(
+    scores: Tensor,
+    frames: Tensor,
+    choose: Callable[[Tensor], Tensor],
+    blank_id: int,
+    end_id: int,
+    max_length: int,
+    rules: Rules | None,
+) -> list[Hypothesis]:
+    lengths = frames.tolist()
+    paths = [_Path(blank_id) for _ in lengths]
+    for frame in range(max(lengths, default=0)):
+        now = scores[:, frame]
+        if rules is not None:
+            allowed = rules([tuple(path.ids) for path in paths]).to(now.device).clone()
+            for row, path in enumerate(paths):
+                allowed[row, [blank_id, path.last if path.last >= 0 else blank_id]] = True
+            now = now.masked_fill(~allowed, MINUS_INFINITY).log_softmax(-1)
+        chosen = choose(now)
+        values = now.gather(1, chosen[:, None])[:, 0].tolist()
+        for row, token in enumerate(chosen.tolist()):
+            if frame < lengths[row]:
+                paths[row].take(token, values[row])
+    return [_ended(tuple(path.ids), path.log_probs, path.waiting, end_id, max_length, rules) for path in paths]
+
+
+def _ended(
+    ids: tuple[int, ...],
+    log_probs: Sequence[float],
+    rest: float,
+    end_id: int,
+    max_length: int,
+    rules: Rules | None,
+) -> Hypothesis:
+    """A hypothesis after the last frame; unfinished where it is too long or the rules do not let it end there."""
+    finished = len(ids) <= max_length and (rules is None or bool(rules([ids])[0, end_id]))
+    total = sum(log_probs) + rest
+    if len(ids) > max_length:
+        ids, log_probs, rest = ids[:max_length], log_probs[:max_length], 0.0
+    return Hypothesis(ids, (*log_probs, rest), finished, total)
+
+
+@dataclass
+class _Prefix:
+    """Log-probability of all paths to a prefix that end in a blank, and of those that end in its last token."""
+
+    blank: float = MINUS_INFINITY
+    token: float = MINUS_INFINITY
+    log_probs: tuple[float, ...] = ()  # of each token at the frame where it was first written
+
+    @property
+    def total(self) -> float:
+        return _log_add(self.blank, self.token)
+
+
+def _log_add(one: float, other: float) -> float:
+    high, low = max(one, other), min(one, other)
+    return high if low == MINUS_INFINITY else high + math.log1p(math.exp(low - high))
+
+
+def ctc_beam(
+    scores: Tensor,
+    frames: Tensor,
+    *,
+    width: int,
+    blank_id: int,
+    end_id: int,
+    max_length: int,
+    rules: Rules | None = None,
+) -> list[list[Hypothesis]]:
+    """Prefix beam search: the likeliest token sequences over all their paths. Best hypothesis first.
+
+    Source: Graves et al. 2006, Hannun et al. 2014. scores (B, T, V), of which frames (B,) count. Without rules, only
+    the 2 * width likeliest tokens of a frame are tried. A sequence's score is its log-probability; the length of an
+    answer does not enter, for every answer explains all frames.
+    """
+    return [
+        _ctc_beam_one(scores[row, :count].tolist(), width, blank_id, end_id, max_length, rules)
+        for row, count in enumerate(frames.tolist())
+    ]
+
+
+def _ctc_beam_one(
+    frames: list[list[float]], width: int, blank_id: int, end_id: int, max_length: int, rules: Rules | None
+) -> list[Hypothesis]:
+    live: dict[tuple[int, ...], _Prefix] = {(): _Prefix(blank=0.0)}
+    for log_probs in frames:
+        candidates = [token for token, value in enumerate(log_probs) if token != blank_id and value > -1e8]
+        if rules is None:
+            candidates = sorted(candidates, key=lambda token: -log_probs[token])[: 2 * width]
+        allowed = dict(zip(live, rules(list(live)).tolist(), strict=True)) if rules is not None else {}
+        after: dict[tuple[int, ...], _Prefix] = {}
+        for ids, prefix in live.items():
+            total = prefix.total
+            same = after.setdefault(ids, _Prefix(log_probs=prefix.log_probs))
+            same.blank = _log_add(same.blank, total + log_probs[blank_id])
+            if ids:
+                same.token = _log_add(same.token, prefix.token + log_probs[ids[-1]])
+            for token in candidates:
+                if allowed and not allowed[ids][token]:
+                    continue
+                # An equal token is a new one only behind a blank.
+                before = prefix.blank if ids and token == ids[-1] else total
+                if before == MINUS_INFINITY:
+                    continue
+                grown = (*ids, token)
+                longer = after.setdefault(grown, _Prefix(log_probs=(*prefix.log_probs, log_probs[token])))
+                longer.token = _log_add(longer.token, before + log_probs[token])
+        best = sorted(after.items(), key=lambda item: -item[1].total)[:width]  # and so they stay sorted
+        live = {ids: prefix for ids, prefix in best if prefix.total > MINUS_INFINITY}
+    found = []
+    for ids, prefix in live.items():
+        rest = prefix.total - sum(prefix.log_probs)
+        found.append(_ended(ids, prefix.log_probs, rest, end_id, max_length, rules))
+    if any(hypothesis.finished for hypothesis in found) and rules is not None:
+        found.sort(key=lambda hypothesis: not hypothesis.finished)  # what the rules let end comes first
+    return found

@@ -17,7 +17,8 @@ from hmer.decoding import Hypothesis
 from hmer.grammar import rules_for
 from hmer.image import Grey, pad, prepare, read_image
 from hmer.ink import draw, read_inkml
-from hmer.models import Model
+from hmer.models import CtcModel, Encoded, Model
+from hmer.models.ctc import BLANK_ID
 from hmer.vocabulary import END_ID, SPECIAL
 
 log = logging.getLogger(__name__)
@@ -111,25 +112,44 @@ class Recognizer:
                 progress(len(answers))
         return [answers[index] for index in range(len(pictures))]
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @torch.inference_mode()
+    def encode(self, pictures: Sequence[Grey]) -> Encoded:
+        """Pictures that `read` gave, after the model's encoder."""
+        images, sizes = pad(pictures)
+        return self.model.encode(images.to(self.device), sizes.to(self.device))
+
     @torch.inference_mode()
     def _search(self, pictures: Sequence[Grey], settings: Decoding) -> list[list[Hypothesis]]:
-        images, sizes = pad(pictures)
-        beams = settings.beam_width if settings.strategy == "beam" else 1
-        step, state, first = self.model.start(self.model.encode(images, sizes), beams)
+        encoded = self.encode(pictures)
         rules = rules_for(self.model.vocabulary, symbols=settings.symbols, grammar=settings.grammar)
-        if settings.strategy == "beam":
-            return decoding.beam(
-                step, state, first, width=beams, end_id=END_ID, max_length=settings.max_length,
-                length_penalty=settings.length_penalty, rules=rules,
-            )  # fmt: skip
-        if settings.strategy == "sample":
-            drawn = decoding.sample(
-                step, state, first, end_id=END_ID, max_length=settings.max_length, temperature=settings.temperature,
-                top_k=settings.top_k, top_p=settings.top_p, seed=settings.seed, rules=rules,
-            )  # fmt: skip
-            return [[hypothesis] for hypothesis in drawn]
-        best = decoding.greedy(step, state, first, end_id=END_ID, max_length=settings.max_length, rules=rules)
-        return [[hypothesis] for hypothesis in best]
+        common: dict[str, Any] = {"end_id": END_ID, "max_length": settings.max_length, "rules": rules}
+        drawn: dict[str, Any] = {
+            "temperature": settings.temperature, "top_k": settings.top_k, "top_p": settings.top_p, "seed": settings.seed,
+        }  # fmt: skip
+        width = settings.beam_width if settings.strategy == "beam" else 1
+        if isinstance(self.model, CtcModel):
+            scores, frames = self.model.frame_scores(encoded)
+            common["blank_id"] = BLANK_ID
+            if settings.strategy == "beam":
+                return decoding.ctc_beam(scores, frames, width=width, **common)
+            if settings.strategy == "sample":
+                single = decoding.ctc_sample(scores, frames, **common, **drawn)
+            else:
+                single = decoding.ctc_greedy(scores, frames, **common)
+        else:
+            step, state, first = self.model.start(encoded, width)
+            if settings.strategy == "beam":
+                return decoding.beam(step, state, first, width=width, length_penalty=settings.length_penalty, **common)
+            if settings.strategy == "sample":
+                single = decoding.sample(step, state, first, **common, **drawn)
+            else:
+                single = decoding.greedy(step, state, first, **common)
+        return [[hypothesis] for hypothesis in single]
 
     def _answer(self, hypotheses: list[Hypothesis], settings: Decoding, seconds: float) -> Recognition:
         best = hypotheses[0]

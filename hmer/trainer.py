@@ -15,13 +15,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import Tensor, nn
-from torch.nn import functional
 from tqdm import tqdm
 
 from hmer import checkpoint as checkpoints
@@ -31,12 +28,15 @@ from hmer.checkpoint import Checkpoint, CheckpointConfig
 from hmer.config import Decoding, TrainConfig, to_dict
 from hmer.datasets.batches import BatchStream, Sample, Source, batches_of, collate
 from hmer.datasets.folder import Item, read_dataset, sample
+from hmer.epochs import Patience, sampling_share
 from hmer.errors import CheckpointError, DatasetError, HmerError
 from hmer.image import Grey
-from hmer.metrics import Scores, by_length, score
+from hmer.metrics import Scores, by_length, by_structure, by_symbol, confusions, score
 from hmer.models import Model, build
+from hmer.models.encoders import freeze, load_backbone
 from hmer.plots import read_log, training_curves
 from hmer.recognizer import Recognition, Recognizer
+from hmer.several import Processes
 from hmer.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
@@ -55,8 +55,29 @@ class Evaluation:
     seconds_per_image: float
     lengths: dict[str, dict[str, float]]
     valid_latex: float
-    token_accuracy: float | None
+    forced: "Forced | None"
     unread: tuple[Item, ...] = ()
+    ignore: tuple[str, ...] = ()
+
+    @property
+    def truths(self) -> list[list[str]]:
+        """What was compared, without the tokens that are ignored: of the items, then of what could not be read."""
+        return [_without(item.tokens, self.ignore) for item in (*self.items, *self.unread)]
+
+    @property
+    def predictions(self) -> list[list[str]]:
+        """As `truths`; nothing for what could not be read."""
+        return [*(_without(answer.tokens, self.ignore) for answer in self.recognitions), *([] for _ in self.unread)]
+
+    @property
+    def token_accuracy(self) -> float | None:
+        """Next tokens that are right under teacher forcing; None if it was not measured, or there are none (CTC)."""
+        return self.forced.correct / self.forced.count if self.forced and self.forced.count else None
+
+    @property
+    def loss(self) -> float | None:
+        """Negative log-likelihood a token; None if it was not measured."""
+        return -self.forced.log_likelihood / self.forced.tokens if self.forced and self.forced.tokens else None
 
     def figures(self) -> dict[str, Any]:
         """Every figure by the name that evaluate.py's JSON gives it."""
@@ -69,7 +90,25 @@ class Evaluation:
             "rendered_match": None,
             "seconds_per_image": self.seconds_per_image,
             "by_length": self.lengths,
+            "by_structure": by_structure(self.truths, self.predictions),
+            "by_symbol": by_symbol(self.truths, self.predictions),
+            "confusions": confusions(self.truths, self.predictions),
         }
+
+
+@dataclasses.dataclass(frozen=True)
+class Forced:
+    """Sums under teacher forcing; see `hmer.models.base.Loss`."""
+
+    correct: int = 0
+    count: int = 0
+    log_likelihood: float = 0.0
+    tokens: int = 0
+
+    def __add__(self, other: "Forced") -> "Forced":
+        return Forced(
+            *(one + two for one, two in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True))
+        )
 
 
 def evaluate(
@@ -96,66 +135,75 @@ def evaluate(
             unread.append(item)
             problems.append(f"{item.path.name}: {error}")
     answers = recognizer.recognize_prepared(pictures, decoding, progress)
-    seconds = (time.perf_counter() - started) / max(len(items), 1)
-    truths = [_without(item.tokens, ignore) for item in (*kept, *unread)]
+    seconds = time.perf_counter() - started
+    forced = _teacher_forced(recognizer, pictures, kept) if teacher_forcing else None
+    return _evaluation(kept, answers, unread, problems, seconds, forced, ignore)
+
+
+def _evaluation(
+    items: Sequence[Item],
+    answers: Sequence[Recognition],
+    unread: Sequence[Item],
+    problems: Sequence[str],
+    seconds: float,
+    forced: Forced | None,
+    ignore: Sequence[str],
+) -> Evaluation:
+    """Every figure of answers to items, and of what could not be read."""
+    truths = [_without(item.tokens, ignore) for item in (*items, *unread)]
     predictions = [*(_without(answer.tokens, ignore) for answer in answers), *([] for _ in unread)]
+    count = max(len(truths), 1)
     return Evaluation(
         scores=score(truths, predictions),
-        items=tuple(kept),
+        items=tuple(items),
         recognitions=tuple(answers),
         problems=tuple(problems),
-        seconds_per_image=seconds,
+        seconds_per_image=seconds / count,
         lengths=by_length(truths, predictions),
-        valid_latex=sum(latex.is_valid(answer.latex) for answer in answers) / max(len(items), 1),
-        token_accuracy=_token_accuracy(recognizer, pictures, kept) if teacher_forcing else None,
+        valid_latex=sum(latex.is_valid(answer.latex) for answer in answers) / count,
+        forced=forced,
         unread=tuple(unread),
+        ignore=tuple(ignore),
+    )
+
+
+def merged(parts: Sequence[Evaluation], ignore: Sequence[str] = ()) -> Evaluation:
+    """One evaluation of what several processes have read; seconds are those of all together."""
+    return _evaluation(
+        [item for part in parts for item in part.items],
+        [answer for part in parts for answer in part.recognitions],
+        [item for part in parts for item in part.unread],
+        [problem for part in parts for problem in part.problems],
+        sum(part.seconds_per_image * part.scores.n for part in parts),
+        sum((part.forced or Forced() for part in parts), Forced()),
+        ignore,
     )
 
 
 @torch.inference_mode()
-def _token_accuracy(recognizer: Recognizer, pictures: Sequence[Grey], items: Sequence[Item]) -> float | None:
-    """Share of next tokens that are right under teacher forcing; a token that the checkpoint lacks is wrong.
+def _teacher_forced(recognizer: Recognizer, pictures: Sequence[Grey], items: Sequence[Item]) -> Forced:
+    """Next tokens that are right and their likelihood; a token that the checkpoint lacks is wrong.
 
-    Items with such a token are scored up to it. None when there is nothing to score.
+    Items with such a token are scored up to it.
     """
     vocabulary = recognizer.model.vocabulary
-    correct = count = 0
+    sums = Forced()
     for start in range(0, len(items), 16):
         chunk = list(zip(pictures[start : start + 16], items[start : start + 16], strict=True))
         samples = []
+        unknown = 0
         for picture, item in chunk:
             known = list(itertools.takewhile(lambda token: token in vocabulary, item.tokens))
-            count += len(item.tokens) - len(known)
+            unknown += len(item.tokens) - len(known)
             samples.append(Sample(picture, tuple(vocabulary.encode(known)), None))
-        loss = recognizer.model.loss(collate(samples))
-        correct, count = correct + loss.correct, count + loss.count
-    return correct / count if count else None
+        loss = recognizer.model.loss(collate(samples).to(recognizer.device))
+        count = loss.count + unknown if loss.count else 0
+        sums += Forced(loss.correct, count, loss.log_likelihood, loss.tokens)
+    return sums
 
 
 def _without(tokens: Sequence[str], ignore: Sequence[str]) -> list[str]:
     return [token for token in tokens if token not in ignore]
-
-
-def faster_precision() -> Literal["no", "bf16"]:
-    """bf16 if a convolution like the encoder's is at least half as fast again with it on this machine, by trial.
-
-    Processors with a matrix unit for it (AMX) gain a factor of three; others only emulate it.
-    """
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return "no"
-    seconds = {}
-    image = torch.randn(8, 128, 16, 64).contiguous(memory_format=torch.channels_last)
-    kernel = torch.randn(128, 128, 3, 3).contiguous(memory_format=torch.channels_last)
-    with torch.no_grad():
-        for name, kind in (("no", torch.float32), ("bf16", torch.bfloat16)):
-            x, weight = image.to(kind), kernel.to(kind)
-            trials = []
-            for _ in range(6):
-                started = time.perf_counter()
-                functional.conv2d(x, weight, padding=1)
-                trials.append(time.perf_counter() - started)
-            seconds[name] = min(trials)
-    return "bf16" if seconds["bf16"] * 1.5 < seconds["no"] else "no"
 
 
 class _Average:
@@ -219,12 +267,12 @@ class Trainer:
             if config.validation
             else []
         )
-        for problem in self.problems:
+        self.processes = Processes(config)
+        for problem in self.problems if self.processes.first else ():
             log.warning("left out: %s", problem)
-        precision = faster_precision() if config.mixed_precision == "auto" else config.mixed_precision
-        # Accelerate keeps one precision a process; an earlier run here may have had another.
-        AcceleratorState._reset_state()
-        self.accelerator = Accelerator(mixed_precision=precision)
+        self.accelerator = self.processes.accelerator
+        self.epoch_samples = sum(map(len, self.train_items))
+        self.patience = Patience()
         self.parent = ""
         self.base = self._base_config()
         self.model = self._build_model()
@@ -241,16 +289,19 @@ class Trainer:
                     "resume it with the settings and data that it was begun with."
                 ) from error
         self.model.to(memory_format=torch.channels_last)  # with bf16 and AMX three times as fast; see the README
+        self.model.to(self.accelerator.device)
+        self.frozen = freeze(self.model.encoder, config.frozen_stages)
         self.average = _Average(self.model, config.average_decay)
-        self.optimizer = torch.optim.AdamW(
-            _groups(self.model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.98), fused=True
-        )
+        self.optimizer = _optimizer(self.model, config)
         if saved is not None:
             self.optimizer.load_state_dict(saved["optimizer"])
             self.average.state = dict(saved["average"])
             self.average.count = int(saved["average_count"])
             self.step, self.seconds, self.best = int(saved["step"]), float(saved["seconds"]), float(saved["best"])
             self.samples = int(saved["samples"])
+            self.patience = Patience(**saved.get("patience", {}))
+        if not self.processes.first:
+            torch.manual_seed(config.seed + self.processes.index)  # other dropout than in the first
 
     def _base_config(self) -> CheckpointConfig:
         """Configuration of the checkpoints that this run writes."""
@@ -281,6 +332,8 @@ class Trainer:
             model.grow_vocabulary(model.vocabulary.missing(vocabulary.words))
         else:
             model = build(self.base.model, vocabulary)
+            if self.config.backbone_weights:
+                load_backbone(model.encoder, self.base.model.encoder, self.config.backbone_weights)
         model.label_smoothing = self.config.label_smoothing
         model.symbol_weight = self.config.symbol_loss
         model.attention_weight = self.config.attention_loss
@@ -292,7 +345,8 @@ class Trainer:
         config = self.config
         vocabulary = Vocabulary(self.base.vocabulary)
         sources = [Source(items, vocabulary, self.base.image, config.augment) for items in self.train_items]
-        seed = config.seed + 7919 * self.step  # after a resume other samples, not the same again
+        # After a resume, and in each process, other samples: not the same again.
+        seed = config.seed + 7919 * self.step + 104_729 * self.processes.index
         groups: list[tuple[list[Source], Sequence[float]]]
         if config.every_folder:
             groups = [([source], [1.0]) for source in sources]
@@ -305,7 +359,9 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """How far through the run, 0 to 1: by hours where set, else by steps."""
+        """How far through the run, 0 to 1: by epochs or hours where set, else by steps."""
+        if self.config.epochs:
+            return min(1.0, self.samples / (self.config.epochs * self.epoch_samples))
         if self.config.hours:
             return min(1.0, self.seconds / (self.config.hours * 3600))
         return min(1.0, self.step / self.config.steps)
@@ -318,36 +374,41 @@ class Trainer:
         `report` gets the figures of each log line; `cancelled` is asked at every step, and a run that it stops can be
         resumed.
         """
+        if not self.processes.first:
+            report = None
         model, optimizer = self.accelerator.prepare(self.model, self.optimizer)
         self._train_mode()
         batches = self._batches()
         last_save = last_evaluation = self.seconds
         sums: dict[str, float] = {}
         logged = time.perf_counter()
-        bar = tqdm(total=1000, desc=self.out.name, unit="permille", disable=None)
-        while self.progress < 1.0 and not (cancelled is not None and cancelled()):
+        bar = tqdm(total=1000, desc=self.out.name, unit="permille", disable=None if self.processes.first else True)
+        while self._goes_on(cancelled):
             started = time.perf_counter()
             step_batches = [batch.to(self.accelerator.device) for batch in next(batches)]
-            rate = learning_rate(self.config, self.step, self.progress)
+            rate = learning_rate(self.config, self.step, self.progress) * self.patience.scale
             for group in optimizer.param_groups:
                 group["lr"] = rate
+            self.model.sampling = sampling_share(self.config, self.progress)
             optimizer.zero_grad()
             losses = []
             for batch in step_batches:
                 with self.accelerator.autocast():
-                    losses.append(model.loss(batch))
-                self.accelerator.backward(losses[-1].total)
-            norm = self.accelerator.clip_grad_norm_(model.parameters(), self.config.clip_norm)
+                    losses.append(model(batch))
+                self.accelerator.backward(self.processes.balanced(losses[-1]))
+            norm = self.accelerator.clip_grad_norm_(model.parameters(), self.config.clip_norm or math.inf)
             if math.isfinite(float(norm)):
                 optimizer.step()
                 self.average.update(self.accelerator.unwrap_model(model))
             else:
                 log.warning("step %d: the gradient is not finite; the step was left out", self.step)
             self.step += 1
+            epoch = self.samples // self.epoch_samples
             count = sum(len(batch.lengths) for batch in step_batches)
-            self.samples += count
-            self.seconds += time.perf_counter() - started
-            _add(sums, {"samples": count, "steps": 1})
+            samples, seconds = self.processes.sums(count, time.perf_counter() - started)
+            self.samples += int(samples)
+            self.seconds += seconds / self.processes.count  # the same clock for all
+            _add(sums, {"samples": samples, "steps": 1})
             for loss in losses:
                 parts = {"loss": float(loss.total.detach()), **loss.parts}
                 _add(sums, {name: value / len(losses) for name, value in parts.items()})
@@ -364,20 +425,34 @@ class Trainer:
             if self.seconds - last_save > self.config.save_minutes * 60:
                 self.save()
                 last_save = self.seconds
-            if self.validation and self.seconds - last_evaluation > self.config.evaluate_minutes * 60:
+            if self.config.epochs:
+                due = self.samples // self.epoch_samples > epoch
+            else:
+                due = self.seconds - last_evaluation > self.config.evaluate_minutes * 60
+            if self.validation and due and self.progress < 1.0:
                 self._validate(report)
                 self.save()  # with the new best: or after a resume a worse one would take its place
                 last_evaluation = last_save = self.seconds
                 self._train_mode()
                 logged = time.perf_counter()
         bar.close()
-        if self.validation:
+        if self.validation and not self.patience.lost(self.config):
             self._validate(report)
         self.save()
+        self.accelerator.wait_for_everyone()
         return self.out / ("best" if self.validation else "last")
+
+    def _goes_on(self, cancelled: Callable[[], bool] | None) -> bool:
+        """Whether another step is to be made; the same answer in all processes."""
+        if self.progress >= 1.0 or self.patience.lost(self.config):
+            return False
+        stopped = cancelled is not None and cancelled()
+        return self.processes.sums(float(stopped))[0] == 0
 
     def _train_mode(self) -> None:
         self.model.train()
+        for part in self.frozen:
+            part.eval()
         if self.config.freeze_statistics:
             for module in self.model.modules():
                 if isinstance(module, nn.BatchNorm2d):
@@ -391,7 +466,8 @@ class Trainer:
             for key, value in sums.items()
             if key not in ("correct", "count", "samples", "steps")
         }
-        line["token_accuracy"] = round(sums["correct"] / max(sums["count"], 1), 5)
+        if sums["count"]:
+            line["token_accuracy"] = round(sums["correct"] / sums["count"], 5)
         line["learning_rate"] = rate
         line["samples_per_second"] = round(sums["samples"] / max(seconds, 1e-9), 2)
         left = self.seconds / max(self.progress, 1e-9) * (1 - self.progress)
@@ -399,6 +475,8 @@ class Trainer:
         return line
 
     def _write(self, line: Mapping[str, Any]) -> None:
+        if not self.processes.first:
+            return
         with (self.out / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         log.info("%s", " ".join(f"{key} {value}" for key, value in line.items()))
@@ -410,18 +488,28 @@ class Trainer:
         return Checkpoint(model.eval(), self.base, f"{self.base.name}-step{self.step}")
 
     def _validate(self, report: Callable[[dict[str, Any]], None] | None) -> None:
+        ignore = self.config.evaluate_ignore
         with self.accelerator.autocast():
-            evaluation = evaluate(Recognizer(self.averaged()), self.validation, ignore=self.config.evaluate_ignore)
+            recognizer = Recognizer(self.averaged())
+            recognizer.model.to(self.accelerator.device)
+            part = evaluate(recognizer, self.processes.share(self.validation), ignore=ignore, teacher_forcing=True)
+        evaluation = merged(self.processes.gathered(part), ignore)
         line = {"step": self.step, "hours": round(self.seconds / 3600, 4), "samples": self.samples}
-        line |= {f"validation_{key}": round(value, 5) for key, value in dataclasses.asdict(evaluation.scores).items()}
+        line["epoch"] = round(self.samples / self.epoch_samples, 3)
+        figures: dict[str, float | None] = dataclasses.asdict(evaluation.scores)
+        figures |= {"token_accuracy": evaluation.token_accuracy, "loss": evaluation.loss}
+        line |= {f"validation_{key}": round(value, 5) for key, value in figures.items() if value is not None}
         self._write(line)
         if report is not None:
             report(line)
+        if evaluation.loss is not None:
+            self.patience.see(evaluation.loss, self.config)
         # Token error rate decides between equal ExpRates: early on all are nothing.
         merit = evaluation.scores.exprate - 0.01 * evaluation.scores.token_error_rate
         if merit > self.best:
             self.best = merit
-            self.write_checkpoint(self.out / "best")
+            if self.processes.first:
+                self.write_checkpoint(self.out / "best")
 
     def write_checkpoint(self, folder: Path) -> Path:
         """The averaged weights as a checkpoint folder; replay and regression sets of the parent travel along."""
@@ -440,6 +528,8 @@ class Trainer:
 
     def save(self) -> None:
         """Everything to go on, and the averaged weights as a checkpoint; the old files stay until the new ones are whole."""
+        if not self.processes.first:
+            return
         state = {
             "model": self.model.state_dict(),
             "average": self.average.state,
@@ -449,6 +539,7 @@ class Trainer:
             "seconds": self.seconds,
             "samples": self.samples,
             "best": self.best,
+            "patience": dataclasses.asdict(self.patience),
         }
         temporary = self.out / f"{RESUME}.new"
         torch.save(state, temporary)
@@ -465,6 +556,13 @@ def _read_resume(path: Path) -> Mapping[str, Any]:
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{path}: is damaged and cannot be resumed ({str(error).splitlines()[0]}).") from error
     return saved
+
+
+def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    groups = _groups(model, config.weight_decay)
+    if config.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=config.learning_rate)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -11,10 +11,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clo
 from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
+from hmer.cleanup import CleanedUp, effect
 from hmer.command_line import add_decoding, run, settings
 from hmer.config import Decoding, check
 from hmer.datasets.folder import read_dataset, sample
 from hmer.recognizer import Recognizer
+from hmer.rendered import rendered_match
+from hmer.report import write_report
 from hmer.trainer import Evaluation, evaluate
 
 
@@ -29,10 +32,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--ignore", nargs="*", type=str, default=[], help="tokens dropped from both sides")
     parser.add_argument("--json", type=str, default="", help="write every figure to this file")
     parser.add_argument("--predictions", type=str, default="", help="write file, truth, prediction, confidence as TSV")
+    parser.add_argument("--report", type=str, default="", help="write an HTML page with charts and predictions there")
+    parser.add_argument("--rendered_match", action="store_true", help="measure how many look as their truth, typeset")
+    parser.add_argument(
+        "--clean_up", action="store_true", help="measure what dropping layout words and loose braces does"
+    )
     add_decoding(parser)
     options = parser.parse_args(None if argv is None else list(argv))
     check(options.limit >= 0, f"--limit: {options.limit} is negative; give a number of items, or 0 for all.")
-    for file in filter(None, (options.json, options.predictions)):  # before an hour's work, not after it
+    for file in filter(
+        None, (options.json, options.predictions, options.report)
+    ):  # before an hour's work, not after it
         check(Path(file).absolute().parent.is_dir(), f"{file}: its folder does not exist; make it first.")
 
     recognizer = Recognizer.load(options.checkpoint)
@@ -50,24 +60,50 @@ def main(argv: Sequence[str] | None = None) -> int:
     for problem in (*problems, *evaluation.problems):
         print(f"not read: {problem}", file=sys.stderr)
     figures = {"checkpoint": recognizer.id, "data": str(options.data), **evaluation.figures()}
+    if options.rendered_match:
+        figures["rendered_match"] = rendered_match(evaluation.truths, evaluation.predictions)
     print(table(figures))
+    if options.clean_up:
+        figures["clean_up"] = {
+            name: vars(row) if isinstance(row, CleanedUp) else row
+            for name, row in effect(evaluation.truths, evaluation.predictions).items()
+        }
+        print(clean_up_table(figures["clean_up"]))
     if options.json:
         Path(options.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     if options.predictions:
         Path(options.predictions).write_text(predictions_tsv(evaluation, Path(options.data)), encoding="utf-8")
+    if options.report:
+        print(write_report(Path(options.report), evaluation, figures, recognizer))
     return 0
 
 
 def table(figures: dict[str, Any]) -> str:
-    """The figures as text: one line each, then one line a group of lengths."""
+    """The figures as text: one line each, then one line a group of lengths and structures, and the first confusions."""
     lines = [
         f"{key:<24} {value:.4f}" if isinstance(value, float) else f"{key:<24} {value if value is not None else '-'}"
         for key, value in figures.items()
-        if key != "by_length"
+        if not isinstance(value, (dict, list))
     ]
-    lines.append(f"{'tokens':<10} {'n':>6} {'exprate':>8} {'token_error_rate':>17}")
-    for name, group in figures["by_length"].items():
-        lines.append(f"{name:<10} {group['n']:>6} {group['exprate']:>8.4f} {group['token_error_rate']:>17.4f}")
+    for key, title in (("by_length", "tokens"), ("by_structure", "structure")):
+        lines.append(f"{title:<14} {'n':>6} {'exprate':>8} {'token_error_rate':>17}")
+        for name, group in figures[key].items():
+            lines.append(f"{name:<14} {group['n']:>6} {group['exprate']:>8.4f} {group['token_error_rate']:>17.4f}")
+    lines.append(f"{'truth':<14} {'read as':<14} {'times':>6}")
+    lines += [
+        f"{item['truth'] or '-':<14} {item['prediction'] or '-':<14} {item['count']:>6}"
+        for item in figures["confusions"][:10]
+    ]
+    return "\n".join(lines)
+
+
+def clean_up_table(effects: dict[str, Any]) -> str:
+    """Token error rate of short and long formulas before and after the clean-up."""
+    lines = [f"{'clean-up':<22} {'n':>6} {'before':>8} {'after':>8}"]
+    for name, sign in (("short", "<="), ("long", ">")):
+        row = effects[name]
+        title = f"{name} ({sign} {effects['median_length']} tokens)"
+        lines.append(f"{title:<22} {row['n']:>6} {row['before']:>8.4f} {row['after']:>8.4f}")
     return "\n".join(lines)
 
 

@@ -1,9 +1,11 @@
 """Train a model: python scripts/train.py --config FILE [overrides] [--resume]."""
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clone, installed or not
 
@@ -11,6 +13,7 @@ from jsonargparse import ArgumentParser
 
 from hmer.command_line import run, settings
 from hmer.config import TrainConfig
+from hmer.epochs import EPOCH_HEADER, epoch_row
 from hmer.trainer import fit
 
 
@@ -22,7 +25,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_class_arguments(TrainConfig)
     options = parser.parse_args(None if argv is None else list(argv))
     logging.getLogger("hmer").setLevel(logging.INFO)
-    print(fit(settings(TrainConfig, options), resume=options.resume))
+    rows: list[str] = []
+
+    def report(line: dict[str, Any]) -> None:
+        """Each validation as it comes, in the columns of the table that is printed at the end."""
+        if "validation_loss" in line:
+            rows.append(epoch_row(line))
+            print(f"{EPOCH_HEADER}\n{rows[-1]}")
+
+    result = fit(settings(TrainConfig, options), resume=options.resume, report=report)
+    if int(os.environ.get("RANK", "0")) == 0:  # of several processes, the first
+        print("\n".join([EPOCH_HEADER, *rows] if rows else []))
+        print(result)
     return 0
 
 

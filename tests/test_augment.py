@@ -1,14 +1,16 @@
 """Distortions are the same for the same seed, nothing without one, and what owns a cell stays on its ink."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
-from toys import FORMULAS, IMAGE, ink_of, picture_of
+from toys import FORMULAS, IMAGE, VOCABULARY, ink_of, picture_of
 
-from hmer.augment import distort_picture, distort_pixels, distort_strokes, draw_ink
+from hmer.augment import distort_picture, distort_pixels, distort_strokes, draw_ink, jitter
 from hmer.config import AugmentConfig
-from hmer.datasets.batches import draw_owners, symbol_positions
+from hmer.datasets.batches import Source, draw_owners, symbol_positions
+from hmer.datasets.folder import read_dataset
 from hmer.image import Grey, prepare
 from hmer.ink import symbol_size
 
@@ -98,3 +100,58 @@ def test_ink_that_no_symbol_claims_is_unknown() -> None:
     drawn = draw_ink(part, IMAGE, FULL, None)
     owners = draw_owners(drawn.strokes, part, symbol_positions(["1", "+", "x"], part), drawn.pixels.shape)
     assert set(np.unique(owners)) == {-1, 0, 1}
+
+
+# -- jitter --
+
+SQUARE = np.full((48, 96), 255, np.uint8)
+SQUARE[16:32, 40:56] = 0
+JITTERS = [
+    {"rotation_degrees": 15.0}, {"translation": 0.1}, {"scaling": 0.3}, {"cropping": 0.2}, {"brightness": 0.3},
+    {"contrast": 0.5}, {"elastic": 0.1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", JITTERS, ids=lambda settings: next(iter(settings)))
+def test_each_jitter_changes_the_picture_and_keeps_its_size(settings: dict[str, float]) -> None:
+    augment = AugmentConfig(**settings)
+    made = [jitter(SQUARE, augment, np.random.default_rng(seed)) for seed in range(8)]
+    assert all(picture.shape == SQUARE.shape and picture.dtype == np.uint8 for picture in made)
+    assert len({picture.tobytes() for picture in made}) > 2  # more contrast than black on white there is not
+    again = jitter(SQUARE, augment, np.random.default_rng(3))
+    assert np.array_equal(again, made[3])
+    assert augment.moves == (next(iter(settings)) not in ("brightness", "contrast"))
+
+
+def centre(picture: np.ndarray) -> np.ndarray:
+    return np.argwhere(picture < 128).mean(axis=0)
+
+
+def test_jitter_stays_within_its_settings() -> None:
+    middle = centre(SQUARE)
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        moved = centre(jitter(SQUARE, AugmentConfig(translation=0.1), random)) - middle
+        assert np.all(np.abs(moved) <= (0.1 * 48 + 0.6, 0.1 * 96 + 0.6))
+        turned = jitter(SQUARE, AugmentConfig(rotation_degrees=10), random)
+        assert np.abs(centre(turned) - middle).max() < 2
+        size = (jitter(SQUARE, AugmentConfig(scaling=0.2), random) < 128).sum() / 256
+        assert 0.7**2 < size < 1.3**2
+        bent = centre(jitter(SQUARE, AugmentConfig(elastic=0.05), random)) - middle
+        assert np.abs(bent).max() <= 0.05 * 48 + 0.6
+        light = jitter(SQUARE, AugmentConfig(brightness=0.2), random)
+        assert light[20, 45] <= 51 and light[0, 0] >= 204
+        flat = jitter(SQUARE, AugmentConfig(contrast=0.5), random)
+        assert flat[20, 45] <= 64 and flat[0, 0] >= 191
+
+
+def test_no_jitter_is_no_change() -> None:
+    assert jitter(SQUARE, AugmentConfig(), np.random.default_rng(0)) is SQUARE
+
+
+def test_where_symbols_stand_is_unknown_after_they_were_moved(toy_data: Path) -> None:
+    items = [item for item in read_dataset(toy_data, "crohme") if item.path.suffix == ".inkml"]
+    for augment, known in ((AugmentConfig(contrast=0.5), True), (AugmentConfig(translation=0.1), False)):
+        source = Source(items, VOCABULARY, IMAGE, augment)
+        assert (source.sample(0, np.random.default_rng(0)).owners is not None) == known
+        assert source.sample(0, None).owners is not None

@@ -97,7 +97,7 @@ def test_weights_that_are_not_numbers_are_not_saved(tmp_path: Path) -> None:
 DAMAGED_CONFIGS: list[tuple[dict[str, Any], str]] = [
     ({"colour": 3}, "unknown setting colour; known are .*vocabulary"),
     ({"model": {"architecture": "transformer", "depth": 3}}, "config.json.model: unknown setting depth"),
-    ({"model": {"architecture": "resnet"}}, "Unknown architecture 'resnet'; known are cnn_lstm, transformer"),
+    ({"model": {"architecture": "resnet"}}, "Unknown architecture 'resnet'; known are cnn_lstm, crnn_ctc, transformer"),
     ({"vocabulary": "abc"}, "config.json.vocabulary: expected a list"),
     ({"vocabulary": ["a", "a"]}, "a token stands twice"),
     ({"vocabulary": []}, "from 1 to 20,000"),

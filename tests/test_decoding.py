@@ -9,7 +9,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from hmer.decoding import Hypothesis, Rules, State, Step, beam, filter_log_probs, greedy, sample, select_rows
+from hmer.decoding import (
+    Hypothesis,
+    Rules,
+    State,
+    Step,
+    beam,
+    ctc_beam,
+    ctc_greedy,
+    ctc_sample,
+    filter_log_probs,
+    greedy,
+    sample,
+    select_rows,
+)
 
 END = 0
 
@@ -285,3 +298,126 @@ def test_rows_of_a_state_are_taken_together() -> None:
     chosen = select_rows(state, torch.tensor([2, 2, 0]))
     assert chosen["a"].tolist() == [[4, 5], [4, 5], [0, 1]]
     assert chosen["b"].tolist() == [7, 7, 5]
+
+
+# -- CTC: blank 0, tokens 1 and 2 (and 3) --
+
+BLANK, NO_END = 0, 99
+CTC = {"blank_id": BLANK, "end_id": NO_END, "max_length": 50}
+
+
+def frames_of(frames: int, vocabulary: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randn(frames, vocabulary, generator=generator) * 1.5).log_softmax(-1)
+
+
+def collapse(path: Sequence[int]) -> tuple[int, ...]:
+    return tuple(token for token, _ in itertools.groupby(path) if token != BLANK)
+
+
+def every_alignment(scores: Tensor) -> list[tuple[float, tuple[int, ...]]]:
+    """Every sequence with the log-probability of all its alignments together, likeliest first."""
+    sums: Counter[tuple[int, ...]] = Counter()
+    rows = scores.exp().tolist()
+    for path in itertools.product(range(scores.shape[1]), repeat=len(rows)):
+        sums[collapse(path)] += math.prod(row[token] for row, token in zip(rows, path, strict=True))
+    return sorted(((math.log(value), ids) for ids, value in sums.items()), reverse=True)
+
+
+@pytest.mark.parametrize(("frames", "vocabulary"), [(1, 3), (3, 3), (5, 3), (4, 4)])
+def test_a_wide_prefix_beam_finds_every_sequence_with_all_its_alignments(frames: int, vocabulary: int) -> None:
+    for seed in range(4):
+        scores = frames_of(frames, vocabulary, seed)
+        expected = every_alignment(scores)
+        (found,) = ctc_beam(scores[None], torch.tensor([frames]), width=400, **CTC)
+        assert [item.ids for item in found] == [ids for _, ids in expected]
+        assert [item.score for item in found] == pytest.approx([value for value, _ in expected], abs=1e-5)
+        assert [item.log_prob for item in found] == pytest.approx([value for value, _ in expected], abs=1e-5)
+        assert sum(math.exp(item.score) for item in found) == pytest.approx(1.0)
+        assert all(item.finished and len(item.log_probs) == len(item.ids) + 1 for item in found)
+
+
+def test_a_narrow_prefix_beam_never_exceeds_the_truth_and_a_wider_one_finds_it() -> None:
+    found_best = Counter[int]()
+    for seed in range(30):
+        scores = frames_of(6, 4, seed)
+        exact = {ids: value for value, ids in every_alignment(scores)}
+        for width in (1, 3, 10):
+            (found,) = ctc_beam(scores[None], torch.tensor([6]), width=width, **CTC)
+            assert len(found) <= width
+            assert all(item.score <= exact[item.ids] + 1e-5 for item in found)
+            found_best[width] += found[0].ids == max(exact, key=lambda ids: exact[ids])
+    assert found_best[1] < found_best[3] < found_best[10] and found_best[10] >= 28
+
+
+def test_greedy_ctc_is_the_likeliest_path_collapsed() -> None:
+    for seed in range(20):
+        scores = frames_of(5, 3, seed)
+        rows = scores.tolist()
+        total, path = max(
+            (sum(row[token] for row, token in zip(rows, path, strict=True)), path)
+            for path in itertools.product(range(3), repeat=5)
+        )
+        (found,) = ctc_greedy(scores[None], torch.tensor([5]), **CTC)
+        assert found.ids == collapse(path)
+        assert found.log_prob == pytest.approx(total, abs=1e-5)
+        assert len(found.log_probs) == len(found.ids) + 1
+
+
+def test_frames_behind_a_picture_do_not_count() -> None:
+    scores = torch.stack([frames_of(6, 3, 1), frames_of(6, 3, 2)])
+    for search in (ctc_greedy, lambda *given, **settings: [b[0] for b in ctc_beam(*given, width=5, **settings)]):
+        together = search(scores, torch.tensor([4, 6]), **CTC)
+        alone = [
+            search(scores[row : row + 1, :count], torch.tensor([count]), **CTC)[0] for row, count in ((0, 4), (1, 6))
+        ]
+        assert [item.ids for item in together] == [item.ids for item in alone]
+        assert [item.score for item in together] == pytest.approx([item.score for item in alone])
+
+
+def test_ctc_sampling_filters_each_frame_and_then_collapses() -> None:
+    scores = frames_of(3, 3, 4)
+    drawn = ctc_sample(scores.expand(4000, -1, -1), torch.full((4000,), 3), **CTC)
+    counts = Counter(item.ids for item in drawn)
+    for value, ids in every_alignment(scores):
+        probability = math.exp(value)
+        assert counts[ids] / 4000 == pytest.approx(probability, abs=5 * math.sqrt(probability / 4000))
+    top = ctc_sample(scores[None], torch.tensor([3]), top_k=1, **CTC)
+    assert top == ctc_greedy(scores[None], torch.tensor([3]), **CTC)
+    seeds = [ctc_sample(scores[None], torch.tensor([3]), seed=seed, **CTC)[0].ids for seed in (1, 1, *range(20))]
+    assert seeds[0] == seeds[1] and len(set(seeds)) > 3
+
+
+def test_ctc_keeps_the_rules() -> None:
+    """Token 2 never; and no answer may end before it has two tokens."""
+
+    def rules(prefixes: Sequence[tuple[int, ...]]) -> Tensor:
+        return torch.tensor([[False, True, False, len(prefix) >= 2] for prefix in prefixes])
+
+    settings = {"blank_id": BLANK, "end_id": 3, "max_length": 50, "rules": rules}
+    for seed in range(10):
+        scores = frames_of(5, 4, seed)
+        scores[:, 3] = -1e9
+        scores = scores.log_softmax(-1)
+        (found,) = ctc_beam(scores[None], torch.tensor([5]), width=50, **settings)
+        assert {item.ids for item in found} == {(), (1,), (1, 1), (1, 1, 1)}
+        assert [item.finished for item in found] == [len(item.ids) >= 2 for item in found]
+        assert found[0].finished
+        for item in (
+            *ctc_greedy(scores[None], torch.tensor([5]), **settings),
+            *ctc_sample(scores[None], torch.tensor([5]), **settings),
+        ):
+            assert set(item.ids) <= {1} and item.finished == (len(item.ids) >= 2)
+
+
+def test_a_ctc_answer_that_is_too_long_is_cut_and_unfinished() -> None:
+    scores = torch.full((1, 6, 3), -20.0)
+    for frame, token in enumerate((1, 2, 1, 2, 1, 2)):
+        scores[0, frame, token] = 0.0
+    settings = CTC | {"max_length": 3}
+    for item in (
+        *ctc_greedy(scores, torch.tensor([6]), **settings),
+        ctc_beam(scores, torch.tensor([6]), width=4, **settings)[0][0],
+    ):
+        assert item.ids == (1, 2, 1)
+        assert not item.finished

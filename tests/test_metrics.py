@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from hmer.metrics import Scores, by_length, score, token_edits
+from hmer.metrics import Scores, align, by_length, by_structure, by_symbol, confusions, score, structures, token_edits
 
 # truth, prediction, token edits, character edits, characters of both
 PAIRS = [
@@ -84,3 +84,56 @@ def test_by_length() -> None:
         [1 / 8, 8 / 22, 15 / 45, 31 / 91, 61 / 261]
     )
     assert by_length([], [])["61+"] == {"n": 0, "exprate": 0.0, "token_error_rate": 0.0}
+
+
+STRUCTURES = [
+    ("a + b", ["plain"]),
+    ("x ^ { 2 }", ["scripts"]),
+    (r"\frac { a } { b _ { 1 } }", ["fractions", "scripts"]),
+    (r"\sqrt { x }", ["roots"]),
+    (r"\sum \limits _ { i } i", ["scripts", "big_operators"]),
+    (r"\int x", ["big_operators"]),
+    (r"\begin{array} { c c } a & b \\ c & d \end{array}", ["matrices"]),
+    ("", ["plain"]),
+]
+
+
+@pytest.mark.parametrize(("formula", "expected"), STRUCTURES)
+def test_structures(formula: str, expected: list[str]) -> None:
+    assert structures(formula.split()) == expected
+
+
+def test_by_structure() -> None:
+    truths = [formula.split() for formula, _ in STRUCTURES[:5]]
+    predictions = [truth if place != 2 else truth[:-1] for place, truth in enumerate(truths)]
+    table = by_structure(truths, predictions)
+    assert list(table) == ["plain", "scripts", "fractions", "roots", "big_operators", "matrices"]
+    assert [group["n"] for group in table.values()] == [1, 3, 1, 1, 1, 0]
+    assert [group["exprate"] for group in table.values()] == [1, pytest.approx(2 / 3), 0, 1, 1, 0]
+    # Scripts: 5, 11 and 7 tokens, one left out.
+    assert table["scripts"]["token_error_rate"] == pytest.approx(1 / (5 + 11 + 7))
+    assert table["fractions"]["token_error_rate"] == pytest.approx(1 / 11)
+
+
+def test_alignment() -> None:
+    assert align(list("abc"), list("axc")) == [("a", "a"), ("b", "x"), ("c", "c")]
+    assert align(list("abc"), list("ac")) == [("a", "a"), ("b", ""), ("c", "c")]
+    assert align(list("ac"), list("abc")) == [("a", "a"), ("", "b"), ("c", "c")]
+    assert align([], ["x"]) == [("", "x")]
+
+
+def test_by_symbol_and_confusions() -> None:
+    truths = [list("aab"), list("ba"), list("a")]
+    predictions = [list("axb"), list("b"), list("aa")]
+    table = by_symbol(truths, predictions)
+    assert list(table) == ["a", "b", "x"]
+    assert table["a"] == {"n": 4, "predicted": 3, "recall": 2 / 4, "precision": 2 / 3}
+    assert table["b"] == {"n": 2, "predicted": 2, "recall": 1.0, "precision": 1.0}
+    assert table["x"] == {"n": 0, "predicted": 1, "recall": 0.0, "precision": 0.0}
+    assert confusions(truths, predictions) == [
+        {"truth": "", "prediction": "a", "count": 1},
+        {"truth": "a", "prediction": "", "count": 1},
+        {"truth": "a", "prediction": "x", "count": 1},
+    ]
+    twice = confusions([*truths, ["a"]], [*predictions, ["x"]])
+    assert twice[0] == {"truth": "a", "prediction": "x", "count": 2}

@@ -1,12 +1,14 @@
 """The command lines do what DESIGN.md promises: formats, exit status, messages."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from jsonargparse import Namespace
 from toys import DELTA, FORMULAS, ink_of, inkml_of, picture_of, write_dataset, write_picture
 
 from annotations import AnnotationStore
@@ -16,7 +18,8 @@ from hmer.config import ConfigError
 from hmer.datasets.folder import read_dataset, read_rows, sample
 from hmer.latex import is_valid
 from hmer.recognizer import Recognizer
-from scripts import evaluate, finetune, predict, prepare_crohme, train
+from hmer.report import marked
+from scripts import compare, evaluate, finetune, plot, predict, prepare_crohme, train
 
 Capture = pytest.CaptureFixture[str]
 
@@ -133,7 +136,7 @@ def test_what_the_user_can_mend_is_one_line(arguments: list[str], message: str, 
     assert len(captured.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("script", [predict, evaluate, train, finetune, prepare_crohme])
+@pytest.mark.parametrize("script", [predict, evaluate, train, finetune, prepare_crohme, plot, compare])
 def test_every_script_explains_itself(script: Any, capsys: Capture) -> None:
     with pytest.raises(SystemExit) as stopped:
         script.main(["--help"])
@@ -151,9 +154,23 @@ def test_an_unknown_flag_is_an_error(capsys: Capture) -> None:
 # -- evaluate --
 
 FIGURES = {
-    "n", "exprate", "le1", "le2", "token_error_rate", "word_error_rate", "character_error_rate", "token_accuracy", "bleu",
-    "levenshtein_similarity", "edit_distance_mean", "valid_latex", "rendered_match", "by_length", "seconds_per_image",
-}  # fmt: skip
+    "n",
+    "exprate",
+    "le1",
+    "le2",
+    "token_error_rate",
+    "word_error_rate",
+    "character_error_rate",
+    "token_accuracy",
+    "bleu",
+    "levenshtein_similarity",
+    "edit_distance_mean",
+    "valid_latex",
+    "rendered_match",
+    "by_length",
+    "seconds_per_image",
+}
+GROUPED = {"by_structure", "by_symbol", "confusions"}  # fmt: skip
 
 
 def evaluated(arguments: list[str], out: Path) -> dict[str, Any]:
@@ -165,7 +182,7 @@ def test_evaluate_writes_every_figure(toy_checkpoint: Path, toy_data: Path, tmp_
     predictions = tmp_path / "predictions.tsv"
     common = ["--checkpoint", str(toy_checkpoint), "--data", str(toy_data), "--max_length", "20"]
     figures = evaluated([*common, "--predictions", str(predictions)], tmp_path / "figures.json")
-    assert set(figures) == FIGURES | {"checkpoint", "data"}
+    assert set(figures) == FIGURES | GROUPED | {"checkpoint", "data"}
     assert figures["n"] == 2 * len(FORMULAS)
     assert figures["word_error_rate"] == figures["token_error_rate"]
     assert figures["rendered_match"] is None
@@ -187,6 +204,104 @@ def test_evaluate_writes_every_figure(toy_checkpoint: Path, toy_data: Path, tmp_
         assert row[2].split() == from_file
         assert 0 <= float(row[3]) <= 1
     assert figures["checkpoint"] == recognizer.id
+
+
+def test_evaluate_reports_and_measures_more_where_asked(
+    toy_checkpoint: Path, toy_data: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    common = ["--checkpoint", str(toy_checkpoint), "--data", str(toy_data), "--max_length", "8", "--limit", "6"]
+    more = ["--report", str(tmp_path / "report"), "--clean_up", "--rendered_match"]
+    figures = evaluated([*common, *more], tmp_path / "figures.json")
+    assert 0 <= figures["rendered_match"] <= 1
+    assert figures["clean_up"]["short"]["n"] + figures["clean_up"]["long"]["n"] == 6
+    out = capsys.readouterr().out
+    assert f"short (<= {figures['clean_up']['median_length']} tokens)" in out
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert out.splitlines()[-1] == str(tmp_path / "report" / "index.html")
+    for title in ("By length and structure", "Confusions", "By symbol", "Worst predictions", "Median predictions"):
+        assert f"<h2>{title}</h2>" in page
+    names = {item.path.name for item in sample(read_dataset(toy_data, "crohme"), 6)}
+    assert all(name in page for name in names)
+    assert page.count("data:image/png;base64,") >= 2 + 6
+    assert json.loads((tmp_path / "report" / "figures.json").read_text(encoding="utf-8"))["n"] == 6
+    assert "src='http" not in page and "href=" not in page
+
+
+def test_tokens_that_differ_are_marked() -> None:
+    assert marked(["a", "<", "b"], ["a", "c", "b"]) == ("a <del>&lt;</del> b", "a <ins>c</ins> b")
+    assert marked(["x"], []) == ("<del>x</del>", "(nothing)")
+    assert marked([], ["x"]) == ("(nothing)", "<ins>x</ins>")
+    assert marked(["x"], ["x"]) == ("x", "x")
+
+
+# -- plot, compare --
+
+
+def test_plot_draws_each_picture(toy_checkpoint: Path, toy_data: Path, tmp_path: Path, capsys: Capture) -> None:
+    run_folder = tmp_path / "run"
+    run_folder.mkdir()
+    (run_folder / "log.jsonl").write_text('{"hours": 0.1, "loss": 2.0}\n', encoding="utf-8")
+    other = tmp_path / "other"
+    shutil.copytree(run_folder, other)
+    picture = str(write_picture(tmp_path / "one.png", FORMULAS["1 + x"]))
+    checkpoint = ["--checkpoint", str(toy_checkpoint), "--max_length", "5"]
+    calls = [
+        ["curves", str(run_folder)],
+        ["curves", str(run_folder), str(other)],
+        ["data", str(toy_data)],
+        ["sheet", "--data", str(toy_data), "--limit", "4", *checkpoint],
+        ["attention", picture, *checkpoint],
+    ]
+    for number, call in enumerate(calls):
+        target = tmp_path / f"{number}.png"
+        assert plot.main([*call, "--out", str(target)]) == 0
+        assert target.read_bytes().startswith(b"\x89PNG")
+    printed = capsys.readouterr().out
+    assert json.loads(printed[: printed.rindex("}") + 1])["n"] == 2 * len(FORMULAS)
+    assert run(plot.main, ["curves", str(tmp_path / "nothing"), "--out", str(tmp_path / "x.png")]) == 1
+    assert "is no training log" in capsys.readouterr().err
+    assert run(plot.main, ["data", str(toy_data), "--out", str(tmp_path / "no" / "x.png")]) == 1
+
+
+def test_compare_trains_measures_and_can_be_started_again(
+    toy_checkpoint: Path, toy_data: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    torch.set_num_threads(1)
+    data = tmp_path / "data"
+    for part in ("train", "validation", "test"):
+        shutil.copytree(toy_data, data / part)
+    call = ["--handwritten", str(data), "--out", str(tmp_path / "out"), "--steps", "1", "--limit", "2", "--only", "s1_bahdanau",
+            "--checkpoints", str(toy_checkpoint), "--backbone_weights", ""]  # fmt: skip
+    assert compare.main(call) == 0
+    table = capsys.readouterr().out
+    found = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
+    assert [(row["system"], row["search"]) for row in found["rows"]] == [
+        (name, search) for name in ("s1_bahdanau", str(toy_checkpoint)) for search in ("greedy", "beam 10")
+    ]
+    for row in found["rows"]:
+        assert row["n"] == 2 and row["ms_a_formula"] > 0 and row["parameters"] > 0
+    assert "| S1 | printed, 100,000 pictures" in table and "| CoMER |" in table
+    assert (tmp_path / "out" / "curves.png").is_file()
+    step = json.loads((tmp_path / "out" / "handwritten-s1_bahdanau" / "log.jsonl").read_text("utf-8").splitlines()[-1])
+    assert compare.main(call) == 0  # is there already: measured only
+    lines = (tmp_path / "out" / "handwritten-s1_bahdanau" / "log.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(lines[-1]) == step
+    assert run(compare.main, ["--out", str(tmp_path / "out")]) == 1
+    assert "name --handwritten or --printed" in capsys.readouterr().err
+
+
+def test_every_configuration_can_be_compared(tmp_path: Path) -> None:
+    options = Namespace(
+        out=str(tmp_path), hours=2.0, steps=0, threads=1, ignore=["\\limits"], backbone_weights=str(tmp_path)
+    )
+    for kind, names in (("handwritten", compare.HANDWRITTEN), ("printed", compare.PRINTED)):
+        for name in names:
+            config = compare.configuration(name, kind, tmp_path, options)
+            assert (config.hours, config.epochs) == (2.0, 0)
+            assert config.label_form == ("crohme" if kind == "handwritten" else "im2markup")
+            assert config.backbone_weights in ("", str(tmp_path / f"{config.model.encoder}.pth"))
+    options.backbone_weights = ""
+    assert compare.configuration("s2_resnet18_ctc", "handwritten", tmp_path, options).frozen_stages == 0
 
 
 def predict_tokens(checkpoint: Path, file: Path, capsys: Capture) -> list[str]:

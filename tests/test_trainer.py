@@ -17,7 +17,8 @@ from hmer.datasets.folder import read_dataset
 from hmer.errors import CheckpointError, DatasetError
 from hmer.image import ImageConfig
 from hmer.recognizer import Recognizer
-from hmer.trainer import LOG, RESUME, Trainer, _Average, evaluate, faster_precision, fit, learning_rate
+from hmer.several import faster_precision
+from hmer.trainer import LOG, RESUME, Trainer, _Average, evaluate, fit, learning_rate
 
 
 @pytest.fixture

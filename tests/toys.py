@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
-from hmer.config import ImageConfig, ModelConfig
+from hmer.config import ImageConfig, InputConfig, ModelConfig
 from hmer.datasets.batches import draw_owners, symbol_positions
 from hmer.datasets.folder import write_labels
 from hmer.image import Grey
@@ -50,12 +51,33 @@ VOCABULARY = Vocabulary(sorted({token for caption in FORMULAS for token in capti
 IMAGE = ImageConfig()
 
 
-def narrow(architecture: str) -> ModelConfig:
-    """A model that is built in milliseconds."""
-    return ModelConfig(
-        architecture=architecture, encoder_channels=(8, 16), encoder_blocks=(1, 1), decoder_width=32, decoder_layers=2,
-        decoder_heads=4, decoder_feedforward=64, attention_width=16, dropout=0.0,
-    )  # fmt: skip
+def narrow(name: str) -> ModelConfig:
+    """A model that is built in milliseconds: an architecture, or a variant of one (a key of VARIANTS)."""
+    return VARIANTS[name]
+
+
+def _variant(architecture: str, **settings: Any) -> ModelConfig:
+    sizes = {
+        "encoder_channels": (8, 16), "encoder_blocks": (1, 1), "decoder_width": 32, "decoder_layers": 2,
+        "decoder_heads": 4, "decoder_feedforward": 64, "attention_width": 16, "dropout": 0.0, "lstm_width": 24,
+    }  # fmt: skip
+    return ModelConfig(architecture=architecture, **(sizes | settings))
+
+
+VARIANTS = {
+    "transformer": _variant("transformer"),
+    "cnn_lstm": _variant("cnn_lstm"),
+    "cnn_lstm flattened": _variant(
+        "cnn_lstm", encoder="blocks", encoder_channels=(4, 8, 16), attention="none", embedding="flatten",
+        lstm_layers=2, input=InputConfig(32, 160, keep_aspect=True),
+    ),
+    "cnn_lstm multiplicative": _variant(
+        "cnn_lstm", encoder="blocks", encoder_channels=(8, 16, 16), attention="multiplicative", lstm_layers=2,
+        input=InputConfig(channels=3, mean=0.5, std=0.5),
+    ),
+    "crnn_ctc": _variant("crnn_ctc", encoder_norm=True, lstm_layers=2, input=InputConfig(32, 160)),
+    "crnn_ctc slices": _variant("crnn_ctc", encoder="blocks", encoder_channels=(8, 16), slices=3),
+}  # fmt: skip
 
 
 def ink_of(places: Sequence[Place], *, size: float = 40.0) -> Ink:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from hmer.augment import Random, distort_picture, draw_ink
+from hmer.augment import Random, distort_picture, draw_ink, jitter
 from hmer.batch import STRIDE_PX, Batch
 from hmer.config import AugmentConfig, ImageConfig
 from hmer.datasets.folder import Item
@@ -106,6 +106,14 @@ class Source:
 
         Where ink is segmented, a share of `augment.recombine` is made from all of it instead of from the item.
         """
+        drawn = self._draw(index, random)
+        if random is None:
+            return drawn
+        # Where symbols stand after they were moved is not known.
+        owners = None if self.augment.moves else drawn.owners
+        return Sample(jitter(drawn.pixels, self.augment, random), drawn.ids, owners)
+
+    def _draw(self, index: int, random: Random | None) -> Sample:
         item = self.items[index]
         if item.path.suffix.lower() == ".inkml":
             formula = self._formula(index)

@@ -4,11 +4,13 @@ from hmer.config import ModelConfig
 from hmer.errors import ConfigError
 from hmer.models.attention import LstmModel
 from hmer.models.base import Encoded, Loss, Model
+from hmer.models.ctc import CtcModel
 from hmer.models.transformer import TransformerModel
 from hmer.vocabulary import Vocabulary
 
 MODELS: dict[str, type[Model]] = {
     "cnn_lstm": LstmModel,
+    "crnn_ctc": CtcModel,
     "transformer": TransformerModel,
 }
 
@@ -20,4 +22,4 @@ def build(config: ModelConfig, vocabulary: Vocabulary) -> Model:
     return MODELS[config.architecture](config, vocabulary)
 
 
-__all__ = ["MODELS", "Encoded", "Loss", "Model", "build"]
+__all__ = ["MODELS", "CtcModel", "Encoded", "Loss", "Model", "build"]

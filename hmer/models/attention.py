@@ -1,14 +1,16 @@
-"""CNN-LSTM: a convolutional encoder that keeps a two-dimensional map, an LSTM decoder with Bahdanau attention.
+"""CNN-LSTM: a convolutional encoder and a recurrent decoder that looks at its map, or has it as one embedding.
 
-Attention is additive (Bahdanau et al. 2015) with a coverage term, the attention of earlier steps (Zhang et al. 2017,
-WAP): it keeps the decoder from reading a part twice.
+Attention is additive (Bahdanau et al. 2015), by default with a coverage term, the attention of earlier steps (Zhang et
+al. 2017, WAP), which keeps the decoder from reading a part twice; or multiplicative (Luong et al. 2015); or there is
+none, and every step is given the embedding of the whole picture.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from hmer.batch import Batch
+from hmer.batch import STRIDE_PX, Batch
 from hmer.config import ModelConfig
 from hmer.decoding import State, Step
 from hmer.models.base import (
@@ -16,14 +18,16 @@ from hmer.models.base import (
     Loss,
     Model,
     attention_loss,
+    count_correct,
     grow_embedding,
     grow_linear,
     symbol_loss,
     token_loss,
+    total_of,
     with_ends,
 )
-from hmer.models.encoders import ConvEncoder, inked_cells, positions_2d
-from hmer.vocabulary import PAD_ID, START_ID, Vocabulary
+from hmer.models.encoders import InputTransform, build_encoder, inked_cells, positions_2d
+from hmer.vocabulary import START_ID, Vocabulary
 
 
 class LstmModel(Model):
@@ -32,56 +36,102 @@ class LstmModel(Model):
     def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
         super().__init__(config, vocabulary)
         width, attention = config.decoder_width, config.attention_width
-        self.encoder = ConvEncoder(config.encoder_channels, config.encoder_blocks, config.dropout)
-        self.project = nn.Linear(self.encoder.channels, width)
+        self.transform = InputTransform(config.input)
+        self.encoder = build_encoder(config)
+        cells = 1
+        if config.attention == "none" and config.embedding == "flatten":
+            cells = math.prod(config.map_size)
+        self.project = nn.Linear(cells * self.encoder.channels, width)
         self.memory_norm = nn.LayerNorm(width)
-        self.symbol_head = nn.Linear(self.encoder.channels, len(vocabulary))
+        # Where the map has the grid of a batch's owners, the segmentation of ink can supervise.
+        on_grid = config.attention != "none" and config.encoder_stride == STRIDE_PX and not config.input.fixed
+        self.symbol_head = nn.Linear(self.encoder.channels, len(vocabulary)) if on_grid else None
         self.embedding = nn.Embedding(len(vocabulary), width)
-        self.initial = nn.Linear(width, 2 * width)
-        self.cell = nn.LSTMCell(2 * width, width)
-        self.query = nn.Linear(width, attention)
-        self.key = nn.Linear(width, attention, bias=False)
-        self.covered = nn.Linear(1, attention, bias=False) if config.coverage else None
-        self.energy = nn.Linear(attention, 1, bias=False)
+        self.initial = nn.Linear(width, 2 * config.lstm_layers * width)
+        self.cells = nn.ModuleList(
+            nn.LSTMCell(2 * width if layer == 0 else width, width) for layer in range(config.lstm_layers)
+        )
+        if config.attention != "none":
+            self.query = nn.Linear(width, attention, bias=config.attention == "bahdanau")
+            self.key = nn.Linear(width, attention, bias=False)
+        additive = config.attention == "bahdanau"
+        self.covered = nn.Linear(1, attention, bias=False) if additive and config.coverage else None
+        self.energy = nn.Linear(attention, 1, bias=False) if additive else None
         self.combine = nn.Linear(3 * width, width)
         self.dropout = nn.Dropout(config.dropout)
+        self.between = nn.Dropout(config.lstm_dropout)
         self.out = nn.Linear(width, len(vocabulary))
 
     def encode(self, images: Tensor, sizes: Tensor) -> Encoded:
-        features, mask = self.encoder(images, sizes)
+        images, sizes = self.transform.resize(images, sizes)
+        features, mask = self.encoder(self.transform.normalise(images, sizes), sizes)
         rows, columns = features.shape[-2:]
-        chosen, mask = inked_cells(images, mask)
+        if self.config.attention == "none":
+            return self._embedded(features, mask)
+        chosen, mask = inked_cells(images, mask, self.config.encoder_stride)
         cells = features.flatten(2).transpose(1, 2)
         cells = cells.gather(1, chosen[..., None].expand(-1, -1, cells.shape[-1]))
         places = positions_2d(rows, columns, self.config.decoder_width, images.device).flatten(0, 1)
         memory = self.memory_norm(self.project(cells) + places[chosen].to(cells.dtype))
         return Encoded(memory, mask, (rows, columns), chosen, {"cells": cells, "keys": self.key(memory)})
 
+    def _embedded(self, features: Tensor, mask: Tensor) -> Encoded:
+        """The whole map (B, F, h, w) as one cell."""
+        if self.config.embedding == "flatten":
+            flat = (features * mask).flatten(1)
+        else:
+            flat = (features * mask).sum((2, 3)) / mask.sum((2, 3)).clamp(min=1)
+        memory = self.memory_norm(self.project(flat))[:, None]
+        one = torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device)
+        return Encoded(memory, one, (1, 1), torch.zeros_like(one, dtype=torch.long))
+
     def _initial_state(self, encoded: Encoded) -> State:
-        """Hidden and cell state from the mean of the picture; no context, nothing covered yet."""
+        """Hidden and cell states from the mean of the picture; no context, nothing covered yet."""
         present = encoded.mask[..., None].to(encoded.memory.dtype)
         mean = (encoded.memory * present).sum(1) / present.sum(1).clamp(min=1)
         hidden, cell = self.initial(mean).tanh().chunk(2, -1)
+        layers = (len(mean), self.config.lstm_layers, -1)
         covered = torch.zeros(encoded.mask.shape, device=mean.device)
-        return {"hidden": hidden, "cell": cell, "context": torch.zeros_like(hidden), "covered": covered}
+        return {
+            "hidden": hidden.view(layers),
+            "cell": cell.view(layers),
+            "context": torch.zeros_like(mean),
+            "covered": covered,
+        }
+
+    def _look(self, hidden: Tensor, covered: Tensor, encoded: Encoded, beams: int) -> Tensor:
+        """Attention weights (B, beams, T) of hidden states (B * beams, D)."""
+        count, cells = encoded.mask.shape
+        if self.config.attention == "none":
+            return torch.ones(count, beams, 1, device=hidden.device)
+        query, keys = self.query(hidden).view(count, beams, -1), encoded.extra["keys"]
+        if self.energy is None:
+            energies = query @ keys.transpose(1, 2) / math.sqrt(query.shape[-1])
+        else:
+            sums = query[:, :, None] + keys[:, None]
+            if self.covered is not None:
+                sums = sums + self.covered(covered.view(count, beams, cells, 1).to(sums.dtype))
+            energies = self.energy(sums.tanh())[..., 0]
+        weights: Tensor = energies.float().masked_fill(~encoded.mask[:, None], -1e9).softmax(-1)
+        return weights
 
     def _advance(self, embedded: Tensor, state: State, encoded: Encoded, beams: int) -> tuple[Tensor, State]:
         """One step: embedded (N, D) -> features before the output layer (N, D), next state."""
-        count, cells = encoded.mask.shape
         given = torch.cat([embedded, state["context"].to(embedded.dtype)], -1)
-        hidden, cell = self.cell(given, (state["hidden"].to(embedded.dtype), state["cell"].to(embedded.dtype)))
-        shape = (count, beams, 1, -1)
-        sums = self.query(hidden).view(shape) + encoded.extra["keys"][:, None]
-        if self.covered is not None:
-            sums = sums + self.covered(state["covered"].view(count, beams, cells, 1).to(sums.dtype))
-        energies = self.energy(sums.tanh())[..., 0].float()
-        weights = energies.masked_fill(~encoded.mask[:, None], -1e9).softmax(-1)  # (B, beams, T)
+        hiddens, states = [], []
+        for layer, lstm in enumerate(self.cells):
+            before = (state["hidden"][:, layer].to(embedded.dtype), state["cell"][:, layer].to(embedded.dtype))
+            hidden, cell = lstm(given if layer == 0 else self.between(given), before)
+            hiddens.append(hidden)
+            states.append(cell)
+            given = hidden
+        weights = self._look(given, state["covered"], encoded, beams)
         context = (weights.to(encoded.memory.dtype) @ encoded.memory).flatten(0, 1)
         weights = weights.flatten(0, 1)
-        features = self.combine(torch.cat([hidden, context.to(hidden.dtype), embedded], -1)).tanh()
+        features = self.combine(torch.cat([given, context.to(given.dtype), embedded], -1)).tanh()
         after = {
-            "hidden": hidden,
-            "cell": cell,
+            "hidden": torch.stack(hiddens, 1),
+            "cell": torch.stack(states, 1),
             "context": context,
             "covered": state["covered"] + weights,
             "attention": weights,
@@ -93,34 +143,31 @@ class LstmModel(Model):
         inputs, targets = with_ends(batch.tokens, batch.lengths, reverse=False)
         embedded = self.dropout(self.embedding(inputs))
         state = self._initial_state(encoded)
-        steps, looks = [], []
+        steps: list[Tensor] = []
+        looks = []
         for place in range(inputs.shape[1]):
-            features, state = self._advance(embedded[:, place], state, encoded, 1)
+            given = embedded[:, place]
+            if self.training and self.sampling and place:
+                # Scheduled sampling (Bengio et al. 2015): now and then the model's own last token instead of the true one.
+                own = self.embedding(self.out(steps[-1]).argmax(-1))
+                chosen = torch.rand(len(own), 1, device=own.device) < self.sampling
+                given = torch.where(chosen, self.dropout(own), given)
+            features, state = self._advance(given, state, encoded, 1)
             steps.append(features)
             looks.append(state["attention"])
         logits = self.out(self.dropout(torch.stack(steps, 1)))
-        total = token_loss(logits, targets, self.label_smoothing)
-        parts = {"token": float(total.detach())}
-        if batch.owners is not None:
+        terms = {"token": token_loss(logits, targets, self.label_smoothing)}
+        if batch.owners is not None and self.symbol_head is not None:
             owners = batch.owners.flatten(1).gather(1, encoded.places)
             if self.attention_weight:
                 places = torch.arange(1, inputs.shape[1] + 1, device=owners.device)[None, :, None]
-                attention = attention_loss(torch.stack(looks, 1), owners[:, None] == places)
-                total = total + self.attention_weight * attention
-                parts["attention"] = float(attention.detach())
+                owned = owners[:, None] == places
+                terms["attention"] = attention_loss(torch.stack(looks, 1), owned, self.attention_weight)
             if self.symbol_weight:
-                symbol = symbol_loss(self.symbol_head(encoded.extra["cells"]), owners, encoded.mask, batch.tokens)
-                total = total + self.symbol_weight * symbol
-                parts["symbol"] = float(symbol.detach())
-        with torch.no_grad():
-            counted = targets != PAD_ID
-            correct = int(((logits.argmax(-1) == targets) & counted).sum())
-            likelihood = -float(
-                functional.cross_entropy(
-                    logits.flatten(0, 1).float(), targets.flatten(), ignore_index=PAD_ID, reduction="sum"
-                )
-            )
-        return Loss(total, correct, int(counted.sum()), likelihood, parts)
+                scores = self.symbol_head(encoded.extra["cells"])
+                terms["symbol"] = symbol_loss(scores, owners, encoded.mask, batch.tokens, self.symbol_weight)
+        correct, count, likelihood = count_correct(logits, targets)
+        return Loss(total_of(terms), correct, count, likelihood, count, terms)
 
     def start(self, encoded: Encoded, beams: int, *, reverse: bool = False) -> tuple[Step, State, Tensor]:
         if reverse:
@@ -140,5 +187,6 @@ class LstmModel(Model):
         if count:
             self.embedding = grow_embedding(self.embedding, count)
             self.out = grow_linear(self.out, count)
-            self.symbol_head = grow_linear(self.symbol_head, count)
+            if self.symbol_head is not None:
+                self.symbol_head = grow_linear(self.symbol_head, count)
             self.vocabulary = grown

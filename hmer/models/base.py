@@ -31,21 +31,66 @@ class Encoded:
 
 
 @dataclass
-class Loss:
-    """total: to minimise, a mean over tokens. correct, count: next tokens right under teacher forcing, and all.
+class Term:
+    """A part of a loss: a sum over so many tokens, steps or cells, and how much its mean counts."""
 
-    log_likelihood: sum over those tokens (reading from left to right only). parts: named shares for the log.
+    sum: Tensor
+    count: Tensor
+    weight: float = 1.0
+
+    @property
+    def mean(self) -> Tensor:
+        """The sum over the count; 0 where nothing was counted."""
+        return self.sum / self.count.clamp(min=1)
+
+
+TERMS = ("token", "attention", "symbol", "impossible")
+
+
+@dataclass
+class Loss:
+    """total: to minimise, the weighted means of `terms`. correct, count: next tokens right under teacher forcing, and all.
+
+    count is 0 where there are no next tokens (CTC). tokens: those of the captions, each with its end where the model
+    reads one; log_likelihood: sum over them (reading from left to right only). parts: the means by name, for the log.
     """
 
     total: Tensor
     correct: int
     count: int
     log_likelihood: float
-    parts: dict[str, float]
+    tokens: int
+    terms: dict[str, Term]
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """The mean of each term by its name."""
+        return {name: float(term.mean.detach()) for name, term in self.terms.items()}
+
+
+def total_of(terms: dict[str, Term]) -> Tensor:
+    """What is minimised: the means of the terms by their weights."""
+    return torch.stack([term.mean * term.weight for term in terms.values()]).sum()
+
+
+def count_correct(logits: Tensor, targets: Tensor) -> tuple[int, int, float]:
+    """Next tokens that are right, all of them, and their log-likelihood; logits (B, L, V), targets (B, L)."""
+    with torch.no_grad():
+        counted = targets != PAD_ID
+        correct = int(((logits.argmax(-1) == targets) & counted).sum())
+        likelihood = -functional.cross_entropy(
+            logits.flatten(0, 1).float(), targets.flatten(), ignore_index=PAD_ID, reduction="sum"
+        )
+    return correct, int(counted.sum()), float(likelihood)
 
 
 class Model(nn.Module):
-    """Base of the attention models. A model is built from its settings and a vocabulary."""
+    """Base of the models. A model is built from its settings and a vocabulary.
+
+    One that decodes token by token has `start`, one with an output a frame (CTC) `frame_scores`.
+    """
+
+    encoder: nn.Module
 
     out: nn.Linear  # states to logits over the vocabulary
 
@@ -57,6 +102,11 @@ class Model(nn.Module):
         self.symbol_weight = 0.0
         self.attention_weight = 0.0
         self.bidirectional = True
+        self.sampling = 0.0  # share of steps that are fed with the model's own last token (scheduled sampling)
+
+    def forward(self, batch: Batch) -> "Loss":
+        """The loss: what wrappers for several processes call."""
+        return self.loss(batch)
 
     def encode(self, images: Tensor, sizes: Tensor) -> Encoded:
         """images (B, 1, H, W), sizes (B, 2) -> Encoded."""
@@ -68,6 +118,10 @@ class Model(nn.Module):
         step(ids (N,), state) -> log-probabilities (N, V) float32, next state; hypotheses of one picture are
         neighbours, and `beams` of them per picture at every step.
         """
+        raise NotImplementedError
+
+    def frame_scores(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
+        """For CTC: log-probabilities (B, T, V) float32 of the frames, and how many frames each picture has (B,)."""
         raise NotImplementedError
 
     def loss(self, batch: Batch) -> Loss:
@@ -98,14 +152,19 @@ def with_ends(tokens: Tensor, lengths: Tensor, *, reverse: bool) -> tuple[Tensor
     return inputs, targets
 
 
-def token_loss(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-    """Cross entropy, mean over all tokens but padding; logits (B, L, V), targets (B, L)."""
-    return functional.cross_entropy(
-        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=PAD_ID, label_smoothing=smoothing
+def token_loss(logits: Tensor, targets: Tensor, smoothing: float) -> Term:
+    """Cross entropy over all tokens but padding; logits (B, L, V), targets (B, L)."""
+    loss = functional.cross_entropy(
+        logits.flatten(0, 1).float(),
+        targets.flatten(),
+        ignore_index=PAD_ID,
+        label_smoothing=smoothing,
+        reduction="sum",
     )
+    return Term(loss, (targets != PAD_ID).sum())
 
 
-def symbol_loss(logits: Tensor, owners: Tensor, mask: Tensor, tokens: Tensor) -> Tensor:
+def symbol_loss(logits: Tensor, owners: Tensor, mask: Tensor, tokens: Tensor, weight: float = 1.0) -> Term:
     """Which symbol covers a cell, as a cross entropy: logits (B, T, V), owners (B, T) as in `Batch`, mask (B, T).
 
     A cell with ink that no stroke claims is paper (PAD_ID) and counts a fifth.
@@ -113,16 +172,16 @@ def symbol_loss(logits: Tensor, owners: Tensor, mask: Tensor, tokens: Tensor) ->
     classes = tokens.gather(1, (owners - 1).clamp(min=0))
     classes = torch.where(owners > 0, classes, PAD_ID)
     use = (owners >= 0) & mask
-    weight = torch.where(classes[use] == PAD_ID, 0.2, 1.0)
+    counts = torch.where(classes[use] == PAD_ID, 0.2, 1.0)
     losses = functional.cross_entropy(logits[use].float(), classes[use], reduction="none")
-    return (losses * weight).sum() / weight.sum().clamp(min=1)
+    return Term((losses * counts).sum(), counts.sum(), weight)
 
 
-def attention_loss(weights: Tensor, owned: Tensor) -> Tensor:
-    """Mean over the steps whose symbol has a known place of -log(attention on its cells); both (N, L, T)."""
+def attention_loss(weights: Tensor, owned: Tensor, weight: float = 1.0) -> Term:
+    """-log(attention on the symbol's cells) over the steps whose symbol has a known place; both (N, L, T)."""
     known = owned.any(-1)
     mass = (weights * owned).sum(-1)[known]
-    return -(mass + 1e-4).log().mean() if mass.numel() else weights.sum() * 0
+    return Term(-(mass + 1e-4).log().sum(), known.sum(), weight)
 
 
 def grow_rows(weight: Tensor, count: int) -> Tensor:

@@ -22,14 +22,16 @@ from hmer.models.base import (
     Loss,
     Model,
     attention_loss,
+    count_correct,
     grow_embedding,
     grow_linear,
     symbol_loss,
     token_loss,
+    total_of,
     with_ends,
 )
 from hmer.models.encoders import ConvEncoder, inked_cells, positions_1d, positions_2d
-from hmer.vocabulary import END_ID, PAD_ID, START_ID, UNWRITTEN, Vocabulary
+from hmer.vocabulary import END_ID, START_ID, UNWRITTEN, Vocabulary
 
 MAX_LENGTH = 1_024
 
@@ -224,27 +226,16 @@ class TransformerModel(Model):
             feedback = feedback * kept.to(feedback.dtype)
         logits, weights = self._decode(inputs, feedback, pictures, hidden)
 
-        total = token_loss(logits, targets, self.label_smoothing)
-        parts = {"token": float(total.detach())}
+        terms = {"token": token_loss(logits, targets, self.label_smoothing)}
         if owned is not None and self.attention_weight:
-            attention = attention_loss(weights, owned)
-            total = total + self.attention_weight * attention
-            parts["attention"] = float(attention.detach())
+            terms["attention"] = attention_loss(weights, owned, self.attention_weight)
         if batch.owners is not None and self.symbol_weight:
             owners = batch.owners.flatten(1).gather(1, encoded.places)
-            symbol = symbol_loss(self.symbol_head(encoded.extra["cells"]), owners, encoded.mask, batch.tokens)
-            total = total + self.symbol_weight * symbol
-            parts["symbol"] = float(symbol.detach())
-        with torch.no_grad():
-            forward, right = logits[: len(batch.tokens)], targets[: len(batch.tokens)]
-            counted = right != PAD_ID
-            correct = int(((forward.argmax(-1) == right) & counted).sum())
-            log_likelihood = -float(
-                functional.cross_entropy(
-                    forward.flatten(0, 1).float(), right.flatten(), ignore_index=PAD_ID, reduction="sum"
-                )
-            )
-        return Loss(total, correct, int(counted.sum()), log_likelihood, parts)
+            scores = self.symbol_head(encoded.extra["cells"])
+            terms["symbol"] = symbol_loss(scores, owners, encoded.mask, batch.tokens, self.symbol_weight)
+        count = len(batch.tokens)
+        correct, tokens, likelihood = count_correct(logits[:count], targets[:count])
+        return Loss(total_of(terms), correct, tokens, likelihood, tokens, terms)
 
     def _owned(self, batch: Batch, encoded: Encoded, length: int, directions: tuple[bool, ...]) -> Tensor | None:
         """1 where a cell belongs to the symbol of the step: (N, length, T) bool, or None if nothing is known."""

@@ -1,0 +1,84 @@
+r"""The clean-up of a frame-by-frame reader's output, a step of its own behind recognition.
+
+A CRNN-CTC writes structure as it writes symbols, one output after the other, so that words of a layout (`Right`,
+`Below`, `Inside`) and braces stand where they belong to nothing. The published system S2 measures before and after
+dropping them, on short and on long formulas.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hmer.latex_parser import WORD_COMMAND
+from hmer.latex_symbols import SIGNATURES
+from hmer.metrics import Tokens, score
+
+LAYOUT_WORDS = frozenset({"Right", "Left", "Above", "Below", "Inside", "Sub", "Sup", "NoRel", "HOR", "PUNC"})
+
+
+def clean_up(tokens: Tokens) -> list[str]:
+    """The tokens without words of a layout, and without braces that belong to no command or script."""
+    kept: list[str] = []
+    groups: list[tuple[int, int]] = []  # where an open brace stands (-1: dropped), and arguments awaited behind it
+    awaited = 0  # arguments that the last command still lacks
+    in_option = False
+    for token in tokens:
+        if token in LAYOUT_WORDS:
+            continue
+        if token == "{":
+            groups.append((len(kept) if awaited else -1, max(awaited - 1, 0)))
+            if awaited:
+                kept.append(token)
+            awaited = 0
+        elif token == "}":
+            if groups:
+                place, awaited = groups.pop()
+                if place >= 0:
+                    kept.append(token)
+        else:
+            if token == "[" and kept and set(SIGNATURES.get(kept[-1], "")) & set("op"):
+                in_option = True
+            elif token == "]":
+                in_option = False
+            elif token in ("^", "_"):
+                awaited = 1
+            elif token in SIGNATURES:
+                awaited = sum(kind not in "op" for kind in SIGNATURES[token])
+            elif not in_option:
+                awaited = max(awaited - 1, 0)
+            kept.append(token)
+    never_closed = {place for place, _ in groups}
+    return [token for place, token in enumerate(kept) if place not in never_closed]
+
+
+def join(tokens: Tokens) -> str:
+    r"""The tokens as one string without spaces, but where a letter would become part of a command: `\alpha x`."""
+    text = ""
+    for token in tokens:
+        word = WORD_COMMAND.search(text) is not None
+        text += f" {token}" if word and token[:1].isalpha() else token
+    return text
+
+
+@dataclass(frozen=True)
+class CleanedUp:
+    """Token error rate before and after the clean-up, of n formulas."""
+
+    n: int
+    before: float
+    after: float
+
+
+def effect(truths: Sequence[Tokens], predictions: Sequence[Tokens]) -> dict[str, CleanedUp | int]:
+    """What the clean-up of both sides does, as S2 reports it: short (up to the median length), long, and the median.
+
+    Token error rates, as `hmer.metrics.score` has them; lengths are those of the truths before.
+    """
+    lengths = sorted(map(len, truths))
+    median = lengths[(len(lengths) - 1) // 2] if lengths else 0
+    table: dict[str, CleanedUp | int] = {"median_length": median}
+    for name, short in (("short", True), ("long", False)):
+        pairs = [pair for pair in zip(truths, predictions, strict=True) if (len(pair[0]) <= median) == short]
+        before = score([truth for truth, _ in pairs], [prediction for _, prediction in pairs])
+        after = score([clean_up(truth) for truth, _ in pairs], [clean_up(prediction) for _, prediction in pairs])
+        table[name] = CleanedUp(len(pairs), before.token_error_rate, after.token_error_rate)
+    return table

@@ -1,0 +1,96 @@
+"""Training in several processes: one gradient, one clock, and every validation item read once.
+
+`accelerate launch` starts the processes. Each draws its own samples; the gradient is that of one process with all
+of them, because every term of the loss is divided by its count over all processes. Statistics of batch normalisation
+stay those of each process' own part.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Literal, TypeVar
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
+from accelerate.utils import gather_object
+from torch import Tensor
+from torch.nn import functional
+
+from hmer.config import TrainConfig
+from hmer.models.base import TERMS, Loss
+
+ItemT = TypeVar("ItemT")
+
+
+class Processes:
+    """The processes that train together; a single one costs nothing."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        # A head that is trained only where ink is segmented gets no gradient from other batches.
+        unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+        precision = faster_precision() if config.mixed_precision == "auto" else config.mixed_precision
+        # Accelerate keeps one precision a process; an earlier run in this one may have had another.
+        AcceleratorState._reset_state()
+        self.accelerator = Accelerator(mixed_precision=precision, cpu=config.device == "cpu", kwargs_handlers=[unused])
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return int(self.accelerator.num_processes)
+
+    @property
+    def index(self) -> int:
+        """The number of this one, from 0."""
+        return int(self.accelerator.process_index)
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes."""
+        return self.index == 0
+
+    def sums(self, *values: float) -> list[float]:
+        """Each value summed over the processes."""
+        if self.count == 1:
+            return list(values)
+        given = torch.tensor(values, dtype=torch.float32, device=self.accelerator.device)
+        return [float(value) for value in self.accelerator.reduce(given, "sum")]
+
+    def balanced(self, loss: Loss) -> Tensor:
+        """What to call `backward` on, so that the averaged gradients are those of all samples in one batch."""
+        if self.count == 1:
+            return loss.total
+        absent = loss.total.new_zeros(())
+        own = [loss.terms[name].count.to(absent) if name in loss.terms else absent for name in TERMS]
+        counts = dict(zip(TERMS, self.accelerator.reduce(torch.stack(own), "sum"), strict=True))
+        parts = [term.sum * term.weight / counts[name].clamp(min=1) for name, term in loss.terms.items()]
+        return torch.stack(parts).sum() * self.count
+
+    def share(self, items: Sequence[ItemT]) -> Sequence[ItemT]:
+        """The part of the items that this process reads; every item is in one part."""
+        return items[self.index :: self.count]
+
+    def gathered(self, value: ItemT) -> list[ItemT]:
+        """The value of every process, in their order, on every process."""
+        return [value] if self.count == 1 else list(gather_object([value]))
+
+
+def faster_precision() -> Literal["no", "bf16"]:
+    """bf16 if a convolution like the encoder's is at least half as fast again with it on this machine, by trial.
+
+    Processors with a matrix unit for it (AMX) gain a factor of three; others only emulate it.
+    """
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return "no"
+    seconds = {}
+    image = torch.randn(8, 128, 16, 64).contiguous(memory_format=torch.channels_last)
+    kernel = torch.randn(128, 128, 3, 3).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        for name, kind in (("no", torch.float32), ("bf16", torch.bfloat16)):
+            x, weight = image.to(kind), kernel.to(kind)
+            trials = []
+            for _ in range(6):
+                started = time.perf_counter()
+                functional.conv2d(x, weight, padding=1)
+                trials.append(time.perf_counter() - started)
+            seconds[name] = min(trials)
+    return "bf16" if seconds["bf16"] * 1.5 < seconds["no"] else "no"
