@@ -165,6 +165,7 @@ class ModelConfig:
     decoder_feedforward: int = 1024
     attention_width: int = 128
     coverage: bool = True
+    bidirectional: bool = True  # reads from right to left, too: in training, and to rescore what beam search finds
     dropout: float = 0.1  # of the encoder's map by channel, and of the decoder
     lstm_dropout: float = 0.0  # between the layers of a recurrent network
     head_dropout: float = 0.0  # before the output layer of CRNN-CTC
@@ -328,7 +329,6 @@ class TrainConfig:
     average_decay: float = 0.999  # exponential moving average of the weights
     symbol_loss: float = 0.5  # classification of the symbol in each cell, where ink is segmented
     attention_loss: float = 0.3  # attention mass on the cells of the token's symbol, where known
-    bidirectional: bool = True
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "no"  # auto: bf16 where this machine is faster with it
     freeze_statistics: bool = False  # batch normalisation keeps its running statistics (fine-tuning)
     threads: int = 0  # 0: as torch chooses

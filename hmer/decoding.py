@@ -9,7 +9,7 @@ the log-probabilities of all frames (B, T, V); runs are joined and blanks droppe
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -24,18 +24,25 @@ MINUS_INFINITY = float("-inf")
 class Hypothesis:
     """A token sequence without the end token; log-probabilities include the end token's where it was reached.
 
-    score is what the search ranks by: the sum divided by length ** length_penalty, the end token counted.
+    score is what the search ranks by: the sum divided by length ** length_penalty, the end token counted; after
+    `rescored` the mean of both directions' sums, divided so. backward: the other direction's sum, if known.
     """
 
     ids: tuple[int, ...]
     log_probs: tuple[float, ...]
     finished: bool
     score: float
+    backward: float | None = None
 
     @property
     def log_prob(self) -> float:
-        """Sum over tokens."""
+        """Sum over tokens, from left to right."""
         return sum(self.log_probs)
+
+    @property
+    def joint_log_prob(self) -> float:
+        """The mean of both directions' sums, where both are known."""
+        return self.log_prob if self.backward is None else (self.log_prob + self.backward) / 2
 
 
 def select_rows(state: State, rows: Tensor) -> State:
@@ -234,6 +241,48 @@ def beam(
         state = select_rows(state, torch.tensor(next_rows, device=first.device))
         last = torch.tensor(next_ids, device=first.device)
     return [item.ended or _unfinished(item, sums[picture], length_penalty) for picture, item in enumerate(beams)]
+
+
+def forced(step: Step, state: State, first: Tensor, sequences: Sequence[Sequence[int]], *, end_id: int) -> list[float]:
+    """Log-probability of one given sequence a row, its end counted."""
+    totals = [0.0] * len(sequences)
+    last = first
+    for place in range(max(map(len, sequences)) + 1):
+        scores, state = step(last, state)
+        targets = [sequence[place] if place < len(sequence) else end_id for sequence in sequences]
+        last = torch.tensor(targets, device=first.device)
+        chosen = scores.gather(1, last[:, None])[:, 0].tolist()
+        for row, sequence in enumerate(sequences):
+            if place <= len(sequence):
+                totals[row] += chosen[row]
+    return totals
+
+
+def rescored(
+    found: Sequence[list[Hypothesis]],
+    step: Step,
+    state: State,
+    first: Tensor,
+    *,
+    start_id: int,
+    width: int,
+    length_penalty: float,
+) -> list[list[Hypothesis]]:
+    """What a beam search found, best first by both directions; `step` reads from right to left and ends with `start_id`.
+
+    `first` and the state have `width` rows a picture, and there are at most so many hypotheses of each. A reading that
+    went wrong early looks worse from its other end (Liu et al. 2016; Zhao et al. 2021, BTTR).
+    """
+    rows = [hypotheses[min(place, len(hypotheses) - 1)] for hypotheses in found for place in range(width)]
+    sums = forced(step, state, first, [hypothesis.ids[::-1] for hypothesis in rows], end_id=start_id)
+    ordered = []
+    for picture, hypotheses in enumerate(found):
+        both = [
+            replace(hypothesis, backward=sums[picture * width + place]) for place, hypothesis in enumerate(hypotheses)
+        ]
+        both = [replace(item, score=_score(item.joint_log_prob, len(item.log_probs), length_penalty)) for item in both]
+        ordered.append(sorted(both, key=lambda hypothesis: (not hypothesis.finished, -hypothesis.score)))
+    return ordered
 
 
 def _unfinished(item: _Beam, sums: Tensor, penalty: float) -> list[Hypothesis]:

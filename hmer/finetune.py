@@ -26,6 +26,7 @@ from hmer.datasets.folder import Item, read_dataset, sample, write_labels
 from hmer.errors import BadImage, BadInk, CheckpointError, DatasetError
 from hmer.metrics import Scores
 from hmer.models.base import Model, with_ends
+from hmer.models.ctc import CtcModel
 from hmer.recognizer import Recognizer
 from hmer.trainer import Trainer, evaluate
 
@@ -157,7 +158,7 @@ def fine_tune(
             augment=AugmentConfig(),
         )
         trainer = Trainer(config)
-        if new_tokens:
+        if new_tokens and not isinstance(trainer.model, CtcModel):  # whose states are frames, not tokens
             imprint(trainer.model, _showing(new_tokens, train, trainer), new_tokens)
         trainer.fit(report, cancelled)
         if cancelled is not None and cancelled():

@@ -19,7 +19,7 @@ from hmer.image import Grey, pad, prepare, read_image
 from hmer.ink import draw, read_inkml
 from hmer.models import CtcModel, Encoded, Model
 from hmer.models.ctc import BLANK_ID
-from hmer.vocabulary import END_ID, SPECIAL
+from hmer.vocabulary import END_ID, SPECIAL, START_ID
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +144,12 @@ class Recognizer:
         else:
             step, state, first = self.model.start(encoded, width)
             if settings.strategy == "beam":
-                return decoding.beam(step, state, first, width=width, length_penalty=settings.length_penalty, **common)
+                penalty = settings.length_penalty
+                found = decoding.beam(step, state, first, width=width, length_penalty=penalty, **common)
+                if width == 1 or not self.model.bidirectional:
+                    return found
+                backward = self.model.start(encoded, width, reverse=True)
+                return decoding.rescored(found, *backward, start_id=START_ID, width=width, length_penalty=penalty)
             if settings.strategy == "sample":
                 single = decoding.sample(step, state, first, **common, **drawn)
             else:
@@ -154,8 +159,8 @@ class Recognizer:
     def _answer(self, hypotheses: list[Hypothesis], settings: Decoding, seconds: float) -> Recognition:
         best = hypotheses[0]
         tokens = tuple(self.model.vocabulary.decode(best.ids))
-        likeliest = max(hypothesis.log_prob for hypothesis in hypotheses)
-        weights = [math.exp(hypothesis.log_prob - likeliest) for hypothesis in hypotheses]
+        likeliest = max(hypothesis.joint_log_prob for hypothesis in hypotheses)
+        weights = [math.exp(hypothesis.joint_log_prob - likeliest) for hypothesis in hypotheses]
         total = sum(weights)
         alternatives = []
         if settings.strategy == "beam":

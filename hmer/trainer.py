@@ -337,7 +337,6 @@ class Trainer:
         model.label_smoothing = self.config.label_smoothing
         model.symbol_weight = self.config.symbol_loss
         model.attention_weight = self.config.attention_loss
-        model.bidirectional = self.config.bidirectional
         return model
 
     def _batches(self) -> Iterator[list[Batch]]:

@@ -20,6 +20,7 @@ from hmer.decoding import (
     ctc_sample,
     filter_log_probs,
     greedy,
+    rescored,
     sample,
     select_rows,
 )
@@ -88,6 +89,23 @@ def test_a_beam_wide_enough_gives_the_exact_list(vocabulary: int, width: int, pe
             for hypothesis in hypotheses:
                 assert hypothesis.finished
                 assert hypothesis.log_probs == pytest.approx(table.log_prob(picture, hypothesis.ids), abs=1e-6)
+
+
+def test_rescoring_weighs_both_directions() -> None:
+    forward, backward = Table(4, 0), Table(4, 1)
+    for penalty in (0.0, 1.0):
+        found = beam(*forward.start([0, 1], 3), width=3, end_id=END, max_length=5, length_penalty=penalty)
+        found[1] = found[1][:1]  # fewer than the width
+        both = rescored(found, *backward.start([0, 1], 3), start_id=END, width=3, length_penalty=penalty)
+        assert [len(hypotheses) for hypotheses in both] == [len(hypotheses) for hypotheses in found]
+        assert len(both[0]) > 1
+        for picture, hypotheses in enumerate(both):
+            expected = {}
+            for item in found[picture]:
+                sums = sum(forward.log_prob(picture, item.ids)), sum(backward.log_prob(picture, item.ids[::-1]))
+                expected[item.ids] = sum(sums) / 2 / (len(item.ids) + 1) ** penalty
+            assert [item.ids for item in hypotheses] == sorted(expected, key=expected.__getitem__, reverse=True)
+            assert {item.ids: item.score for item in hypotheses} == pytest.approx(expected, abs=1e-5)
 
 
 def plain_beam(table: Table, picture: int, width: int, max_length: int, penalty: float) -> list[tuple[int, ...]]:

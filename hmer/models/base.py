@@ -101,7 +101,7 @@ class Model(nn.Module):
         self.label_smoothing = 0.0
         self.symbol_weight = 0.0
         self.attention_weight = 0.0
-        self.bidirectional = True
+        self.bidirectional = False  # whether `start` can read from right to left
         self.sampling = 0.0  # share of steps that are fed with the model's own last token (scheduled sampling)
 
     def forward(self, batch: Batch) -> "Loss":

@@ -141,6 +141,7 @@ class TransformerModel(Model):
         )
         self.final_norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, len(vocabulary))
+        self.bidirectional = config.bidirectional
         self.guided_heads = max(1, config.decoder_heads // 2)
         self._index_vocabulary()
 
