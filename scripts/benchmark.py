@@ -1,8 +1,6 @@
-"""Measurements that are no tests: python scripts/benchmark.py speed --data DATASET_FOLDER [--json FILE]."""
+"""Measurements that are no tests: python scripts/benchmark.py NAME --data DATASET_FOLDER [--json FILE]."""
 
 import json
-import resource
-import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -15,63 +13,106 @@ from jsonargparse import ArgumentParser, Namespace
 
 from hmer.command_line import add_decoding, run, settings
 from hmer.config import Decoding
+from hmer.errors import DatasetError
 
 
 def speed(options: Namespace) -> dict[str, Any]:
     """Milliseconds a formula, one after the other, from file to LaTeX; and what loading costs."""
     started = time.perf_counter()
-    import torch
-
-    from hmer.datasets.folder import read_dataset, sample
+    from hmer.benchmarks.speed import speed
     from hmer.recognizer import Recognizer
 
     imported = time.perf_counter()
+    recognizer = Recognizer.load(options.checkpoint)
+    loading = {"import_s": imported - started, "load_s": time.perf_counter() - imported}
+    items = _items(options, recognizer.config.label_form)
+    return speed(recognizer, items, settings(Decoding, options), threads=options.threads) | loading
+
+
+def robustness(options: Namespace) -> dict[str, Any]:
+    """What zoom, pens, paper and photographs cost against the plain drawing, on the same ink; and single symbols."""
+    import torch
+
+    from hmer.benchmarks.robustness import cut_symbols, robustness, symbols_right
+    from hmer.ink import read_inkml
+    from hmer.recognizer import Recognizer
+
+    def report(name: str, line: dict[str, Any]) -> None:
+        low, high = line["loss_interval"]
+        print(
+            f"{name:<16} n {line['n']}  exprate {line['exprate']:.3f}  loss {line['loss']:+.3f} "
+            f"({low:+.3f} to {high:+.3f})  {'passed' if line['passed'] else 'FAILED'}"
+        )
+
     torch.set_num_threads(options.threads)
     recognizer = Recognizer.load(options.checkpoint)
-    loaded = time.perf_counter()
-    problems: list[str] = []
-    items = sample(read_dataset(options.data, recognizer.config.label_form, problems), options.limit)
-    decoding = settings(Decoding, options)
-    recognizer.recognize([items[0].path], decoding)
-    milliseconds = []
-    for item in items:
-        begin = time.perf_counter()
-        recognizer.recognize([item.path], decoding)
-        milliseconds.append((time.perf_counter() - begin) * 1000)
-    return {
-        "checkpoint": recognizer.id,
-        "n": len(items),
-        "threads": options.threads,
-        "strategy": decoding.strategy,
-        "median_ms": statistics.median(milliseconds),
-        "p95_ms": sorted(milliseconds)[int(0.95 * (len(milliseconds) - 1))],
-        "import_s": imported - started,
-        "load_s": loaded - imported,
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
+    items = _items(options, recognizer.config.label_form)
+    if any(item.path.suffix.lower() != ".inkml" for item in items):
+        raise DatasetError(f"{options.data}: robustness is measured on ink; name a folder of .inkml files.")
+    conditions = robustness(recognizer, items, settings(Decoding, options), ignore=options.ignore, report=report)
+    cuts = cut_symbols([read_inkml(item.path) for item in items], options.symbol_count)
+    return {"checkpoint": recognizer.id, "conditions": conditions, "symbols": symbols_right(recognizer, cuts)}
 
 
-BENCHMARKS = {"speed": speed}
+def calibration(options: Namespace) -> dict[str, Any]:
+    """Whether confidence means what it says: fitted crosswise on the data set."""
+    import torch
+
+    from hmer.benchmarks.calibration import calibration
+    from hmer.recognizer import Recognizer
+    from hmer.trainer import evaluate
+
+    torch.set_num_threads(options.threads)
+    recognizer = Recognizer.load(options.checkpoint)
+    items = _items(options, recognizer.config.label_form)
+    evaluation = evaluate(recognizer, items, settings(Decoding, options), ignore=options.ignore)
+    ignored = set(options.ignore)
+    right = [
+        [token for token in item.tokens if token not in ignored]
+        == [token for token in answer.tokens if token not in ignored]
+        for item, answer in zip(evaluation.items, evaluation.recognitions, strict=True)
+    ]
+    figures = calibration([answer.log_prob for answer in evaluation.recognitions], right)
+    return {"checkpoint": recognizer.id, **figures}
+
+
+def _items(options: Namespace, label_form: str) -> list[Any]:
+    from hmer.datasets.folder import read_dataset, sample
+
+    return sample(read_dataset(options.data, label_form, []), options.limit)
+
+
+BENCHMARKS = {"speed": speed, "robustness": robustness, "calibration": calibration}
+LIMITS = {"speed": 100}  # the others: all items
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one benchmark and print its figures."""
-    parser = ArgumentParser(prog="benchmark.py", description="Measure a checkpoint.")
+    parser = ArgumentParser(prog="benchmark.py", allow_abbrev=False, description="Measure a checkpoint.")
     commands = parser.add_subcommands()
     for name, function in BENCHMARKS.items():
-        sub = ArgumentParser(description=function.__doc__)
+        sub = ArgumentParser(allow_abbrev=False, description=function.__doc__)
         sub.add_argument("--checkpoint", type=str, default="handwritten", help="a bundled name or a checkpoint folder")
         sub.add_argument("--data", type=str, required=True, help="a dataset folder")
-        sub.add_argument("--limit", type=int, default=100, help="so many items, drawn in a fixed way (0: all)")
+        sub.add_argument(
+            "--limit", type=int, default=LIMITS.get(name, 0), help="so many items, drawn in a fixed way (0: all)"
+        )
         sub.add_argument("--threads", type=int, default=1, help="processor cores to use")
         sub.add_argument("--json", type=str, default="", help="write the figures to this file")
+        if name != "speed":
+            sub.add_argument("--ignore", nargs="*", type=str, default=[], help="tokens that the labels lack")
+        if name == "robustness":
+            sub.add_argument(
+                "--symbol_count", type=int, default=500, help="single symbols and pairs to cut from the ink"
+            )
         add_decoding(sub)
         commands.add_subcommand(name, sub)
     arguments = parser.parse_args(None if argv is None else list(argv))
     options = arguments[arguments.subcommand]
     figures = BENCHMARKS[arguments.subcommand](options)
     for key, value in figures.items():
-        print(f"{key:<16} {value:.1f}" if isinstance(value, float) else f"{key:<16} {value}")
+        if key != "conditions":
+            print(f"{key:<28} {value:.3f}" if isinstance(value, float) else f"{key:<28} {value}")
     if options.json:
         Path(options.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return 0
