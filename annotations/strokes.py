@@ -1,0 +1,82 @@
+"""Pen strokes beside a picture: what a browser recorded, kept as plain numbers and written as InkML.
+
+A stroke is a list of points (x, y, t): pixels of the drawing sheet, y downward, and seconds since the first point.
+"""
+
+import json
+import math
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from hmer.errors import BadInk
+from hmer.ink import MAX_POINTS, Ink, Stroke
+
+Point: TypeAlias = tuple[float, float, float]
+Strokes: TypeAlias = tuple[tuple[Point, ...], ...]
+
+_LIMIT = 1e9
+_NAMESPACE = "http://www.w3.org/2003/InkML"
+
+
+def make_strokes(value: Any) -> Strokes:
+    """Strokes from nested lists of numbers, t being 0 where it is missing. Raises BadInk for anything else."""
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise BadInk("Strokes are lists of points [x, y, t]; draw again.")
+    strokes = tuple(tuple(_point(point) for point in stroke) for stroke in map(_points, value))
+    strokes = tuple(stroke for stroke in strokes if stroke)
+    if not strokes:
+        raise BadInk("There is no stroke; draw again.")
+    if sum(map(len, strokes)) > MAX_POINTS:
+        raise BadInk(f"The strokes have more than {MAX_POINTS} points, which no formula has.")
+    return strokes
+
+
+def strokes_of(ink: Ink) -> Strokes:
+    """The strokes of a file that was read; InkML that is read has no times here."""
+    return make_strokes([[(x, y, 0.0) for x, y in stroke.tolist()] for stroke in ink.strokes])
+
+
+def ink_of(strokes: Strokes, *, truth: str | None = None, writer: str = "") -> Ink:
+    """Strokes as the ink that hmer draws; times are left out."""
+    lines: tuple[Stroke, ...] = tuple(np.asarray(stroke, np.float32)[:, :2] for stroke in strokes)
+    return Ink(lines, truth=truth, writer=writer)
+
+
+def to_json(strokes: Strokes) -> str:
+    """As text for the store."""
+    return json.dumps(strokes, separators=(",", ":"), allow_nan=False)
+
+
+def to_inkml(strokes: Strokes, *, truth: str | None = None, writer: str = "") -> bytes:
+    """An InkML file (W3C) with the channels X, Y, T, nothing rounded or left out."""
+    root = ElementTree.Element("ink", {"xmlns": _NAMESPACE})
+    channels = ElementTree.SubElement(root, "traceFormat")
+    for name, unit in (("X", "px"), ("Y", "px"), ("T", "s")):
+        ElementTree.SubElement(channels, "channel", {"name": name, "type": "decimal", "units": unit})
+    for kind, text in (("truth", truth), ("writer", writer)):
+        if text:
+            ElementTree.SubElement(root, "annotation", {"type": kind}).text = text
+    for index, stroke in enumerate(strokes):
+        trace = ElementTree.SubElement(root, "trace", {"id": str(index)})
+        trace.text = ", ".join(" ".join(map(repr, point)) for point in stroke)
+    return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+def _points(stroke: Any) -> Sequence[Any]:
+    if not isinstance(stroke, Sequence) or isinstance(stroke, str | bytes):
+        raise BadInk("A stroke is a list of points [x, y, t]; draw again.")
+    return stroke
+
+
+def _point(point: Any) -> Point:
+    try:
+        numbers = [float(number) for number in point]
+    except (TypeError, ValueError) as error:
+        raise BadInk("A point of a stroke is [x, y, t], three numbers; draw again.") from error
+    if len(numbers) not in (2, 3) or not all(math.isfinite(number) and abs(number) <= _LIMIT for number in numbers):
+        raise BadInk("A point of a stroke lies beyond any drawing sheet; draw again.")
+    x, y, t = (*numbers, 0.0)[:3]
+    return x, y, t
