@@ -2,16 +2,18 @@
 
 from annotations.export import ExportCounts, write_dataset
 from annotations.imports import ImportCounts, Refusal, import_dataset
-from annotations.records import Alternative, Annotation, Prediction, Saved, Selection, Status
+from annotations.records import Alternative, Annotation, Change, Prediction, Reason, Saved, Selection, Status
 from annotations.store import AnnotationStore
 
 __all__ = [
     "Alternative",
     "Annotation",
     "AnnotationStore",
+    "Change",
     "ExportCounts",
     "ImportCounts",
     "Prediction",
+    "Reason",
     "Refusal",
     "Saved",
     "Selection",

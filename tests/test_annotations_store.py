@@ -8,8 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,7 +20,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, func, make_url, select
+from sqlalchemy import create_engine, func, select
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from annotations import Alternative, Annotation, AnnotationStore, Prediction, Selection, Status, models
@@ -32,8 +30,6 @@ from hmer.errors import BadImage, ConfigError, HmerError, LatexError, StoreError
 from hmer.home import data_home, store_url
 from hmer.latex import normalise
 
-SERVER = os.environ.get("HMER_TEST_DATABASE", "")  # an SQLAlchemy URL of a PostgreSQL database
-
 PREDICTION = Prediction(
     latex="x^2",
     checkpoint="handwritten",
@@ -42,37 +38,6 @@ PREDICTION = Prediction(
     alternatives=(Alternative("x_2", 0.125), Alternative("X^2")),
     decoding={"strategy": "beam", "beam_width": 10, "seed": None},
 )
-
-
-@pytest.fixture
-def sqlite_store(tmp_path: Path) -> Iterator[AnnotationStore]:
-    with AnnotationStore(tmp_path / "annotations.db") as store:
-        yield store
-
-
-@pytest.fixture(params=["sqlite", *(["server"] if SERVER else [])])
-def store(request: pytest.FixtureRequest) -> AnnotationStore:
-    """A new store of every kind that is at hand; what is particular to SQLite's file asks for `sqlite_store`."""
-    chosen: AnnotationStore = request.getfixturevalue(f"{request.param}_store")
-    return chosen
-
-
-@pytest.fixture
-def server_store() -> Iterator[AnnotationStore]:
-    """A store in a schema of its own on the PostgreSQL server that HMER_TEST_DATABASE names."""
-    url, schema = make_url(SERVER), f"hmer_test_{uuid.uuid4().hex}"
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
-    try:
-        with AnnotationStore(
-            url.update_query_dict({"options": f"-csearch_path={schema}"}).render_as_string(hide_password=False)
-        ) as store:
-            yield store
-    finally:
-        with engine.begin() as connection:
-            connection.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE")
-        engine.dispose()
 
 
 def rows_in(store: AnnotationStore) -> dict[str, int]:
