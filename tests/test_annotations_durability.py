@@ -1,5 +1,6 @@
 """Nothing is lost: a hundred writers at once, programs killed in the middle of saving, full disks."""
 
+import itertools
 import os
 import random
 import signal
@@ -43,7 +44,7 @@ def test_a_hundred_writers_lose_nothing(store: AnnotationStore) -> None:
     assert set(rows) == set(ids)
     # What happened to the row that all changed is one unbroken chain.
     history = store.history(shared.id)
-    for later, earlier in zip(history, history[1:], strict=False):
+    for later, earlier in itertools.pairwise(history):
         assert later.before == earlier.after
     assert history[0].after is not None
     assert history[0].after["status"] == store.get(shared.id).status
