@@ -1,7 +1,7 @@
 """What people corrected: pictures, predictions and the right LaTeX, in a database, for training."""
 
-from annotations.export import ExportCounts, write_dataset
-from annotations.imports import ImportCounts, Refusal, import_dataset
+from annotations.export import ExportCounts, write_annotations, write_dataset
+from annotations.imports import ImportCounts, Refusal, import_annotations, import_dataset
 from annotations.records import Alternative, Annotation, Change, Prediction, Reason, Saved, Selection, Status
 from annotations.store import AnnotationStore
 
@@ -18,6 +18,8 @@ __all__ = [
     "Saved",
     "Selection",
     "Status",
+    "import_annotations",
     "import_dataset",
+    "write_annotations",
     "write_dataset",
 ]

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from hmer.errors import BadInk
-from hmer.ink import MAX_POINTS, Ink, Stroke
+from hmer.ink import MAX_POINTS, Ink, Stroke, parse_inkml
 
 Point: TypeAlias = tuple[float, float, float]
 Strokes: TypeAlias = tuple[tuple[Point, ...], ...]
@@ -34,9 +34,18 @@ def make_strokes(value: Any) -> Strokes:
     return strokes
 
 
-def strokes_of(ink: Ink) -> Strokes:
-    """The strokes of a file that was read; InkML that is read has no times here."""
-    return make_strokes([[(x, y, 0.0) for x, y in stroke.tolist()] for stroke in ink.strokes])
+def from_inkml(data: bytes, name: str = "ink") -> Strokes:
+    """The strokes of an InkML file; times where its trace format says that the third channel is T in seconds.
+
+    Raises BadInk as `hmer.ink.parse_inkml` does.
+    """
+    ink = parse_inkml(data, name)
+    root = ElementTree.fromstring(data)  # noqa: S314 - parse_inkml has refused entities
+    channels = [(item.get("name"), item.get("units")) for item in root.iter(f"{{{_NAMESPACE}}}channel")]
+    if channels[2:3] != [("T", "s")]:
+        return make_strokes([stroke.tolist() for stroke in ink.strokes])
+    texts = [child.text or "" for child in root if child.tag == f"{{{_NAMESPACE}}}trace"]
+    return make_strokes([[point.split()[:3] for point in text.split(",") if point.split()] for text in texts])
 
 
 def ink_of(strokes: Strokes, *, truth: str | None = None, writer: str = "") -> Ink:
