@@ -28,6 +28,7 @@ ORDERS: dict[str, tuple[Any, ...]] = {
     "newest": (models.Annotation.created_at.desc(), models.Annotation.id.desc()),
     "oldest": (models.Annotation.created_at, models.Annotation.id),
     "least confident": (CONFIDENCE.nulls_first(), models.Annotation.id),
+    "most confident": (CONFIDENCE.desc().nulls_last(), models.Annotation.id),
     "random": (func.random(),),
 }
 

@@ -257,6 +257,7 @@ def test_the_least_confident_come_first(store: AnnotationStore) -> None:
         store.add(picture(seed), prediction=Prediction("x", "c", confidence=confidence))
     store.add(picture(9))
     assert [row.id for row in store.find(order="least confident")] == [2, 5, 3, 1, 4]
+    assert [row.id for row in store.find(order="most confident")] == [4, 1, 3, 2, 5]
     assert sorted(row.id for row in store.find(order="random")) == [1, 2, 3, 4, 5]
     store_orders = {tuple(row.id for row in store.find(order="random")) for _ in range(20)}
     assert len(store_orders) > 1

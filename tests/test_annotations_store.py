@@ -411,7 +411,7 @@ def test_any_text_comes_back_or_is_refused(store: AnnotationStore, correction: s
         (lambda store: store.add(picture(), status="accepted"), "cannot be accepted without LaTeX"),
         (
             lambda store: store.find(order="alphabetical"),
-            "no order 'alphabetical'; choose from newest, oldest, least confident, random",
+            "no order 'alphabetical'; choose from newest, oldest, least confident, most confident, random",
         ),
         (lambda store: store.get(7), "There is no annotation 7"),
         (lambda store: store.image(7), "There is no annotation 7"),

@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 
 from hmer.ui import answer, api, correct, decoding_controls, draw_and_upload, theme
+from hmer.ui.desk import page as desk
 from hmer.ui.messages import explained
 from hmer.ui.options import AppOptions
 from hmer.ui.services import Seen, Services
@@ -43,6 +44,7 @@ def build_app(options: AppOptions, services: Services | None = None) -> gr.Block
             lambda: correct.tally(services), None, correction.tally,
             queue=False, show_progress="hidden", api_visibility="private",
         )  # fmt: skip
+    desk.add_desk(blocks, services)
     blocks.queue(max_size=options.queue_size, default_concurrency_limit=4)
     return blocks
 
@@ -134,7 +136,7 @@ def launch(blocks: gr.Blocks, options: AppOptions) -> str:
         max_file_size=f"{options.max_file_mb}mb",
         state_session_capacity=SESSIONS,
         theme=theme.theme(),
-        css_paths=[theme.STYLE],
+        css_paths=[theme.STYLE, desk.STYLE],
         footer_links=["api"],
         run_history=False,
         ssr_mode=False,
