@@ -112,4 +112,5 @@ def _refused_by_name(suffix: str) -> str | None:
 
 
 def _is_clutter(path: Path | PurePosixPath) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in path.parts) or path.name in ("Thumbs.db", "desktop.ini")
+    hidden = (part.startswith((".", "__MACOSX")) and part not in (".", "..") for part in path.parts)
+    return any(hidden) or path.name in ("Thumbs.db", "desktop.ini")

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from hmer.ui.desk import queue
+from hmer.ui.desk import browse, grid, intake, queue
 from hmer.ui.services import Services
 
 ASSETS = Path(__file__).parent.parent / "assets"
@@ -29,9 +29,19 @@ def add_desk(blocks: gr.Blocks, services: Services) -> None:
             label="Your name", info="Kept with what you decide. Leave it empty if you work alone.",
             max_lines=1, max_length=200, elem_id="hm-desk-name",
         )  # fmt: skip
-        with gr.Tabs(elem_id="hm-desk"), gr.Tab("Queue", id="queue"):
-            queue_panel = queue.layout()
+        with gr.Tabs(elem_id="hm-desk"):
+            with gr.Tab("Queue", id="queue"):
+                queue_panel = queue.layout()
+            with gr.Tab("Grid", id="grid"):
+                grid_panel = grid.layout()
+            with gr.Tab("Take in", id="intake"):
+                intake_panel = intake.layout(services)
+            with gr.Tab("Browse", id="browse"):
+                browse_panel = browse.layout(services)
         queue.wire(queue_panel, services, name, who)
+        grid.wire(grid_panel, services, name, who)
+        intake.wire(intake_panel, services)
+        browse.wire(browse_panel, services, name, who)
         page.load(None, js=SCRIPT.read_text(encoding="utf-8"), **_ON_LOAD)
 
 

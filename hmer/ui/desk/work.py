@@ -133,15 +133,15 @@ def grid_page(store: AnnotationStore, size: int, passed: Sequence[int] = ()) -> 
     return Page(tuple(wanted[:size]))
 
 
-def accept_all(store: AnnotationStore, ids: Iterable[int], by: str) -> tuple[int, list[str]]:
-    """Accept each as proposed, one transaction each; how many, and what went wrong with the others."""
-    accepted, problems = 0, []
+def accept_all(store: AnnotationStore, ids: Iterable[int], by: str) -> tuple[int, dict[int, str]]:
+    """Accept each as proposed, one transaction each; how many, and what went wrong with which others."""
+    accepted, problems = 0, {}
     for annotation_id in ids:
         try:
             decide(store, annotation_id, Status.ACCEPTED, text=proposal(store.get(annotation_id)), by=by)
             accepted += 1
         except (StoreError, LatexError) as error:
-            problems.append(f"{annotation_id}: {error}")
+            problems[annotation_id] = str(error)
     return accepted, problems
 
 

@@ -1,7 +1,9 @@
 """The correction desk in a real browser."""
 
 import sqlite3
+import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import PIL.Image
 import pytest
@@ -34,7 +36,7 @@ def store(desk_app: App) -> Iterator[AnnotationStore]:
 @pytest.fixture
 def desk(browser: Browser, desk_app: App) -> Iterator[Page]:
     for page in watched_page(browser, desk_app, 1280, 900):
-        page.set_default_timeout(PAGE_TIMEOUT_MS)
+        page.set_default_timeout(PAGE_TIMEOUT_MS / 4)
         page.goto(f"{desk_app.url}desk")
         page.wait_for_selector("#hm-q-start")
         page.wait_for_function("window.hmerDesk === true")
@@ -125,6 +127,7 @@ def test_symbols_are_put_where_the_cursor_is(desk: Page, store: AnnotationStore)
 def test_a_locked_store_says_so_and_keeps_what_was_typed(desk: Page, desk_app: App, store: AnnotationStore) -> None:
     ids = wait_in_queue(store)
     desk.click("#hm-q-start")
+    shows(desk, ids[0])
     desk.fill(TEXT, "x+2")
     lock = sqlite3.connect(desk_app.store, isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
@@ -147,3 +150,71 @@ def test_near_duplicates_are_shown(desk: Page, store: AnnotationStore) -> None:
     desk.click("#hm-q-start")
     expect(desk.locator(".hm-near figure")).to_have_count(1)
     expect(desk.locator(".hm-near code")).to_have_text("x < 1")
+
+
+def tab(page: Page, name: str) -> None:
+    page.click(f"#hm-desk button[role=tab]:has-text('{name}')")
+
+
+def test_the_grid_accepts_all_but_the_marked(desk: Page, store: AnnotationStore) -> None:
+    ids = wait_in_queue(store)
+    tab(desk, "Grid")
+    desk.click("#hm-g-fetch")
+    expect(desk.locator(".hm-cell img.hm-picture")).to_have_count(3)
+    expect(desk.locator(".hm-cell .katex")).to_have_count(3)
+    desk.keyboard.press("2")
+    expect(desk.locator("#hm-g-mark-1 input")).to_be_checked()
+    desk.keyboard.press("Control+Enter")
+    expect(desk.locator("#hm-g-said")).to_contain_text("2 accepted, 1 left")
+    assert [str(store.get(number).status) for number in ids] == ["accepted", "pending", "accepted"]
+    desk.click("#hm-g-undo")
+    expect(desk.locator("#hm-g-said")).to_contain_text("2 taken back")
+    assert {str(store.get(number).status) for number in ids} == {"pending"}
+
+
+def test_many_files_are_taken_in(desk: Page, store: AnnotationStore, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "some.zip", "w") as archive:
+        archive.write(examples()[0], "a/first.png")
+        archive.writestr("notes.txt", "x")
+    tab(desk, "Take in")
+    desk.set_input_files("#hm-i-files input[type=file]", [tmp_path / "some.zip", examples()[1]])
+    expect(desk.locator("#hm-i-files")).to_contain_text("some")
+    desk.click("#hm-i-start")
+    expect(desk.locator("#hm-i-told")).to_contain_text("2 read and waiting", timeout=30_000)
+    expect(desk.locator("#hm-i-told")).to_contain_text("notes.txt: Only pictures")
+    assert [(str(row.status), row.source, row.prediction is not None) for row in store.find()] == [
+        ("pending", "batch", True)
+    ] * 2
+    tab(desk, "Queue")
+    desk.click("#hm-q-start")
+    expect(desk.locator("#hm-q-place")).to_have_text("1 of 2")
+
+
+def test_browse_edit_delete_undo_erase(desk: Page, store: AnnotationStore) -> None:
+    rows = [store.add(picture(index), correction=text).annotation for index, text in enumerate(("x", r"\alpha_1"))]
+    tab(desk, "Browse")
+    desk.fill("#hm-b-symbol input, #hm-b-symbol textarea", r"\alpha")
+    desk.click("#hm-b-search")
+    expect(desk.locator("#hm-b-count")).to_have_text("1")
+    desk.locator("#hm-b-table [role=gridcell]").nth(5).click()
+    expect(desk.locator("#hm-b-about")).to_have_attribute("data-id", str(rows[1].id))
+    expect(desk.locator("#hm-b-text textarea")).to_have_value(r"\alpha_1")
+    desk.fill("#hm-b-text textarea", r"\beta_1 \alpha")
+    desk.click("#hm-b-save")
+    expect(desk.locator("#hm-b-about")).to_contain_text(r"correction: \alpha_1 -> \beta_1 \alpha")
+    assert store.get(rows[1].id).correction == r"\beta_1 \alpha"
+    desk.click("#hm-b-delete")
+    expect(desk.locator("#hm-b-nothing")).to_contain_text("is deleted")
+    expect(desk.locator("#hm-b-count")).to_have_text("0")
+    assert store.count() == 1
+    desk.click("#hm-b-undo")
+    expect(desk.locator("#hm-b-about")).to_have_attribute("data-id", str(rows[1].id))
+    assert store.get(rows[1].id).correction == r"\beta_1 \alpha"
+    desk.click("#hm-b-purge")
+    expect(desk.locator(".toast-body").last).to_contain_text("tick the box")
+    assert store.count() == 2
+    desk.check("#hm-b-sure input")
+    desk.click("#hm-b-purge")
+    expect(desk.locator("#hm-b-nothing")).to_contain_text("Erased")
+    assert [row.id for row in store.find()] == [rows[0].id]
+    assert store.history(rows[1].id) == []
