@@ -13,6 +13,7 @@ from hmer.errors import LatexError
 
 FORM = "crohme"  # readings are compared without what handwriting cannot show: spacing, fonts, sizes
 NOTHING = "∅"  # stands for a symbol that is missing on one side
+_BRACES = {"{", "}", NOTHING}  # a brace too many is seen in what it holds
 
 
 @dataclass(frozen=True)
@@ -112,5 +113,6 @@ def _differences(truth: Sequence[str], read: Sequence[str]) -> list[tuple[str, s
     for kind, at_truth, at_read in Levenshtein.editops(truth, read):
         old = NOTHING if kind == "insert" else truth[at_truth]
         new = NOTHING if kind == "delete" else read[at_read]
-        changes.append((old, new))
+        if {old, new} - _BRACES:
+            changes.append((old, new))
     return changes

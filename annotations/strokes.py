@@ -9,7 +9,9 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import cv2
 import numpy as np
+import PIL.Image
 
 from hmer.errors import BadInk
 from hmer.ink import MAX_POINTS, Ink, Stroke, parse_inkml
@@ -18,6 +20,7 @@ Point: TypeAlias = tuple[float, float, float]
 Strokes: TypeAlias = tuple[tuple[Point, ...], ...]
 
 _LIMIT = 1e9
+_FITS = 0.95  # share of points on ink, and of ink by strokes
 _NAMESPACE = "http://www.w3.org/2003/InkML"
 
 
@@ -52,6 +55,42 @@ def ink_of(strokes: Strokes, *, truth: str | None = None, writer: str = "") -> I
     """Strokes as the ink that hmer draws; times are left out."""
     lines: tuple[Stroke, ...] = tuple(np.asarray(stroke, np.float32)[:, :2] for stroke in strokes)
     return Ink(lines, truth=truth, writer=writer)
+
+
+def fitted(strokes: Strokes, image: PIL.Image.Image, pen_radius_px: float) -> Strokes | None:
+    """Strokes recorded on a screen, in pixels of the picture that they drew; None if they are not what it shows.
+
+    A page shows a sheet enlarged and shifted; the ink tells how. What was erased or drawn at several magnifications
+    does not fit and is refused: nearly all points must lie on ink, and nearly all ink must lie by a stroke.
+    """
+    mask = np.asarray(image.convert("L")) < 128
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    low = np.array([columns[0], rows[0]]) + pen_radius_px
+    high = np.array([columns[-1], rows[-1]]) - pen_radius_px
+    points = np.concatenate([np.asarray(stroke)[:, :2] for stroke in strokes])
+    extent = points.max(axis=0) - points.min(axis=0)
+    longer = int(extent.argmax())
+    factor = float((high - low)[longer] / extent[longer]) if extent[longer] > 0 else 1.0
+    shift = (low + high) / 2 - factor * (points.min(axis=0) + points.max(axis=0)) / 2
+    moved = [np.asarray(stroke)[:, :2] * factor + shift for stroke in strokes]
+    near = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
+    places = np.rint(np.concatenate(moved)).astype(int)
+    inside = ((places >= 0) & (places < (mask.shape[1], mask.shape[0]))).all(axis=1)
+    on_ink = near[tuple(places[inside].T[::-1])].sum() / len(places)
+    drawn = np.zeros(mask.shape, np.uint8)
+    for line in moved:
+        cv2.polylines(drawn, [np.rint(line).astype(np.int32)], False, 1, math.ceil(2 * pen_radius_px) + 5)
+    covered = drawn[mask].mean()
+    if factor <= 0 or min(on_ink, covered) < _FITS:
+        return None
+    return make_strokes(
+        [
+            [(round(x, 2), round(y, 2), t) for (x, y), (_, _, t) in zip(line.tolist(), stroke, strict=True)]
+            for line, stroke in zip(moved, strokes, strict=True)
+        ]
+    )
 
 
 def to_json(strokes: Strokes) -> str:

@@ -1,7 +1,9 @@
 """What the desk does with the store, and its panels' functions, without a browser."""
 
 import io
+import random
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from annotations import AnnotationStore, Prediction, Reason, Refusal, Selection,
 from annotations.intake import Found, Limits, pictures_in
 from annotations.statistics import NOTHING, accuracy_by_day, agreement, confusions, weakness
 from hmer.errors import BadImage, ConfigError, LatexError, StoreError
-from hmer.ui.desk import browse, grid, intake, queue, work
+from hmer.ui.desk import browse, charts, grid, intake, queue, work, write_this
 from hmer.ui.draw_and_upload import examples
 from hmer.ui.options import AppOptions
 from hmer.ui.services import Services
@@ -257,3 +259,61 @@ def test_accuracy_confusions_and_weakness(store: AnnotationStore) -> None:
     assert weak["l"] == pytest.approx(2 / 3)
     assert weak["x"] == pytest.approx(2 / 6)
     assert weak["+"] == pytest.approx(1 / 3)
+
+
+# --- writing and counting ---
+
+
+def test_formulas_to_write_are_rich_in_weak_symbols() -> None:
+    candidates = [("x", "+", "1"), ("y", "+", r"\beta"), ("x",), ("z", "^", "{", r"\beta", "}")]
+    weak = {"x": 0.1, "+": 0.1, "1": 0.1, "y": 0.1, r"\beta": 0.9, "z": 0.8}
+    chance = random.Random(0)
+    best = [write_this.choose(candidates, weak, (), "", random.Random(seed)) for seed in range(30)]
+    assert set(best) == {" ".join(tokens) for tokens in candidates}  # fewer than CHOICES: any may come
+    many = candidates + [("x", "+", str(number)) for number in range(20)]
+    weak |= dict.fromkeys(map(str, range(20)), 0.1)
+    chosen = Counter(write_this.choose(many, weak, (), "", chance) for _ in range(200))
+    assert {formula for formula, _ in chosen.most_common(2)} == {r"y + \beta", r"z ^ { \beta }"}
+    assert write_this.choose(candidates[:2], weak, (), "x + 1", chance) == r"y + \beta"
+    wanted = {write_this.choose(many, weak, ("7",), "", random.Random(seed)) for seed in range(50)}
+    assert wanted == {"x + 7"}
+    with pytest.raises(BadImage, match="no formula"):
+        write_this.choose([("x",)], weak, (), "x", chance)
+
+
+def test_a_symbol_that_occurs_nowhere_can_be_practised(services: Services) -> None:
+    shown = {write_this.next_formula(services.options.checkpoint, r"\xi", "", services) for _ in range(20)}
+    assert shown == {r"\xi", r"\xi=x", r"\xi+1"}
+
+
+def test_a_drawing_is_saved_with_its_label(services: Services) -> None:
+    sheet = np.full((480, 800, 4), 255, np.uint8)
+    blank = {"background": None, "layers": [], "composite": sheet.copy()}
+    with pytest.raises(BadImage, match="sheet is empty"):
+        write_this.saved(blank, "", "x", services, "Ada")
+    sheet[100:107, 50:207, :3] = 0
+    drawn = {**blank, "composite": sheet}
+    with pytest.raises(LatexError):
+        write_this.saved(drawn, "", "{", services, "Ada")
+    assert services.store.count() == 0
+    assert "Saved</strong> as No. 1" in write_this.saved(drawn, "[[[3, 3, 0], [153, 3, 1]]]", "x", services, "Ada")
+    row = services.store.get(1)
+    assert (row.correction, str(row.status), row.annotator, row.source) == ("x", "accepted", "Ada", "write this")
+    assert services.store.strokes(1) == (((53.0, 103.0, 0.0), (203.0, 103.0, 1.0)),)
+    assert "Saved before" in write_this.saved(drawn, "no strokes", "x", services, "Ada")
+
+
+def test_counts_and_charts(services: Services) -> None:
+    empty = charts.shown(services)
+    assert "0 of 0 decided" in empty[0]
+    for person, truth in (("<b>", "x"), ("Bob", "y")):
+        services.store.add(
+            picture(), prediction=Prediction("x", "toy"), correction=truth, status="accepted", annotator=person
+        )
+    waiting(services.store, ("x", 0.5))
+    numbers, accuracy, confused = charts.shown(services)
+    assert "2 of 3 decided" in numbers
+    assert "&lt;b&gt; 1" in numbers
+    assert "1 pictures were corrected by several people; on 0 (0%)" in numbers
+    assert accuracy[["checkpoint", "right (%)", "formulas"]].values.tolist() == [["toy", 50.0, 2]]
+    assert confused.values.tolist() == [["y read as x", 1]]

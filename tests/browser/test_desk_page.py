@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import PIL.Image
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -218,3 +219,55 @@ def test_browse_edit_delete_undo_erase(desk: Page, store: AnnotationStore) -> No
     expect(desk.locator("#hm-b-nothing")).to_contain_text("Erased")
     assert [row.id for row in store.find()] == [rows[0].id]
     assert store.history(rows[1].id) == []
+
+
+def test_write_this_keeps_the_drawing_and_its_strokes(desk: Page, store: AnnotationStore) -> None:
+    tab(desk, "Write this")
+    desk.click("#hm-w-other")
+    expect(desk.locator("#hm-w-formula .katex")).to_have_count(1)
+    formula = desk.input_value("#hm-w-text textarea, #hm-w-text input")
+    desk.wait_for_selector('#hm-write button[aria-label="Brush"].highlight')
+
+    def write(strokes: int) -> None:
+        desk.locator("#hm-write").scroll_into_view_if_needed()
+        box = desk.locator("#hm-write canvas").first.bounding_box()
+        assert box is not None
+        for stroke in range(strokes):
+            for step, (x, y) in enumerate(((200, 150), (280, 220), (360, 160))):
+                desk.mouse.move(box["x"] + x, box["y"] + y + 60 * stroke)
+                if step == 0:
+                    desk.mouse.down()
+            desk.mouse.up()
+
+    write(2)
+    desk.click("#hm-w-save")
+    expect(desk.locator("#hm-w-said")).to_contain_text("Saved as")
+    (row,) = store.find()
+    assert (row.correction, row.source, str(row.status)) == (formula, "write this", "accepted")
+    strokes = store.strokes(row.id)
+    assert strokes is not None
+    assert len(strokes) == 2
+    ink = np.asarray(store.image(row.id)) < 128
+    for x, y, _ in (point for stroke in strokes for point in stroke):
+        assert ink[round(y) - 2 : round(y) + 3, round(x) - 2 : round(x) + 3].any()
+    times = [t for stroke in strokes for _, _, t in stroke]
+    assert times == sorted(times)
+    assert times[-1] > 0
+
+    desk.wait_for_selector('#hm-write button[aria-label="Brush"].highlight')
+    write(1)  # on a clean sheet
+    desk.click("#hm-w-save")
+    expect(desk.locator("#hm-w-said")).to_contain_text(f"No. {row.id + 1}")
+    second = store.strokes(row.id + 1)
+    assert second is not None
+    assert len(second) == 1
+
+
+def test_charts_are_drawn_without_the_internet(desk: Page, store: AnnotationStore) -> None:
+    for number, truth in enumerate(("x", "y", "x+1")):
+        store.add(picture(number), prediction=Prediction("x", "handwritten"), correction=truth, status="accepted")
+    tab(desk, "Charts")
+    desk.click("#hm-c-refresh")
+    expect(desk.locator("#hm-c-accepted")).to_have_text("3")
+    expect(desk.locator("#hm-c-accuracy canvas, #hm-c-accuracy svg.marks").first).to_be_visible()
+    expect(desk.locator("#hm-c-confused canvas, #hm-c-confused svg.marks").first).to_be_visible()

@@ -36,6 +36,12 @@
     if (done) { event.preventDefault(); event.stopPropagation(); }
   }, true);
 
+  // A sheet begins without a tool: take the pen, each time that its tab is opened anew.
+  setInterval(() => {
+    const pen = document.querySelector('#hm-write button[aria-label="Brush"]');
+    if (seen(pen) && !pen.dataset.taken) { pen.dataset.taken = 'yes'; if (!pen.classList.contains('highlight')) pen.click(); }
+  }, 300);
+
   document.addEventListener('mousedown', (event) => {
     const button = event.target.closest('.hm-palette button');
     if (!button) return;

@@ -1,16 +1,15 @@
 """The desk's page: a name, and one tab a panel. `add_desk` is all that the app needs to know."""
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from hmer.ui.desk import browse, grid, intake, queue
+from hmer.ui import theme
+from hmer.ui.desk import browse, charts, grid, intake, queue, write_this
 from hmer.ui.services import Services
 
-ASSETS = Path(__file__).parent.parent / "assets"
-STYLE = ASSETS / "desk.css"
-SCRIPT = ASSETS / "desk.js"
+STYLE = theme.ASSETS / "desk.css"
+SCRIPT = theme.ASSETS / "desk.js"
 
 HEADER = """<header class="hm-header"><h1>Correction desk</h1>
 <p>What is accepted here is what the next model learns from. <a href="..">Back to drawing</a></p></header>"""
@@ -38,11 +37,18 @@ def add_desk(blocks: gr.Blocks, services: Services) -> None:
                 intake_panel = intake.layout(services)
             with gr.Tab("Browse", id="browse"):
                 browse_panel = browse.layout(services)
+            with gr.Tab("Write this", id="write"):
+                write_panel = write_this.layout()
+            with gr.Tab("Charts", id="charts"):
+                charts_panel = charts.layout()
         queue.wire(queue_panel, services, name, who)
         grid.wire(grid_panel, services, name, who)
         intake.wire(intake_panel, services)
         browse.wire(browse_panel, services, name, who)
-        page.load(None, js=SCRIPT.read_text(encoding="utf-8"), **_ON_LOAD)
+        write_this.wire(write_panel, services, name, who)
+        charts.wire(charts_panel, services)
+        for script in (SCRIPT, theme.STROKES_SCRIPT):
+            page.load(None, js=script.read_text(encoding="utf-8"), **_ON_LOAD)
 
 
 _ON_LOAD: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
