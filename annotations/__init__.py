@@ -1,21 +1,25 @@
 """What people corrected: pictures, predictions and the right LaTeX, in a database, for training."""
 
-from annotations.export import ExportCounts, write_dataset
-from annotations.imports import ImportCounts, Refusal, import_dataset
-from annotations.records import Alternative, Annotation, Prediction, Saved, Selection, Status
+from annotations.export import ExportCounts, write_annotations, write_dataset
+from annotations.imports import ImportCounts, Refusal, import_annotations, import_dataset
+from annotations.records import Alternative, Annotation, Change, Prediction, Reason, Saved, Selection, Status
 from annotations.store import AnnotationStore
 
 __all__ = [
     "Alternative",
     "Annotation",
     "AnnotationStore",
+    "Change",
     "ExportCounts",
     "ImportCounts",
     "Prediction",
+    "Reason",
     "Refusal",
     "Saved",
     "Selection",
     "Status",
+    "import_annotations",
     "import_dataset",
+    "write_annotations",
     "write_dataset",
 ]

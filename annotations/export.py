@@ -1,24 +1,43 @@
-"""Annotations as a dataset folder: labels.tsv and pictures, as all training and measuring reads it."""
+"""Annotations out of the store: a dataset folder, a Hugging Face image folder, CSV or JSON lines.
 
+    dataset      a folder: labels.tsv and pictures, as all training and measuring reads it
+    imagefolder  a folder: metadata.jsonl and pictures, as `datasets.load_dataset("imagefolder")` reads it
+    csv          the same with metadata.csv
+    jsonl        one file, a line an annotation, the picture in it as base64 of a PNG
+
+All hold the fields of annotations.fields. Pen strokes stand beside the picture as InkML, named in the column `ink`;
+in JSON lines as lists of points [x, y, t].
+"""
+
+import base64
+import csv
+import json
+import os
 import shutil
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from annotations.records import Selection, Status
+from annotations.fields import FIELDS, HELD_OUT, split_of, to_fields
+from annotations.records import Annotation, Selection, Status
 from annotations.store import AnnotationStore
+from annotations.strokes import to_inkml, to_json
 from hmer.datasets.folder import LABELS, write_labels
-from hmer.errors import DatasetError
+from hmer.errors import ConfigError, DatasetError
 
-COLUMNS = ("file", "latex", "writer", "split", "source")
-TRAIN, HELD_OUT = "train", "held_out"
+METADATA_JSONL, METADATA_CSV = "metadata.jsonl", "metadata.csv"
+DATASET, IMAGEFOLDER, CSV, JSONL = "dataset", "imagefolder", "csv", "jsonl"
+
+Rows = Sequence[dict[str, str]]
+
+__all__ = ["FORMATS", "ExportCounts", "split_of", "write_annotations", "write_dataset"]
 
 
 @dataclass(frozen=True)
 class ExportCounts:
-    """What was written: `rows` of labels.tsv, in two splits, and the `images` that they share."""
+    """What was written: `rows`, in two splits, and the `images` that they share."""
 
     rows: int
     images: int
@@ -38,76 +57,167 @@ def write_dataset(
     held_out_share: float = 0.0,
     overwrite: bool = False,
 ) -> ExportCounts:
-    """Write the selected annotations that have a correction as a dataset folder, complete or not at all.
-
-    `held_out_share` of the formulas, chosen by `split_of`, get the split "held_out", all others "train". With
-    `overwrite` an earlier dataset folder is replaced. Raises DatasetError or StoreError.
-    """
-    folder = Path(folder).absolute()
+    """Write the selected annotations that have a correction as a dataset folder; see `write_annotations`."""
     selection = Selection(tuple(statuses), annotator, source, since, until)
+    return write_annotations(
+        store, folder, DATASET, selection=selection, held_out_share=held_out_share, overwrite=overwrite
+    )
+
+
+def write_annotations(
+    store: AnnotationStore,
+    path: str | Path,
+    kind: str,
+    *,
+    selection: Selection,
+    held_out_share: float = 0.0,
+    overwrite: bool = False,
+) -> ExportCounts:
+    """Write the selected annotations that have a correction to a folder or file, complete or not at all.
+
+    `kind` is one of FORMATS. `held_out_share` of the formulas, chosen by `split_of`, get the split "held_out", all
+    others "train". With `overwrite` an earlier export is replaced. Raises ConfigError, DatasetError or StoreError.
+    """
+    if kind not in FORMATS:
+        raise ConfigError(f"There is no format {kind!r}; choose from {', '.join(FORMATS)}.")
+    path = Path(path).absolute()
     if not 0 <= held_out_share <= 1:
         raise DatasetError(f"The held-out share is a number from 0 to 1, not {held_out_share}.")
-    _check_free(folder, overwrite)
-    unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    _check_free(path, overwrite, is_file=kind == JSONL)
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         try:
-            unfinished.mkdir(parents=True)
-            counts = _write(store, selection, held_out_share, unfinished)
-            _put_in_place(unfinished, folder)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            counts = FORMATS[kind](store, selection, held_out_share, unfinished)
+            _put_in_place(unfinished, path)
         finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            _remove(unfinished)
     except OSError as error:
-        raise DatasetError(f"The dataset folder {folder} cannot be written: {error.strerror}.") from error
+        raise DatasetError(f"The export to {path} cannot be written: {error.strerror}.") from error
     return counts
 
 
-def split_of(label_sha256: str, held_out_share: float) -> str:
-    """The split of a formula: fixed by its normalised label, whoever wrote it and whatever else is exported.
-
-    A formula held out at one share is held out at every larger one.
-    """
-    return HELD_OUT if int(label_sha256[:16], 16) < held_out_share * 16**16 else TRAIN
-
-
-def _check_free(folder: Path, overwrite: bool) -> None:
-    if not folder.exists():
+def _check_free(path: Path, overwrite: bool, *, is_file: bool) -> None:
+    if not path.exists():
         return
-    if not folder.is_dir():
-        raise DatasetError(f"{folder} is a file; name a folder.")
-    if not any(folder.iterdir()):
+    if is_file:
+        if not path.is_file():
+            raise DatasetError(f"{path} is a folder; name a file.")
+        if not overwrite:
+            raise DatasetError(f"The file {path} exists; choose another or ask for overwriting.")
+        return
+    if not path.is_dir():
+        raise DatasetError(f"{path} is a file; name a folder.")
+    if not any(path.iterdir()):
         return
     if not overwrite:
-        raise DatasetError(f"The folder {folder} is not empty; choose another or ask for overwriting.")
-    if not (folder / LABELS).is_file():  # never wipe a folder of something else
-        raise DatasetError(f"{folder} is no dataset folder (it has no {LABELS}); choose another.")
+        raise DatasetError(f"The folder {path} is not empty; choose another or ask for overwriting.")
+    if not any((path / table).is_file() for table in (LABELS, METADATA_JSONL, METADATA_CSV)):
+        # never wipe a folder of something else
+        raise DatasetError(f"{path} is no dataset folder (it has no {LABELS}); choose another.")
 
 
-def _write(store: AnnotationStore, selection: Selection, held_out_share: float, folder: Path) -> ExportCounts:
-    rows: list[tuple[str, ...]] = []
-    images: set[str] = set()
-    for annotation, content in store.corrected(selection):
-        # corrected() gives only what has a label
-        assert annotation.tokens is not None and annotation.label_sha256 is not None
-        file = f"{annotation.image_sha256}.png"
-        if file not in images:
-            (folder / file).write_bytes(content)
-            images.add(file)
-        split = split_of(annotation.label_sha256, held_out_share)
-        rows.append((file, " ".join(annotation.tokens), annotation.annotator, split, annotation.source))
-    write_labels(folder, rows, COLUMNS)
-    held_out = sum(row[3] == HELD_OUT for row in rows)
-    return ExportCounts(len(rows), len(images), len(rows) - held_out, held_out)
-
-
-def _put_in_place(unfinished: Path, folder: Path) -> None:
-    if not folder.exists():
-        unfinished.rename(folder)
+def _put_in_place(unfinished: Path, path: Path) -> None:
+    if not path.is_dir():
+        os.replace(unfinished, path)
         return
-    replaced = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    folder.rename(replaced)
+    replaced = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    path.rename(replaced)
     try:
-        unfinished.rename(folder)
+        unfinished.rename(path)
     except OSError:
-        replaced.rename(folder)
+        replaced.rename(path)
         raise
     shutil.rmtree(replaced)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+# --- the formats ------------------------------------------------------------------------------------------
+
+
+def _folder_writer(
+    write_table: Callable[[Path, Rows], None],
+) -> Callable[[AnnotationStore, Selection, float, Path], ExportCounts]:
+    """The writer of a folder of pictures, and a table of all fields that `write_table` writes."""
+
+    def write(store: AnnotationStore, selection: Selection, held_out_share: float, folder: Path) -> ExportCounts:
+        folder.mkdir()
+        rows: list[dict[str, str]] = []
+        written: set[str] = set()
+        for annotation, content, strokes in store.corrected_with_strokes(selection):
+            name = annotation.image_sha256
+            if name not in written:
+                (folder / f"{name}.png").write_bytes(content)
+                written.add(name)
+                if strokes is not None:
+                    inkml = to_inkml(strokes, truth=_one_truth(annotation), writer=annotation.annotator)
+                    (folder / f"{name}.inkml").write_bytes(inkml)
+            ink = "" if strokes is None else f"{name}.inkml"
+            rows.append({"file": f"{name}.png", **to_fields(annotation, held_out_share), "ink": ink})
+        write_table(folder, rows)
+        return _counts(rows, len(written))
+
+    return write
+
+
+def _one_truth(annotation: Annotation) -> str:
+    return " ".join(annotation.tokens or ())
+
+
+def _write_tsv(folder: Path, rows: Rows) -> None:
+    """labels.tsv, which has no quoting: what was typed in several lines is left to its normal form."""
+
+    def plain(text: str) -> str:
+        return "" if any(character in text for character in "\t\n\r") else text
+
+    columns = ("file", *FIELDS, "ink")
+    write_labels(folder, ([*(plain(row[name]) for name in columns)] for row in rows), columns)
+
+
+def _write_metadata_jsonl(folder: Path, rows: Rows) -> None:
+    with (folder / METADATA_JSONL).open("w", encoding="utf-8", newline="\n") as table:
+        for row in rows:
+            table.write(_json_line({"file_name": row["file"], **row}))
+
+
+def _write_metadata_csv(folder: Path, rows: Rows) -> None:
+    with (folder / METADATA_CSV).open("w", encoding="utf-8", newline="") as table:
+        writer = csv.DictWriter(table, ("file_name", *FIELDS, "ink"), extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({"file_name": row["file"], **row} for row in rows)
+
+
+def _write_jsonl(store: AnnotationStore, selection: Selection, held_out_share: float, path: Path) -> ExportCounts:
+    rows: list[dict[str, str]] = []
+    images: set[str] = set()
+    with path.open("w", encoding="utf-8", newline="\n") as lines:
+        for annotation, content, strokes in store.corrected_with_strokes(selection):
+            row = to_fields(annotation, held_out_share)
+            drawn = "" if strokes is None else to_json(strokes)
+            lines.write(_json_line({"image": base64.b64encode(content).decode(), **row, "strokes": drawn}))
+            rows.append({"split": row["split"]})
+            images.add(annotation.image_sha256)
+    return _counts(rows, len(images))
+
+
+def _json_line(row: dict[str, str]) -> str:
+    return json.dumps({name: text for name, text in row.items() if name != "file"}) + "\n"
+
+
+def _counts(rows: Rows, images: int) -> ExportCounts:
+    held_out = sum(row["split"] == HELD_OUT for row in rows)
+    return ExportCounts(len(rows), images, len(rows) - held_out, held_out)
+
+
+FORMATS: dict[str, Callable[[AnnotationStore, Selection, float, Path], ExportCounts]] = {
+    DATASET: _folder_writer(_write_tsv),
+    IMAGEFOLDER: _folder_writer(_write_metadata_jsonl),
+    CSV: _folder_writer(_write_metadata_csv),
+    JSONL: _write_jsonl,
+}

@@ -1,10 +1,12 @@
 """The tables of the annotation store.
 
     image  1 --- n  prediction     what each checkpoint read in the picture
-      1                 1
-      |                 |
-      n                 n
-    annotation -------- +          what a person says it is, beside the prediction that the person saw
+      1  1              1
+      |  |              |
+      |  n              n
+      |  annotation --- +          what a person says it is, beside the prediction that the person saw
+      n
+    change                         who made, changed or removed an annotation: what it was and what it became
 
 A change here needs a new file in migrations/versions; a test compares the two.
 """
@@ -71,6 +73,8 @@ class Image(Base):
     height_px: Mapped[int]
     content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    fingerprint: Mapped[str] = mapped_column(String(64), server_default="")  # annotations.fingerprint
+    strokes: Mapped[str | None] = mapped_column(Text, deferred=True)  # annotations.strokes, as JSON
 
 
 class Prediction(Base):
@@ -121,6 +125,31 @@ class Annotation(Base):
     source: Mapped[str] = mapped_column(String(NAME_CHARS))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    reason: Mapped[str | None] = mapped_column(
+        String(32), CheckConstraint("reason IS NULL OR status = 'rejected'", name="reason")
+    )
 
     image: Mapped[Image] = relationship(lazy="joined", innerjoin=True)
     prediction: Mapped[Prediction | None] = relationship(lazy="joined")
+
+
+class Change(Base):
+    """One step in the history of an annotation, which may be gone: no key leads to it, and purging takes both.
+
+    `before` and `after` hold the annotation's columns; None where it was not there.
+    """
+
+    __tablename__ = "change"
+    __table_args__ = (
+        CheckConstraint("before IS NOT NULL OR after IS NOT NULL", name="changes_something"),
+        Index(None, "annotator", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_sha256: Mapped[str] = mapped_column(ForeignKey("image.sha256", ondelete="CASCADE"), index=True)
+    annotation_id: Mapped[int] = mapped_column(index=True)
+    annotator: Mapped[str] = mapped_column(String(NAME_CHARS))  # who did it
+    before: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    after: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    undoes: Mapped[int | None] = mapped_column(ForeignKey("change.id", ondelete="CASCADE"), index=True)
+    made_at: Mapped[datetime] = mapped_column(UtcDateTime)

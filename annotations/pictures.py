@@ -28,6 +28,10 @@ class Picture:
     height_px: int
     media_type: str = "image/png"
 
+    def open(self) -> PIL.Image.Image:
+        """The pixels."""
+        return open_picture(self.content)
+
 
 def make_picture(image: ImageLike) -> Picture:
     """The picture to keep for an image: a PIL image, an encoded file's bytes, or an array.
@@ -42,6 +46,13 @@ def make_picture(image: ImageLike) -> Picture:
     digest = hashlib.sha256(f"{bare.mode} {bare.width} {bare.height}\n".encode())
     digest.update(bare.tobytes())
     return Picture(digest.hexdigest(), encoded.getvalue(), bare.width, bare.height)
+
+
+def open_picture(content: bytes) -> PIL.Image.Image:
+    """A picture that the store keeps, loaded."""
+    picture = PIL.Image.open(io.BytesIO(content))
+    picture.load()
+    return picture
 
 
 def _open(image: ImageLike) -> PIL.Image.Image:

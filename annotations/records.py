@@ -28,6 +28,23 @@ class Status(StrEnum):
             raise StoreError(f"There is no status {name!r}; choose from {', '.join(cls)}.") from None
 
 
+class Reason(StrEnum):
+    """Why a picture was rejected."""
+
+    ILLEGIBLE = "illegible"
+    NOT_A_FORMULA = "not a formula"
+    SEVERAL = "several"  # several formulas in one picture
+    BAD_CROP = "bad crop"
+
+    @classmethod
+    def of(cls, name: "str | Reason") -> "Reason":
+        """The reason of that name; raises StoreError with the known names."""
+        try:
+            return cls(name)
+        except ValueError:
+            raise StoreError(f"There is no reason {name!r}; choose from {', '.join(cls)}.") from None
+
+
 @dataclass(frozen=True)
 class Alternative:
     """Another reading of the same picture."""
@@ -45,6 +62,7 @@ class Prediction:
 
     `tokens` are the label tokens, `latex` the string for people, `confidence` a probability from 0 to 1,
     `checkpoint` the checkpoint's reference, `decoding` the fields of the decoding settings as JSON values.
+    `made_at` is set by the store; predictions that differ in nothing else are equal.
     """
 
     latex: str
@@ -53,6 +71,7 @@ class Prediction:
     confidence: float | None = None
     alternatives: tuple[Alternative, ...] = ()
     decoding: Mapping[str, Any] = field(default_factory=dict)
+    made_at: datetime | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "confidence", _probability(self.confidence))
@@ -70,7 +89,8 @@ class Annotation:
     """One picture with what was predicted and what somebody says it is.
 
     `correction` is the LaTeX as typed and `tokens` its normal form; both are None while there is none.
-    `annotator` and `source` are empty when unknown. Times are in UTC.
+    `prediction` is the one that the correction is about. `annotator` and `source` are empty when unknown. Times are
+    in UTC.
     """
 
     id: int
@@ -86,6 +106,40 @@ class Annotation:
     source: str
     created_at: datetime
     updated_at: datetime
+    reason: Reason | None = None  # of a rejected one
+
+
+@dataclass(frozen=True)
+class Change:
+    """One step in the history of an annotation, by `annotator`; `undoes` names the change that it takes back.
+
+    `before` and `after` are the annotation's correction, status, reason, annotator, source and so on; None where the
+    annotation was not there.
+    """
+
+    id: int
+    annotation_id: int
+    annotator: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    undoes: int | None
+    made_at: datetime
+
+    @property
+    def summary(self) -> str:
+        """What happened, in a few words."""
+        if self.before is None:
+            what = "added"
+        elif self.after is None:
+            what = "deleted"
+        else:
+            names = ("correction", "status", "reason", "annotator")
+            what = ", ".join(
+                f"{name}: {self.before[name] or 'none'} -> {self.after[name] or 'none'}"
+                for name in names
+                if self.before[name] != self.after[name]
+            )
+        return what if self.undoes is None else f"undone, so {what}"
 
 
 @dataclass(frozen=True)
@@ -100,7 +154,8 @@ class Saved:
 class Selection:
     """Which annotations: None means any. `since` is included, `until` is not; both are times of creation.
 
-    A time without a zone is local time.
+    A time without a zone is local time. `latex` is looked for in what was typed, in its normal form and in the
+    prediction; `symbol` is one token of the normal form. Capitals matter in both.
     """
 
     statuses: tuple[Status | str, ...] | None = None
@@ -108,6 +163,8 @@ class Selection:
     source: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    latex: str | None = None
+    symbol: str | None = None
 
     def __post_init__(self) -> None:
         given: object = self.statuses

@@ -89,3 +89,15 @@ def copy_to_file(source: sqlite3.Connection, path: Path) -> None:
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def empty_log(connection: sqlite3.Connection, tries: int) -> None:
+    """Move the write-ahead log into the database file and cut it to nothing, so that erased pages are gone from it.
+
+    While others read, it has to wait for them; when they go on and on, the log is emptied by a later write.
+    """
+    for _ in range(tries):
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not busy:
+            return
+        time.sleep(0.1)

@@ -4,12 +4,11 @@ Each call is one transaction: either all of it is in the database afterwards or 
 """
 
 import contextlib
-import hashlib
-import io
-import re
+import json
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -21,28 +20,38 @@ import PIL.Image
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, ColumnElement, create_engine, delete, func, make_url, select
+from sqlalchemy import URL, create_engine, delete, func, make_url, select
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 from sqlalchemy.pool import QueuePool
 
 from annotations import models, sqlite
-from annotations.pictures import ImageLike, Picture, make_picture
-from annotations.records import Alternative, Annotation, Prediction, Saved, Selection, Status
-from hmer.errors import LatexError, StoreError
-from hmer.latex import normalise
-
-ORDERS = {
-    "newest": (models.Annotation.created_at.desc(), models.Annotation.id.desc()),
-    "oldest": (models.Annotation.created_at, models.Annotation.id),
-}
+from annotations.fingerprint import NEAR_BITS, distances
+from annotations.pictures import ImageLike, make_picture, open_picture
+from annotations.records import Annotation, Change, Prediction, Reason, Saved, Selection, Status
+from annotations.rows import (
+    ORDERS,
+    Label,
+    annotation_of,
+    change_of,
+    check_prediction,
+    checked_name,
+    conditions,
+    image_row,
+    prediction_of,
+    prediction_row,
+    put_state,
+    same_annotation,
+    same_state,
+    state_of,
+)
+from annotations.strokes import Strokes, make_strokes, to_json
+from hmer.errors import StoreError
 
 T = TypeVar("T")
 
 _ANYTHING = Selection()
-_TOKEN = re.compile(r"\\ |[^ ]+")  # tokens joined by spaces, one of which may be the control space
-_NOT_IN_A_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # breaks labels.tsv
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # no text in UTF-8, or none for PostgreSQL
+_ERASED_TRIES = 5  # how often the log of writes is emptied after purging, while others read
 
 
 class AnnotationStore:
@@ -105,113 +114,239 @@ class AnnotationStore:
         prediction: Prediction | None = None,
         correction: str | None = None,
         status: Status | str = Status.PENDING,
+        reason: Reason | str | None = None,
         annotator: str = "",
         source: str = "",
+        strokes: Strokes | None = None,
+        created_at: datetime | None = None,
     ) -> Saved:
         """Save a picture with what was predicted and what it should have been.
 
         The same pixels with the same normalised correction (or none) by the same annotator are saved once:
-        the second time the first annotation comes back as it is, with `created` False. Raises BadImage,
-        LatexError (ill-formed correction) or StoreError, and then nothing is saved.
+        the second time the first annotation comes back as it is, with `created` False. `strokes` are kept beside
+        the picture; `created_at` is for what was made elsewhere, otherwise now. Raises BadImage, BadInk, LatexError
+        (ill-formed correction) or StoreError, and then nothing is saved.
         """
         status = Status.of(status)
-        label = None if correction is None else _label(correction)
+        why = _reason_for(status, reason)
+        label = None if correction is None else Label(correction)
         if status is Status.ACCEPTED and label is None:
             raise StoreError("An annotation cannot be accepted without LaTeX; give the correction too.")
-        annotator, source = _name(annotator, "annotator"), _name(source, "source")
+        annotator, source = checked_name(annotator, "annotator"), checked_name(source, "source")
         if prediction is not None:
-            _check_prediction(prediction)
+            check_prediction(prediction)
+        written = None if strokes is None else to_json(make_strokes(strokes))
         picture = make_picture(image)
 
         def save(session: Session) -> Saved:
             label_sha256 = label.sha256 if label else ""
-            same = session.scalar(_same(picture.sha256, label_sha256, annotator))
-            if same is not None:
-                return Saved(_annotation(same), created=False)
             now = datetime.now(UTC)
             kept = session.get(models.Image, picture.sha256)
             if kept is None:
-                kept = _image_row(picture, now)
+                kept = image_row(picture, now)
                 session.add(kept)
                 session.flush()  # the prediction refers to it by key alone
+            if written is not None and kept.strokes is None:
+                kept.strokes = written
+            same = session.scalar(same_annotation(picture.sha256, label_sha256, annotator))
+            if same is not None:
+                return Saved(annotation_of(same), created=False)
+            made = now if created_at is None else created_at.astimezone(UTC)
             row = models.Annotation(
                 image=kept,
-                prediction=None if prediction is None else _find_or_add(session, picture, prediction, now),
+                prediction=None if prediction is None else _find_or_add(session, picture.sha256, prediction, now),
                 correction=correction,
                 tokens=label.tokens if label else None,
                 label_sha256=label_sha256,
                 status=status.value,
+                reason=why,
                 annotator=annotator,
                 source=source,
-                created_at=now,
-                updated_at=now,
+                created_at=made,
+                updated_at=made,
             )
             session.add(row)
             session.flush()
-            return Saved(_annotation(row), created=True)
+            _remember(session, row.image_sha256, row.id, annotator, None, state_of(row))
+            return Saved(annotation_of(row), created=True)
 
         return self._write(save)
 
     def update_correction(
-        self, annotation_id: int, correction: str, *, status: Status | str | None = None
+        self,
+        annotation_id: int,
+        correction: str,
+        *,
+        status: Status | str | None = None,
+        reason: Reason | str | None = None,
+        by: str = "",
     ) -> Annotation:
-        """Replace the correction, and the status too if one is given.
+        """Replace the correction, and the status too if one is given, as `by`, who signs it if nobody has.
 
-        Raises LatexError for ill-formed LaTeX, and StoreError when there is no such annotation or when
-        another one already says the same; the old correction then stays.
+        Where another annotation already says the same, one that had no correction yet is joined with it: the other
+        one comes back. Raises LatexError for ill-formed LaTeX, and StoreError when there is no such annotation or
+        when one with a correction would become a duplicate; the old correction then stays.
         """
-        label = _label(correction)
+        label = Label(correction)
         wanted = None if status is None else Status.of(status)
 
-        def update(session: Session) -> Annotation:
-            row = _existing(session, annotation_id)
-            same = session.scalar(_same(row.image_sha256, label.sha256, row.annotator))
-            if same is not None and same is not row:
+        def join(session: Session, row: models.Annotation) -> models.Annotation:
+            same = session.scalar(same_annotation(row.image_sha256, label.sha256, row.annotator or by))
+            if same is None or same is row:
+                return row
+            if row.correction is not None:
                 raise StoreError(
                     f"Annotation {same.id} already gives this picture the same LaTeX; delete one of the two."
                 )
+            _remember(session, row.image_sha256, row.id, by, state_of(row), None)
+            session.delete(row)
+            return same
+
+        def correct(row: models.Annotation) -> None:
+            row.annotator = row.annotator or by
             row.correction, row.tokens, row.label_sha256 = correction, label.tokens, label.sha256
-            row.status = row.status if wanted is None else wanted.value
-            row.updated_at = datetime.now(UTC)
-            return _annotation(row)
+            if wanted is not None:
+                row.status, row.reason = wanted.value, _reason_for(wanted, reason)
 
-        return self._write(update)
+        return self._change(annotation_id, by, correct, join)
 
-    def set_status(self, annotation_id: int, status: Status | str) -> Annotation:
-        """Change the status; raises StoreError for an unknown annotation and for accepting without LaTeX."""
+    def set_status(
+        self, annotation_id: int, status: Status | str, *, reason: Reason | str | None = None, by: str = ""
+    ) -> Annotation:
+        """Change the status, and the reason for rejecting, as `by`.
+
+        Raises StoreError for an unknown annotation and for accepting without LaTeX.
+        """
         wanted = Status.of(status)
+        why = _reason_for(wanted, reason)
 
-        def update(session: Session) -> Annotation:
-            row = _existing(session, annotation_id)
+        def update(row: models.Annotation) -> None:
             if wanted is Status.ACCEPTED and row.correction is None:
                 raise StoreError(f"Annotation {row.id} cannot be accepted without LaTeX; correct it first.")
-            row.status, row.updated_at = wanted.value, datetime.now(UTC)
-            return _annotation(row)
+            row.status, row.reason = wanted.value, why
+
+        return self._change(annotation_id, by, update)
+
+    def delete(self, annotation_id: int, *, by: str = "") -> None:
+        """Remove an annotation; its history and its picture stay, so that `undo` can bring it back."""
+        by = checked_name(by, "annotator")
+
+        def remove(session: Session) -> None:
+            row = _existing(session, annotation_id, lock=True)
+            _remember(session, row.image_sha256, row.id, by, state_of(row), None)
+            session.delete(row)
+
+        self._write(remove)
+
+    def add_prediction(self, annotation_id: int, prediction: Prediction) -> Annotation:
+        """Keep what a further checkpoint read in an annotation's picture.
+
+        While there is no correction, the annotation is then about this prediction. Raises StoreError.
+        """
+        check_prediction(prediction)
+
+        def update(session: Session) -> Annotation:
+            row = _existing(session, annotation_id, lock=True)
+            kept = _find_or_add(session, row.image_sha256, prediction, datetime.now(UTC))
+            session.add(kept)
+            if row.correction is None:
+                row.prediction = kept
+            session.flush()
+            return annotation_of(row)
 
         return self._write(update)
 
-    def delete(self, annotation_id: int) -> None:
-        """Remove an annotation, and its picture and predictions when no other annotation needs them."""
+    def purge(self, annotation_id: int) -> int:
+        """Erase a picture for good: with every annotation of it, its strokes, its predictions and its history.
 
-        def remove(session: Session) -> None:
-            row = _existing(session, annotation_id)
-            sha256 = row.image_sha256
-            session.delete(row)
+        Gives the number of annotations erased. What stood in an SQLite file is overwritten; backups and exports
+        made before still hold it.
+        """
+
+        def erase(session: Session) -> int:
+            sha256 = _image_of(session, annotation_id)
+            of_image = models.Annotation.image_sha256 == sha256
+            count = session.scalar(select(func.count()).select_from(models.Annotation).where(of_image)) or 0
+            # The order of the references; the rest goes by ON DELETE CASCADE.
+            for table, condition in ((models.Annotation, of_image), (models.Image, models.Image.sha256 == sha256)):
+                session.execute(delete(table).where(condition), execution_options={"synchronize_session": False})
+            return count
+
+        count = self._write(erase)
+        if self._url.get_backend_name() == "sqlite":
+            with self._raw_connection() as connection:
+                sqlite.empty_log(connection, _ERASED_TRIES)
+        return count
+
+    # --- history ------------------------------------------------------------------------------------------
+
+    def history(self, annotation_id: int | None = None, *, limit: int | None = None) -> list[Change]:
+        """The changes of one annotation, or of all, the newest first; also of deleted ones."""
+        query = select(models.Change).order_by(models.Change.id.desc()).limit(limit)
+        if annotation_id is not None:
+            query = query.where(models.Change.annotation_id == annotation_id)
+        with self._transaction() as session:
+            return [change_of(row) for row in session.scalars(query)]
+
+    def last_change(self, by: str) -> Change | None:
+        """The newest change by a person that is no undoing and has not been undone: what `undo` would take next."""
+        later = aliased(models.Change)
+        query = (
+            select(models.Change)
+            .where(models.Change.annotator == by, models.Change.undoes.is_(None))
+            .where(~select(later.id).where(later.undoes == models.Change.id).exists())
+            .order_by(models.Change.id.desc())
+            .limit(1)
+        )
+        with self._transaction() as session:
+            row = session.scalar(query)
+            return None if row is None else change_of(row)
+
+    def undo(self, change_id: int, *, by: str = "") -> Annotation | None:
+        """Take a change back: the annotation as it was before, or None where it was not there.
+
+        Undoing is itself a change. Raises StoreError when there is no such change or when the annotation has been
+        changed since.
+        """
+        by = checked_name(by, "annotator")
+
+        def revert(session: Session) -> Annotation | None:
+            change = session.get(models.Change, change_id)
+            if change is None:
+                raise StoreError(f"There is no change {change_id}; its picture may have been purged.")
+            row = session.get(models.Annotation, change.annotation_id, with_for_update=_THE_ROW)
+            if not same_state(row, change.after):
+                raise StoreError(f"Annotation {change.annotation_id} was changed since; undo the later change first.")
+            before = change.before
+            if before is not None:
+                same = session.scalar(same_annotation(change.image_sha256, before["label_sha256"], before["annotator"]))
+                if same is not None and same is not row:
+                    raise StoreError(f"Annotation {same.id} says the same by now; delete it first.")
+            now = datetime.now(UTC)
+            if before is None:
+                session.delete(row)
+            elif row is None:
+                row = models.Annotation(id=change.annotation_id, image_sha256=change.image_sha256, updated_at=now)
+                put_state(row, before)
+                session.add(row)
+            else:
+                put_state(row, before)
+                row.updated_at = now
+            _remember(session, change.image_sha256, change.annotation_id, by, change.after, before, change.id)
             session.flush()
-            needed = select(models.Annotation.id).where(models.Annotation.image_sha256 == sha256).exists()
-            session.execute(
-                delete(models.Image).where(models.Image.sha256 == sha256, ~needed),
-                execution_options={"synchronize_session": False},
-            )
+            if before is None or row is None:
+                return None
+            session.refresh(row)
+            return annotation_of(row)
 
-        self._write(remove)
+        return self._write(revert)
 
     # --- looking up ---------------------------------------------------------------------------------------
 
     def get(self, annotation_id: int) -> Annotation:
         """The annotation of that number; raises StoreError if there is none."""
         with self._transaction() as session:
-            return _annotation(_existing(session, annotation_id))
+            return annotation_of(_existing(session, annotation_id))
 
     def find(
         self,
@@ -224,20 +359,20 @@ class AnnotationStore:
         """The selected annotations, `order` being one of ORDERS; `limit` and `offset` cut out a page."""
         if order not in ORDERS:
             raise StoreError(f"There is no order {order!r}; choose from {', '.join(ORDERS)}.")
-        query = select(models.Annotation).where(*_conditions(selection)).order_by(*ORDERS[order])
+        query = select(models.Annotation).where(*conditions(selection)).order_by(*ORDERS[order])
         with self._transaction() as session:
-            return [_annotation(row) for row in session.scalars(query.limit(limit).offset(offset))]
+            return [annotation_of(row) for row in session.scalars(query.limit(limit).offset(offset))]
 
     def count(self, selection: Selection = _ANYTHING) -> int:
         """How many annotations are selected."""
-        query = select(func.count()).select_from(models.Annotation).where(*_conditions(selection))
+        query = select(func.count()).select_from(models.Annotation).where(*conditions(selection))
         with self._transaction() as session:
             return session.scalar(query) or 0
 
     def count_by_status(self, selection: Selection = _ANYTHING) -> dict[Status, int]:
         """How many selected annotations have each status; every status is a key."""
         status = models.Annotation.status
-        query = select(status, func.count()).where(*_conditions(selection)).group_by(status)
+        query = select(status, func.count()).where(*conditions(selection)).group_by(status)
         with self._transaction() as session:
             counted = {name: count for name, count in session.execute(query)}  # noqa: C416 - a Row is no pair to mypy
         return {status: counted.get(status.value, 0) for status in Status}
@@ -246,25 +381,118 @@ class AnnotationStore:
         """The picture of an annotation, upright and without metadata."""
         with self._transaction() as session:
             content = _existing(session, annotation_id).image.content
-        picture = PIL.Image.open(io.BytesIO(content))
-        picture.load()
-        return picture
+        return open_picture(content)
+
+    def predictions(self, annotation_id: int) -> list[Prediction]:
+        """Everything that was read in an annotation's picture, by whatever checkpoint, oldest first."""
+        with self._transaction() as session:
+            sha256 = _existing(session, annotation_id).image_sha256
+            of_image = select(models.Prediction).where(models.Prediction.image_sha256 == sha256)
+            return [prediction_of(row) for row in session.scalars(of_image.order_by(models.Prediction.id))]
+
+    def strokes(self, annotation_id: int) -> Strokes | None:
+        """The pen strokes of an annotation's picture; None where none were recorded."""
+        with self._transaction() as session:
+            written = _existing(session, annotation_id).image.strokes
+        return _strokes(written)
+
+    def holds(self, image: ImageLike) -> bool:
+        """Whether there is an annotation of exactly these pixels. Raises BadImage."""
+        query = select(models.Annotation.id).where(models.Annotation.image_sha256 == make_picture(image).sha256)
+        with self._transaction() as session:
+            return session.scalar(query.limit(1)) is not None
+
+    def near(self, annotation_id: int) -> list[tuple[Annotation, int]]:
+        """Annotations of other pictures that show the same writing, the nearest first.
+
+        The number is how many of the fingerprint's bits differ, at most `fingerprint.NEAR_BITS`.
+        """
+        other = select(models.Image.sha256, models.Image.fingerprint).where(models.Image.fingerprint != "")
+        with self._transaction() as session:
+            image = _existing(session, annotation_id).image
+            if not image.fingerprint:
+                return []
+            rows = session.execute(other.where(models.Image.sha256 != image.sha256)).all()
+            apart = distances(image.fingerprint, [row.fingerprint for row in rows])
+            near = {row.sha256: int(bits) for row, bits in zip(rows, apart, strict=True) if bits <= NEAR_BITS}
+            # A list of names may be longer than a statement takes: one statement a picture, of few.
+            return [
+                (annotation_of(row), bits)
+                for sha256, bits in sorted(near.items(), key=lambda item: item[1])
+                for row in session.scalars(select(models.Annotation).where(models.Annotation.image_sha256 == sha256))
+            ]
+
+    def disagreeing(self, first: str, second: str, selection: Selection = _ANYTHING) -> list[tuple[int, str, str]]:
+        """Number and the two readings of the selected annotations that two checkpoints read differently."""
+        one, two = aliased(models.Prediction), aliased(models.Prediction)
+        query = (
+            select(models.Annotation.id, one.latex, two.latex)
+            .join(one, one.image_sha256 == models.Annotation.image_sha256)
+            .join(two, two.image_sha256 == models.Annotation.image_sha256)
+            .where(one.checkpoint == first, two.checkpoint == second, one.latex != two.latex)
+            .where(*conditions(selection))
+            .order_by(models.Annotation.id, one.id, two.id)
+        )
+        with self._transaction() as session:  # of several readings by one checkpoint, the newest
+            return list({row[0]: (row[0], row[1], row[2]) for row in session.execute(query)}.values())
+
+    def unread(self, checkpoint: str, selection: Selection = _ANYTHING) -> list[int]:
+        """The numbers of the selected annotations whose picture a checkpoint has not read, oldest first."""
+        read = select(models.Prediction.id).where(
+            models.Prediction.image_sha256 == models.Annotation.image_sha256,
+            models.Prediction.checkpoint == checkpoint,
+        )
+        query = select(models.Annotation.id).where(~read.exists(), *conditions(selection))
+        with self._transaction() as session:
+            return list(session.scalars(query.order_by(*ORDERS["oldest"])))
+
+    def names(self) -> dict[str, list[str]]:
+        """Every annotator, source and checkpoint that occurs, sorted, under these three words."""
+        columns = {
+            "annotator": models.Annotation.annotator,
+            "source": models.Annotation.source,
+            "checkpoint": models.Prediction.checkpoint,
+        }
+        with self._transaction() as session:
+            return {name: sorted(session.scalars(select(column).distinct())) for name, column in columns.items()}
+
+    def by_several(self) -> list[list[Annotation]]:
+        """The corrections of every picture that more than one annotator has corrected, picture by picture."""
+        table = models.Annotation
+        shared = (
+            select(table.image_sha256)
+            .where(table.correction.is_not(None))
+            .group_by(table.image_sha256)
+            .having(func.count(table.annotator.distinct()) > 1)
+        )
+        query = select(table).where(table.correction.is_not(None), table.image_sha256.in_(shared))
+        groups: defaultdict[str, list[Annotation]] = defaultdict(list)
+        with self._transaction() as session:
+            for row in session.scalars(query.order_by(*ORDERS["oldest"])):
+                groups[row.image_sha256].append(annotation_of(row))
+        return list(groups.values())
 
     def corrected(self, selection: Selection = _ANYTHING) -> Iterator[tuple[Annotation, bytes]]:
         """The selected annotations that have a correction, oldest first, each with its picture's PNG bytes.
 
         One consistent view of the database, read piece by piece: do not save from inside the loop.
         """
+        return ((annotation, content) for annotation, content, _ in self.corrected_with_strokes(selection))
+
+    def corrected_with_strokes(
+        self, selection: Selection = _ANYTHING
+    ) -> Iterator[tuple[Annotation, bytes, Strokes | None]]:
+        """As `corrected`, with the pen strokes where there are any."""
         query = (
-            select(models.Annotation, models.Image.content)
+            select(models.Annotation, models.Image.content, models.Image.strokes)
             .join(models.Annotation.image)
-            .where(models.Annotation.correction.is_not(None), *_conditions(selection))
+            .where(models.Annotation.correction.is_not(None), *conditions(selection))
             .order_by(*ORDERS["oldest"])
             .execution_options(yield_per=100)
         )
         with self._transaction() as session:
-            for row, content in session.execute(query):
-                yield _annotation(row), content
+            for row, content, written in session.execute(query):
+                yield annotation_of(row), content, _strokes(written)
 
     # --- backup -------------------------------------------------------------------------------------------
 
@@ -323,6 +551,29 @@ class AnnotationStore:
                         f"The annotation store {self.name} refused ({error.orig}). Nothing was saved."
                     ) from error
         raise AssertionError("unreachable")
+
+    def _change(
+        self,
+        annotation_id: int,
+        by: str,
+        change_row: Callable[[models.Annotation], None],
+        stand_in: Callable[[Session, models.Annotation], models.Annotation] | None = None,
+    ) -> Annotation:
+        """Change an annotation, or the one that stands in for it, and remember what it was."""
+        by = checked_name(by, "annotator")
+
+        def change(session: Session) -> Annotation:
+            row = _existing(session, annotation_id, lock=True)
+            if stand_in is not None:
+                row = stand_in(session, row)
+            before = state_of(row)
+            change_row(row)
+            row.updated_at = datetime.now(UTC)
+            if state_of(row) != before:
+                _remember(session, row.image_sha256, row.id, by, before, state_of(row))
+            return annotation_of(row)
+
+        return self._write(change)
 
     @contextlib.contextmanager
     def _transaction(self, *, write: bool = False) -> Iterator[Session]:
@@ -395,138 +646,73 @@ def _explained(what: str, *, nothing_saved: bool = False) -> Iterator[None]:
         raise StoreError(f"The {what} {why}.{' Nothing was saved.' if nothing_saved else ''}") from error
 
 
-# --- between rows and records -----------------------------------------------------------------------------
+# --- inside a transaction ---------------------------------------------------------------------------------
+
+_THE_ROW = {"of": models.Annotation}  # locked alone: PostgreSQL cannot lock what an outer join adds
 
 
-class _Label:
-    """A correction's normal form: tokens joined by spaces, and a short name for it."""
-
-    def __init__(self, tokens: Sequence[str]) -> None:
-        self.tokens = " ".join(tokens)
-        self.sha256 = hashlib.sha256(self.tokens.encode()).hexdigest()
-
-
-def _label(correction: str) -> _Label:
-    unstorable = _UNSTORABLE.search(correction)
-    if unstorable:
-        raise LatexError("A character that cannot be stored stands here; remove it.", *unstorable.span())
-    tokens = normalise(correction)
-    if not tokens:
-        raise LatexError("There is no LaTeX here; type the formula.", 0, len(correction))
-    return _Label(tokens)
-
-
-def _name(text: str, what: str) -> str:
-    """A name fit for one field of a table of text."""
-    if len(text) > models.NAME_CHARS:
-        raise StoreError(f"The {what} has {len(text)} characters; at most {models.NAME_CHARS} are kept.")
-    if _NOT_IN_A_NAME.search(text):
-        raise StoreError(f"The {what} {text!r} holds a line break or control character; use one plain line.")
-    return text
-
-
-def _check_prediction(prediction: Prediction) -> None:
-    _name(prediction.checkpoint, "checkpoint")
-    others = (other.latex for other in prediction.alternatives)
-    if any(_UNSTORABLE.search(text) for text in (prediction.latex, *prediction.tokens, *others)):
-        raise StoreError("The prediction holds a character that cannot be stored; read the picture again.")
-
-
-def _split(tokens: str) -> tuple[str, ...]:
-    return tuple(_TOKEN.findall(tokens))
-
-
-def _same(image_sha256: str, label_sha256: str, annotator: str) -> Any:
-    return select(models.Annotation).where(
-        models.Annotation.image_sha256 == image_sha256,
-        models.Annotation.label_sha256 == label_sha256,
-        models.Annotation.annotator == annotator,
-    )
-
-
-def _existing(session: Session, annotation_id: int) -> models.Annotation:
-    row = session.get(models.Annotation, annotation_id)
+def _existing(session: Session, annotation_id: int, *, lock: bool = False) -> models.Annotation:
+    row = session.get(models.Annotation, annotation_id, with_for_update=_THE_ROW if lock else None)
     if row is None:
         raise StoreError(f"There is no annotation {annotation_id}; it may have been deleted.")
     return row
 
 
-def _conditions(selection: Selection) -> list[ColumnElement[bool]]:
-    table = models.Annotation
-    conditions: list[ColumnElement[bool]] = []
-    if selection.statuses is not None:
-        conditions.append(table.status.in_([str(status) for status in selection.statuses]))
-    if selection.annotator is not None:
-        conditions.append(table.annotator == selection.annotator)
-    if selection.source is not None:
-        conditions.append(table.source == selection.source)
-    if selection.since is not None:
-        conditions.append(table.created_at >= selection.since)
-    if selection.until is not None:
-        conditions.append(table.created_at < selection.until)
-    return conditions
+def _image_of(session: Session, annotation_id: int) -> str:
+    """The picture of an annotation, also of a deleted one."""
+    row = session.get(models.Annotation, annotation_id)
+    if row is not None:
+        return row.image_sha256
+    known = select(models.Change.image_sha256).where(models.Change.annotation_id == annotation_id).limit(1)
+    sha256 = session.scalar(known)
+    if sha256 is None:
+        raise StoreError(f"There is no annotation {annotation_id}; it may have been purged.")
+    return sha256
 
 
-def _image_row(picture: Picture, now: datetime) -> models.Image:
-    return models.Image(
-        sha256=picture.sha256,
-        media_type=picture.media_type,
-        width_px=picture.width_px,
-        height_px=picture.height_px,
-        content=picture.content,
-        created_at=now,
-    )
-
-
-def _find_or_add(session: Session, picture: Picture, prediction: Prediction, now: datetime) -> models.Prediction:
+def _find_or_add(session: Session, image_sha256: str, prediction: Prediction, now: datetime) -> models.Prediction:
     """The row of this prediction: one that says the same of the same picture is shared."""
     alike = select(models.Prediction).where(
-        models.Prediction.image_sha256 == picture.sha256,
+        models.Prediction.image_sha256 == image_sha256,
         models.Prediction.checkpoint == prediction.checkpoint,
         models.Prediction.latex == prediction.latex,
     )
     for row in session.scalars(alike):
-        if _prediction(row) == prediction:
+        if prediction_of(row) == prediction:
             return row
-    return models.Prediction(
-        image_sha256=picture.sha256,
-        checkpoint=prediction.checkpoint,
-        tokens=" ".join(prediction.tokens),
-        latex=prediction.latex,
-        confidence=prediction.confidence,
-        alternatives=[{"latex": other.latex, "confidence": other.confidence} for other in prediction.alternatives],
-        decoding=dict(prediction.decoding),
-        created_at=now,
-    )
+    return prediction_row(image_sha256, prediction, now)
 
 
-def _prediction(row: models.Prediction) -> Prediction:
-    return Prediction(
-        latex=row.latex,
-        checkpoint=row.checkpoint,
-        tokens=_split(row.tokens),
-        confidence=row.confidence,
-        alternatives=tuple(Alternative(other["latex"], other["confidence"]) for other in row.alternatives),
-        decoding=row.decoding,
-    )
+def _remember(
+    session: Session,
+    image_sha256: str,
+    annotation_id: int,
+    by: str,
+    before: dict[str, Any] | None,
+    after: dict[str, Any] | None,
+    undoes: int | None = None,
+) -> None:
+    session.add(
+        models.Change(
+            image_sha256=image_sha256, annotation_id=annotation_id, annotator=by,
+            before=before, after=after, undoes=undoes, made_at=datetime.now(UTC),
+        )
+    )  # fmt: skip
 
 
-def _annotation(row: models.Annotation) -> Annotation:
-    return Annotation(
-        id=row.id,
-        image_sha256=row.image_sha256,
-        width_px=row.image.width_px,
-        height_px=row.image.height_px,
-        prediction=None if row.prediction is None else _prediction(row.prediction),
-        correction=row.correction,
-        tokens=None if row.tokens is None else _split(row.tokens),
-        label_sha256=row.label_sha256 or None,
-        status=Status(row.status),
-        annotator=row.annotator,
-        source=row.source,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-    )
+def _reason_for(status: Status, reason: Reason | str | None) -> str | None:
+    if reason is None:
+        return None
+    if status is not Status.REJECTED:
+        raise StoreError(f"A reason says why a picture was rejected; one that is {status} takes none.")
+    return Reason.of(reason).value
+
+
+def _strokes(written: str | None) -> Strokes | None:
+    return None if written is None else make_strokes(json.loads(written))
+
+
+# --- where it is ------------------------------------------------------------------------------------------
 
 
 def _parse_url(where: str | Path) -> URL:

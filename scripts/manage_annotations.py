@@ -1,10 +1,13 @@
-"""Look after the annotation store: list, import, export, back up, restore.
+"""Look after the annotation store: list, search, import, export, back up, restore, history, purge.
 
-    python scripts/manage_annotations.py list
+    python scripts/manage_annotations.py list --symbol '\\alpha' --status pending
     python scripts/manage_annotations.py export corrections/ --held_out_share 0.2
+    python scripts/manage_annotations.py export corrections.jsonl --format jsonl
     python scripts/manage_annotations.py import corrections/ --annotator ada
     python scripts/manage_annotations.py backup annotations-backup.db
     python scripts/manage_annotations.py restore annotations-backup.db
+    python scripts/manage_annotations.py history 12
+    python scripts/manage_annotations.py purge 12
 
 The store is annotations.db in HMER_HOME unless --store names another.
 """
@@ -17,7 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clo
 
 from jsonargparse import ArgumentParser, Namespace
 
-from annotations import AnnotationStore, Selection, Status, import_dataset, write_dataset
+from annotations import AnnotationStore, Selection, Status, import_annotations, write_annotations
+from annotations.export import DATASET, FORMATS
+from annotations.imports import AUTO, READERS
 from hmer.command_line import parse_time
 from hmer.errors import HmerError
 from hmer.home import store_url
@@ -42,19 +47,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> ArgumentParser:
     """The command line, one subparser a subcommand."""
-    parser = ArgumentParser(prog="manage_annotations.py", description="Look after the annotation store.")
+    parser = ArgumentParser(
+        prog="manage_annotations.py", allow_abbrev=False, description="Look after the annotation store."
+    )
     subcommands = parser.add_subcommands()
     for name, explanation in {
         "list": "Count the annotations and show the newest.",
-        "import": "Save the rows of a dataset folder (labels.tsv and pictures).",
-        "export": "Write annotations as a dataset folder.",
+        "import": "Save the rows of a dataset folder, an image folder, CSV, JSON lines, CROHME ink or .tex pairs.",
+        "export": "Write annotations as a dataset folder, an image folder, CSV or JSON lines.",
         "backup": "Copy the whole store to one file while it stays in use.",
         "restore": "Replace the whole store by a backup.",
+        "history": "Show who changed what, the newest change first.",
+        "undo": "Take one change back, by the number that `history` shows.",
+        "purge": "Erase a picture for good, with every annotation of it and its history.",
     }.items():
-        sub = ArgumentParser(description=explanation)
+        sub = ArgumentParser(allow_abbrev=False, description=explanation)
         sub.add_argument("--store", type=str | None, help="path or SQLAlchemy URL (default: under HMER_HOME)")
         if name in ("import", "export"):
-            sub.add_argument("folder", type=str, help="the dataset folder")
+            sub.add_argument("path", type=str, help="the folder, or the file of JSON lines")
+            kinds, usual = ((AUTO, *READERS), AUTO) if name == "import" else (tuple(FORMATS), DATASET)
+            sub.add_argument("--format", type=str, default=usual, help=f"one of {', '.join(kinds)}")
         if name in ("backup", "restore"):
             sub.add_argument("file", type=str, help="the backup, one SQLite file")
         if name in ("list", "export"):
@@ -64,25 +76,46 @@ def build_parser() -> ArgumentParser:
             sub.add_argument("--source", type=str | None, help="only from this source")
             sub.add_argument("--since", type=str | None, help="made at or after this time, as 2026-11-30")
             sub.add_argument("--until", type=str | None, help="made before this time")
-        if name == "list":
+            sub.add_argument("--latex", type=str | None, help="only what holds this piece of LaTeX")
+            sub.add_argument("--symbol", type=str | None, help="only what holds this symbol")
+        if name in ("list", "history"):
             sub.add_argument("--limit", type=int, default=20, help="how many to show")
         if name == "import":
-            sub.add_argument("--status", type=str, default=str(Status.ACCEPTED), help=f"one of {STATUSES}")
+            sub.add_argument("--status", type=str | None, help=f"of {STATUSES} (default: the row's own, or accepted)")
             sub.add_argument("--annotator", type=str, default="", help="where a row names no writer")
             sub.add_argument("--source", type=str, default="", help="where a row names no source")
         if name == "export":
             sub.add_argument("--held_out_share", type=float, default=0.0, help="share of formulas, 0 to 1")
         if name in ("export", "restore"):
             sub.add_argument("--overwrite", action="store_true", help="replace what is there")
+        if name == "history":
+            sub.add_argument("annotation", nargs="?", type=int | None, help="of this annotation (default: of all)")
+        if name == "purge":
+            sub.add_argument("annotation", type=int, help="the annotation's number, as `list` shows it")
+        if name == "undo":
+            sub.add_argument("change", type=int, help="the change's number")
+        if name == "undo":
+            sub.add_argument("--by", type=str, default="", help="whose undoing it is, for the history")
         subcommands.add_subcommand(name, sub, help=explanation)
     return parser
 
 
+def selection_of(options: Namespace) -> Selection:
+    """The filters of `list` and `export`."""
+    return Selection(
+        tuple(options.status),
+        options.annotator,
+        options.source,
+        parse_time(options.since),
+        parse_time(options.until),
+        options.latex,
+        options.symbol,
+    )
+
+
 def list_annotations(store: AnnotationStore, options: Namespace) -> int:
     """Print the counts by status and the newest annotations, one a line."""
-    selection = Selection(
-        tuple(options.status), options.annotator, options.source, parse_time(options.since), parse_time(options.until)
-    )
+    selection = selection_of(options)
     counts = store.count_by_status(selection)
     print(f"{sum(counts.values())} annotations in {store.name}")
     print(", ".join(f"{count} {status}" for status, count in counts.items()))
@@ -93,11 +126,12 @@ def list_annotations(store: AnnotationStore, options: Namespace) -> int:
     return 0
 
 
-def import_folder(store: AnnotationStore, options: Namespace) -> int:
-    """Import a dataset folder; 1 when a row was refused."""
-    counts = import_dataset(
-        store, options.folder, status=options.status, annotator=options.annotator, source=options.source
-    )
+def import_rows(store: AnnotationStore, options: Namespace) -> int:
+    """Import a folder or file; 1 when a row was refused."""
+    counts = import_annotations(
+        store, options.path, options.format,
+        status=options.status, annotator=options.annotator, source=options.source,
+    )  # fmt: skip
     refused = len(counts.refused)
     print(f"{counts.rows} rows: {counts.created} saved, {counts.known} known already, {refused} refused")
     for refusal in counts.refused:
@@ -105,23 +139,39 @@ def import_folder(store: AnnotationStore, options: Namespace) -> int:
     return 1 if counts.refused else 0
 
 
-def export_folder(store: AnnotationStore, options: Namespace) -> int:
-    """Export the selected annotations as a dataset folder."""
-    counts = write_dataset(
-        store,
-        options.folder,
-        statuses=options.status,
-        annotator=options.annotator,
-        source=options.source,
-        since=parse_time(options.since),
-        until=parse_time(options.until),
-        held_out_share=options.held_out_share,
-        overwrite=options.overwrite,
-    )
+def export_rows(store: AnnotationStore, options: Namespace) -> int:
+    """Export the selected annotations."""
+    counts = write_annotations(
+        store, options.path, options.format,
+        selection=selection_of(options), held_out_share=options.held_out_share, overwrite=options.overwrite,
+    )  # fmt: skip
     print(
-        f"{counts.rows} annotations of {counts.images} pictures in {options.folder}: "
+        f"{counts.rows} annotations of {counts.images} pictures in {options.path}: "
         f"{counts.train} to train on, {counts.held_out} held out"
     )
+    return 0
+
+
+def show_history(store: AnnotationStore, options: Namespace) -> int:
+    """Print the changes: number, time, annotation, who, what."""
+    for change in store.history(options.annotation, limit=options.limit):
+        made = f"{change.made_at.astimezone():%Y-%m-%d %H:%M}"
+        summary = " ".join(change.summary.split())
+        print(change.id, made, change.annotation_id, change.annotator, summary, sep="\t")
+    return 0
+
+
+def undo(store: AnnotationStore, options: Namespace) -> int:
+    """Take one change back."""
+    annotation = store.undo(options.change, by=options.by)
+    print(f"change {options.change} undone" + ("" if annotation else "; the annotation is gone"))
+    return 0
+
+
+def purge(store: AnnotationStore, options: Namespace) -> int:
+    """Erase a picture and all that hangs on it."""
+    count = store.purge(options.annotation)
+    print(f"1 picture and {count} annotations erased; backups and exports made before still hold them")
     return 0
 
 
@@ -141,10 +191,13 @@ def restore(store: AnnotationStore, options: Namespace) -> int:
 
 COMMANDS = {
     "list": list_annotations,
-    "import": import_folder,
-    "export": export_folder,
+    "import": import_rows,
+    "export": export_rows,
     "backup": back_up,
     "restore": restore,
+    "history": show_history,
+    "undo": undo,
+    "purge": purge,
 }
 
 

@@ -1,13 +1,23 @@
-"""A checkpoint that is made in a moment, for what only needs one to be there, and a data folder of its own."""
+"""What several tests start from: a checkpoint that is made in a moment, small dataset folders, an annotation store.
 
+HMER_TEST_DATABASE, an SQLAlchemy URL of a PostgreSQL database, makes the tests of the store run against that, too.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from sqlalchemy import create_engine, make_url
 from toys import DELTA, FORMULAS, VOCABULARY, narrow, write_dataset
 
+from annotations import AnnotationStore
 from hmer.checkpoint import CheckpointConfig, save
 from hmer.models import build
+
+SERVER = os.environ.get("HMER_TEST_DATABASE", "")
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +39,34 @@ def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def delta_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset folder with a symbol that the toy vocabulary lacks; do not write into it."""
     return write_dataset(tmp_path_factory.mktemp("data") / "delta", DELTA, repeats=3)
+
+
+@pytest.fixture
+def sqlite_store(tmp_path: Path) -> Iterator[AnnotationStore]:
+    with AnnotationStore(tmp_path / "annotations.db") as store:
+        yield store
+
+
+@pytest.fixture(params=["sqlite", *(["server"] if SERVER else [])])
+def store(request: pytest.FixtureRequest) -> AnnotationStore:
+    """A new store of every kind that is at hand; what is particular to SQLite's file asks for `sqlite_store`."""
+    chosen: AnnotationStore = request.getfixturevalue(f"{request.param}_store")
+    return chosen
+
+
+@pytest.fixture
+def server_store() -> Iterator[AnnotationStore]:
+    """A store in a schema of its own on the PostgreSQL server that HMER_TEST_DATABASE names."""
+    url, schema = make_url(SERVER), f"hmer_test_{uuid.uuid4().hex}"
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
+    try:
+        with AnnotationStore(
+            url.update_query_dict({"options": f"-csearch_path={schema}"}).render_as_string(hide_password=False)
+        ) as store:
+            yield store
+    finally:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE")
+        engine.dispose()

@@ -3,11 +3,13 @@
 import io
 import multiprocessing
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,10 +20,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, func, select
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from annotations import Alternative, Annotation, AnnotationStore, Prediction, Selection, Status
+from annotations import Alternative, Annotation, AnnotationStore, Prediction, Selection, Status, models
 from annotations.models import Base
 from annotations.pictures import ImageLike, make_picture
 from hmer.errors import BadImage, ConfigError, HmerError, LatexError, StoreError
@@ -38,9 +40,13 @@ PREDICTION = Prediction(
 )
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> AnnotationStore:
-    return AnnotationStore(tmp_path / "annotations.db")
+def rows_in(store: AnnotationStore) -> dict[str, int]:
+    """How many rows every table holds."""
+    with store._transaction() as session:
+        return {
+            table.__tablename__: session.scalar(select(func.count()).select_from(table)) or 0
+            for table in (models.Image, models.Prediction, models.Annotation, models.Change)
+        }
 
 
 def picture(seed: int = 0) -> PIL.Image.Image:
@@ -91,8 +97,8 @@ def test_a_save_keeps_the_whole_row(store: AnnotationStore) -> None:
     assert np.array_equal(np.asarray(store.image(1)), np.asarray(picture()))
 
 
-def test_another_process_reads_the_same_row(store: AnnotationStore, tmp_path: Path) -> None:
-    row = store.add(picture(), prediction=PREDICTION, correction="x").annotation
+def test_another_process_reads_the_same_row(sqlite_store: AnnotationStore, tmp_path: Path) -> None:
+    row = sqlite_store.add(picture(), prediction=PREDICTION, correction="x").annotation
     program = "import sys; from annotations import AnnotationStore; print(AnnotationStore(sys.argv[1]).get(1))"
     root = Path(__file__).parent.parent
     elsewhere = tmp_path / "elsewhere"
@@ -121,17 +127,13 @@ def test_the_same_annotation_is_one_row(store: AnnotationStore) -> None:
     assert store.count() == 5
 
 
-def test_a_prediction_is_kept_once_for_all_its_annotations(store: AnnotationStore, tmp_path: Path) -> None:
+def test_a_prediction_is_kept_once_for_all_its_annotations(store: AnnotationStore) -> None:
     for correction in ("x", "y"):
         saved = store.add(picture(), prediction=PREDICTION, correction=correction)
         assert saved.annotation.prediction == PREDICTION
     store.add(picture(), prediction=Prediction("x^2", "other"), correction="z")
-    with sqlite3.connect(tmp_path / "annotations.db") as database:
-        assert database.execute("SELECT checkpoint FROM prediction ORDER BY id").fetchall() == [
-            ("handwritten",),
-            ("other",),
-        ]
-        assert database.execute("SELECT count(*) FROM image").fetchone() == (1,)
+    assert [prediction.checkpoint for prediction in store.predictions(1)] == ["handwritten", "other"]
+    assert rows_in(store) == {"image": 1, "prediction": 2, "annotation": 3, "change": 3}
 
 
 def test_changes(store: AnnotationStore) -> None:
@@ -152,19 +154,49 @@ def test_changes(store: AnnotationStore) -> None:
     assert store.get(other.id) == other
 
 
-def test_delete_takes_the_picture_with_the_last_annotation(store: AnnotationStore, tmp_path: Path) -> None:
-    first = store.add(picture(), prediction=PREDICTION, correction="x").annotation
+def test_delete_can_be_undone_and_purge_cannot(store: AnnotationStore) -> None:
+    first = store.add(picture(), prediction=PREDICTION, correction="x", annotator="Ada").annotation
     second = store.add(picture(), prediction=PREDICTION, correction="y").annotation
-    store.delete(first.id)
+    store.delete(first.id, by="Bob")
     assert store.find() == [second]
     assert store.get(second.id).prediction == PREDICTION
-    store.delete(second.id)
-    with sqlite3.connect(tmp_path / "annotations.db") as database:
-        for table in ("image", "prediction", "annotation"):
-            assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
-    with pytest.raises(StoreError, match="There is no annotation 2"):
-        store.delete(second.id)
-    assert store.add(picture(), correction="x").annotation.id == 3  # numbers are not given twice
+    with pytest.raises(StoreError, match="There is no annotation 1"):
+        store.delete(first.id)
+    change = store.last_change("Bob")
+    assert change is not None
+    assert change.summary == "deleted"
+    back = store.undo(change.id, by="Bob")
+    assert back == replace(first, updated_at=back.updated_at)
+    assert store.get(first.id) == back
+    store.delete(first.id)
+    assert store.add(picture(), correction="z").annotation.id == 3  # numbers are not given twice
+    assert store.purge(first.id) == 2  # by a deleted annotation, too
+    assert rows_in(store) == {"image": 0, "prediction": 0, "annotation": 0, "change": 0}
+    with pytest.raises(StoreError, match="There is no annotation 1; it may have been purged"):
+        store.purge(first.id)
+    with pytest.raises(StoreError, match="There is no change"):
+        store.undo(change.id)
+
+
+def test_purging_leaves_nothing_in_the_files(sqlite_store: AnnotationStore, tmp_path: Path) -> None:
+    kept = sqlite_store.add(picture(1), correction="x").annotation
+    strokes = (((1.0, 2.0, 0.0), (31337.25, 4.0, 0.5)),)
+    row = sqlite_store.add(
+        picture(), prediction=PREDICTION, correction="s+e+c+r+e+t", annotator="Zarathustra", strokes=strokes
+    ).annotation
+    sqlite_store.update_correction(row.id, "s+e+c+r+e+t+s", by="Zarathustra")
+    png = make_picture(picture()).content[40:-20]
+
+    def written() -> bytes:
+        return b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+    for trace in (png, b"s+e+c+r+e+t", b"Zarathustra", b"31337.25"):
+        assert trace in written()
+    assert sqlite_store.purge(row.id) == 1
+    for trace in (png, b"s+e+c+r+e+t", b"Zarathustra", b"31337.25"):
+        assert trace not in written()
+    assert sqlite_store.find() == [kept]
+    assert [change.annotation_id for change in sqlite_store.history()] == [kept.id]
 
 
 def test_find_and_count(store: AnnotationStore) -> None:
@@ -187,6 +219,9 @@ def test_find_and_count(store: AnnotationStore) -> None:
         (Selection(since=rows[2].created_at + moment), [3]),
         (Selection(until=rows[2].created_at), [1, 0]),
         (Selection(until=rows[2].created_at + moment), [2, 1, 0]),
+        (Selection(latex="b"), [1]),
+        (Selection(latex="A"), []),
+        (Selection(latex="%"), []),
     ]
     for selection, expected in cases:
         assert store.find(selection) == [rows[index] for index in expected], selection
@@ -205,7 +240,7 @@ def test_times_without_a_zone_are_local() -> None:
 # --- pictures ---
 
 
-def test_metadata_is_dropped_and_orientation_applied(store: AnnotationStore, tmp_path: Path) -> None:
+def test_metadata_is_dropped_and_orientation_applied(sqlite_store: AnnotationStore, tmp_path: Path) -> None:
     exif = PIL.Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees
     exif[0x010F] = "SECRETCAMERA"
@@ -213,8 +248,8 @@ def test_metadata_is_dropped_and_orientation_applied(store: AnnotationStore, tmp
     exif.get_ifd(0x8825)[18] = "SECRETPLACE"
     photo = encoded(picture().convert("RGB"), "JPEG", exif=exif, comment=b"SECRETCOMMENT", quality=100)
     assert b"SECRETPLACE" in photo
-    row = store.add(photo, correction="x").annotation
-    store.close()
+    row = sqlite_store.add(photo, correction="x").annotation
+    sqlite_store.close()
     assert (row.width_px, row.height_px) == (6, 9)
     ((_, content),) = AnnotationStore(tmp_path / "annotations.db").corrected()
     kept = PIL.Image.open(io.BytesIO(content))
@@ -374,7 +409,10 @@ def test_any_text_comes_back_or_is_refused(store: AnnotationStore, correction: s
     [
         (lambda store: store.add(picture(), status="done"), "no status 'done'; choose from draft, pending"),
         (lambda store: store.add(picture(), status="accepted"), "cannot be accepted without LaTeX"),
-        (lambda store: store.find(order="random"), "no order 'random'; choose from newest, oldest"),
+        (
+            lambda store: store.find(order="alphabetical"),
+            "no order 'alphabetical'; choose from newest, oldest, least confident, most confident, random",
+        ),
         (lambda store: store.get(7), "There is no annotation 7"),
         (lambda store: store.image(7), "There is no annotation 7"),
         (lambda store: store.update_correction(7, "x"), "There is no annotation 7"),
@@ -396,7 +434,7 @@ def test_refusals(refused, message: str, store: AnnotationStore) -> None:  # typ
 # --- the database ---
 
 
-def test_the_migrations_make_the_models(store: AnnotationStore, tmp_path: Path) -> None:
+def test_the_migrations_make_the_models(sqlite_store: AnnotationStore, tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path}/annotations.db")
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -410,18 +448,20 @@ def test_the_migrations_make_the_models(store: AnnotationStore, tmp_path: Path) 
 
     def parts(database: sqlite3.Connection) -> dict[str, set[str]]:
         """Every table's columns and constraints, which SQLAlchemy and alembic write in different orders."""
-        query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'alembic_version'"
-        rows = database.execute(query).fetchall()
-        return {name: {line.strip(" \t,") for line in sql.splitlines()} for name, sql in rows}
+        query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT IN ('alembic_version')"
+        return {
+            name: {" ".join(part.split()) for part in re.split(r",(?![^(]*\))", re.sub(r"^[^(]*\(|\)[^)]*$", "", sql))}
+            for name, sql in database.execute(query)
+        }
 
     with sqlite3.connect(tmp_path / "annotations.db") as migrated:
         assert parts(migrated) == parts(models)
 
 
-def test_sqlite_is_set_up_for_several_programs(store: AnnotationStore, tmp_path: Path) -> None:
+def test_sqlite_is_set_up_for_several_programs(sqlite_store: AnnotationStore, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "annotations.db") as database:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    with store._raw_connection() as connection:
+    with sqlite_store._raw_connection() as connection:
         for setting, value in {"foreign_keys": 1, "secure_delete": 1, "busy_timeout": 10_000}.items():
             assert connection.execute(f"PRAGMA {setting}").fetchone() == (value,), setting
 
@@ -498,23 +538,23 @@ def test_a_locked_store_says_so_and_readers_go_on(tmp_path: Path) -> None:
     assert store.add(picture(1), prediction=PREDICTION, correction="y").created
 
 
-def test_a_full_disk_says_so_and_nothing_is_torn(store: AnnotationStore, tmp_path: Path) -> None:
-    row = store.add(picture(), correction="x").annotation
-    with store._raw_connection() as connection:  # the pool hands the same connection to the next call
+def test_a_full_disk_says_so_and_nothing_is_torn(sqlite_store: AnnotationStore, tmp_path: Path) -> None:
+    row = sqlite_store.add(picture(), correction="x").annotation
+    with sqlite_store._raw_connection() as connection:  # the pool hands the same connection to the next call
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {pages + 1}")
     noise = np.random.default_rng(0).integers(0, 256, (300, 300), dtype=np.uint8)
     with pytest.raises(StoreError, match=r"no room left on its disk.*Nothing was saved\.$"):
-        store.add(noise, prediction=PREDICTION, correction="y")
-    assert store.find() == [row]
+        sqlite_store.add(noise, prediction=PREDICTION, correction="y")
+    assert sqlite_store.find() == [row]
     with sqlite3.connect(tmp_path / "annotations.db") as database:
         assert database.execute("SELECT count(*) FROM image").fetchone() == (1,)
         assert database.execute("SELECT count(*) FROM prediction").fetchone() == (0,)
 
 
-def test_a_read_only_store_says_so(store: AnnotationStore, tmp_path: Path) -> None:
-    row = store.add(picture(), correction="x").annotation
-    store.close()
+def test_a_read_only_store_says_so(sqlite_store: AnnotationStore, tmp_path: Path) -> None:
+    row = sqlite_store.add(picture(), correction="x").annotation
+    sqlite_store.close()
     read_only = AnnotationStore(f"sqlite:///file:{tmp_path}/annotations.db?mode=ro&uri=true")
     with pytest.raises(StoreError, match="is read-only"):
         read_only.add(picture(1), correction="y")
@@ -551,19 +591,19 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
 # --- backup ---
 
 
-def test_backup_and_restore(store: AnnotationStore, tmp_path: Path) -> None:
-    rows = [store.add(picture(seed), prediction=PREDICTION, correction="x").annotation for seed in range(3)]
-    store.backup(tmp_path / "kept" / "backup.db")
+def test_backup_and_restore(sqlite_store: AnnotationStore, tmp_path: Path) -> None:
+    rows = [sqlite_store.add(picture(seed), prediction=PREDICTION, correction="x").annotation for seed in range(3)]
+    sqlite_store.backup(tmp_path / "kept" / "backup.db")
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["backup.db"]
     before = (tmp_path / "kept" / "backup.db").read_bytes()
-    store.add(picture(9), correction="later")
+    sqlite_store.add(picture(9), correction="later")
     with pytest.raises(StoreError, match="holds 4 annotations"):
-        store.restore(tmp_path / "kept" / "backup.db")
-    assert store.count() == 4
-    store.restore(tmp_path / "kept" / "backup.db", overwrite=True)
-    assert store.find(order="oldest") == rows
-    assert np.array_equal(np.asarray(store.image(3)), np.asarray(picture(2)))
-    assert store.add(picture(10), correction="y").created
+        sqlite_store.restore(tmp_path / "kept" / "backup.db")
+    assert sqlite_store.count() == 4
+    sqlite_store.restore(tmp_path / "kept" / "backup.db", overwrite=True)
+    assert sqlite_store.find(order="oldest") == rows
+    assert np.array_equal(np.asarray(sqlite_store.image(3)), np.asarray(picture(2)))
+    assert sqlite_store.add(picture(10), correction="y").created
     fresh = AnnotationStore(tmp_path / "fresh.db")
     fresh.restore(tmp_path / "kept" / "backup.db")
     assert fresh.find(order="oldest") == rows
@@ -571,9 +611,9 @@ def test_backup_and_restore(store: AnnotationStore, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["backup.db"]
 
 
-def test_a_restore_that_fails_changes_nothing(store: AnnotationStore, tmp_path: Path) -> None:
-    row = store.add(picture(), correction="x").annotation
-    store.backup(tmp_path / "backup.db")
+def test_a_restore_that_fails_changes_nothing(sqlite_store: AnnotationStore, tmp_path: Path) -> None:
+    row = sqlite_store.add(picture(), correction="x").annotation
+    sqlite_store.backup(tmp_path / "backup.db")
     damaged = bytearray((tmp_path / "backup.db").read_bytes())
     damaged[4096:8192] = bytes(range(256)) * 16
     (tmp_path / "damaged.db").write_bytes(damaged)
@@ -586,15 +626,15 @@ def test_a_restore_that_fails_changes_nothing(store: AnnotationStore, tmp_path: 
         "other.db": "not an annotation store",
     }.items():
         with pytest.raises(StoreError, match=message):
-            store.restore(tmp_path / name, overwrite=True)
-        assert store.find() == [row]
+            sqlite_store.restore(tmp_path / name, overwrite=True)
+        assert sqlite_store.find() == [row]
     locking = AnnotationStore(tmp_path / "annotations.db", busy_timeout_s=0.1)
     other = sqlite3.connect(tmp_path / "annotations.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreError, match="in use by another program"):
         locking.restore(tmp_path / "backup.db", overwrite=True)
     other.execute("ROLLBACK")
-    assert store.find() == [row]
+    assert sqlite_store.find() == [row]
 
 
 # --- where it lives ---

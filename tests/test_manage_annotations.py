@@ -65,11 +65,12 @@ def test_export_and_import(home: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["export", "data", "--held_out_share", "1"]) == 0
     assert capsys.readouterr().out == "2 annotations of 2 pictures in data: 0 to train on, 2 held out\n"
     names = [make_picture(picture(seed)).sha256 for seed in range(2)]
-    assert (tmp_path / "data" / "labels.tsv").read_text() == (
-        "file\tlatex\twriter\tsplit\tsource\n"
-        f"{names[0]}.png\tx ^ {{ 2 }}\tAda\theld_out\tpad\n"
-        f"{names[1]}.png\ty\tBob\theld_out\t\n"
-    )
+    table = [line.split("\t")[:7] for line in (tmp_path / "data" / "labels.tsv").read_text().splitlines()]
+    assert table == [
+        ["file", "latex", "writer", "split", "source", "status", "reason"],
+        [f"{names[0]}.png", "x ^ { 2 }", "Ada", "held_out", "pad", "accepted", ""],
+        [f"{names[1]}.png", "y", "Bob", "held_out", "", "accepted", ""],
+    ]
     assert main(["export", "data"]) == 1
     assert "data is not empty" in capsys.readouterr().err
     assert main(["export", "data", "--overwrite", "--annotator", "Ada", "--status", "draft", "accepted"]) == 0
@@ -77,15 +78,15 @@ def test_export_and_import(home: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out.splitlines()[-1] == "2 rows: 2 saved, 0 known already, 0 refused"
     with AnnotationStore(tmp_path / "other.db") as other:
         assert [(row.correction, row.annotator, row.status) for row in other.find(order="oldest")] == [
-            ("x ^ { 2 }", "Ada", "pending"),
+            ("x ^2", "Ada", "pending"),
             ("z", "Ada", "pending"),
         ]
     with (tmp_path / "data" / "labels.tsv").open("a") as labels:
-        labels.write("missing.png\tx\t\t\t\n")
+        labels.write("missing.png\tx" + 9 * "\t" + "\n")
     assert main(["import", "data", "--store", "sqlite:///other.db"]) == 1
     printed = capsys.readouterr()
     assert printed.out == "3 rows: 0 saved, 2 known already, 1 refused\n"
-    assert printed.err == "missing.png: The picture is missing or cannot be read.\n"
+    assert printed.err == "missing.png: The file is missing or cannot be read.\n"
 
 
 def test_since(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,8 +138,63 @@ def test_a_wrong_command_line_shows_the_usage(
 
 
 def test_every_subcommand_has_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("list", "import", "export", "backup", "restore"):
+    for command in ("list", "import", "export", "backup", "restore", "history", "undo", "purge"):
         with pytest.raises(SystemExit) as raised:
             main([command, "--help"])
         assert raised.value.code == 0
         assert "--store" in capsys.readouterr().out
+
+
+def test_flags_are_not_abbreviated(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for abbreviated in (["list", "--annot", "Ada"], ["export", "data", "--over"], ["list", "--sto", "x.db"]):
+        with pytest.raises(SystemExit) as raised:
+            main(abbreviated)
+        assert raised.value.code == 2
+    assert "usage: manage_annotations.py" in capsys.readouterr().err
+
+
+def test_search(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--symbol", "2"]) == 0
+    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()[2:]] == ["1"]
+    assert main(["list", "--latex", "y"]) == 0
+    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()[2:]] == ["2"]
+
+
+@pytest.mark.parametrize("kind", ["dataset", "imagefolder", "csv", "jsonl"])
+def test_every_format_goes_out_and_in(kind: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "out", "--format", kind, "--status", "draft", "accepted"]) == 0
+    assert main(["import", "out", "--store", "other.db"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "3 rows: 3 saved, 0 known already, 0 refused"
+    with AnnotationStore("other.db") as other:
+        assert [str(row.status) for row in other.find(order="oldest")] == ["accepted", "accepted", "draft"]
+    assert main(["export", "out", "--format", kind]) == 1
+    assert main(["export", "out", "--format", kind, "--overwrite"]) == 0
+
+
+def test_an_unknown_format_lists_the_known(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "out", "--format", "xml"]) == 1
+    assert main(["import", "out", "--format", "xml"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "There is no format 'xml'; choose from dataset, imagefolder, csv, jsonl.",
+        "There is no format 'xml'; choose from auto, dataset, imagefolder, csv, jsonl, crohme, pairs.",
+    ]
+
+
+def test_history_undo_and_purge(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with AnnotationStore(home / "annotations.db") as store:
+        store.update_correction(1, "x\n^3", by="Bob")
+        (change, _) = store.history(1)
+    assert main(["history", "1"]) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [(row[0], *row[2:]) for row in rows] == [
+        (str(change.id), "1", "Bob", "correction: x ^2 -> x ^3"),
+        ("1", "1", "Ada", "added"),
+    ]
+    assert main(["undo", str(change.id), "--by", "Eve"]) == 0
+    assert main(["undo", "999"]) == 1
+    assert main(["history", "--limit", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("undone, so correction: x ^3 -> x ^2")
+    assert main(["purge", "1"]) == 0
+    assert capsys.readouterr().out.startswith("1 picture and 1 annotations erased")
+    assert main(["history", "1"]) == 0
+    assert capsys.readouterr().out == ""

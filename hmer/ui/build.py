@@ -1,11 +1,13 @@
 """The panels put together: layout, then wiring. Every event but the API's endpoints is private to the page."""
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
 from hmer.ui import answer, api, correct, decoding_controls, draw_and_upload, theme
+from hmer.ui.desk import page as desk
 from hmer.ui.messages import explained
 from hmer.ui.options import AppOptions
 from hmer.ui.services import Seen, Services
@@ -38,11 +40,13 @@ def build_app(options: AppOptions, services: Services | None = None) -> gr.Block
         _wire_recognition(services, seen, source, settings, result, correction)
         _wire_correction(services, seen, result, correction)
         api.wire(services)
-        blocks.load(None, js=theme.ON_LOAD_SCRIPT.read_text(encoding="utf-8"), queue=False, api_visibility="private")
+        for script in (theme.ON_LOAD_SCRIPT, theme.STROKES_SCRIPT):
+            blocks.load(None, js=script.read_text(encoding="utf-8"), queue=False, api_visibility="private")
         blocks.load(
             lambda: correct.tally(services), None, correction.tally,
             queue=False, show_progress="hidden", api_visibility="private",
         )  # fmt: skip
+    desk.add_desk(blocks, services)
     blocks.queue(max_size=options.queue_size, default_concurrency_limit=4)
     return blocks
 
@@ -57,17 +61,18 @@ def _wire_recognition(
 ) -> None:
     """A button, an upload or an example leads to an answer."""
 
-    def recognize(image: bytes, reference: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    def recognize(image: bytes, reference: str, values: tuple[Any, ...], strokes: str = "") -> tuple[Any, ...]:
         decoding = decoding_controls.decoding_of(values)
         read = services.recognize(image, decoding, reference)
+        read = replace(read, strokes=draw_and_upload.strokes_of(strokes, image))
         can_save = gr.Button(interactive=True)
         text = read.recognition.latex
         checked = correct.preview(text, read, services)
         return (read, *answer.shown(read.recognition), text, *checked, can_save, can_save)
 
     @explained
-    def recognize_drawing(drawing: Any, reference: str, *values: Any) -> tuple[Any, ...]:
-        return recognize(draw_and_upload.image_of_drawing(drawing), reference, values)
+    def recognize_drawing(drawing: Any, strokes: str, reference: str, *values: Any) -> tuple[Any, ...]:
+        return recognize(draw_and_upload.image_of_drawing(drawing), reference, values, strokes)
 
     @explained
     def recognize_upload(upload: Any, reference: str, *values: Any) -> tuple[Any, ...]:
@@ -82,7 +87,12 @@ def _wire_recognition(
         "api_visibility": "private",
     }
     uploaded = [source.upload, *settings.inputs]
-    source.recognize_drawing.click(recognize_drawing, [source.sketch, *settings.inputs], outputs, **shared)
+    drawn = [source.sketch, source.strokes, *settings.inputs]
+    source.recognize_drawing.click(
+        recognize_drawing, drawn, outputs, **shared,
+        # The strokes as they are now; what follows the inputs are the outputs.
+        js=f"(sketch, _, ...rest) => [sketch, window.hmerStrokes('hm-sketch'), ...rest].slice(0, {len(drawn)})",
+    )  # fmt: skip
     gr.on(
         [source.recognize_upload.click, source.upload.upload],
         recognize_upload, uploaded, outputs, preprocess=False, **shared,
@@ -134,7 +144,7 @@ def launch(blocks: gr.Blocks, options: AppOptions) -> str:
         max_file_size=f"{options.max_file_mb}mb",
         state_session_capacity=SESSIONS,
         theme=theme.theme(),
-        css_paths=[theme.STYLE],
+        css_paths=[theme.STYLE, desk.STYLE],
         footer_links=["api"],
         run_history=False,
         ssr_mode=False,

@@ -55,7 +55,7 @@ def save(text: str, seen: Seen | None, services: Services, annotator: str) -> st
     if seen is None:
         gr.Warning("Recognise a picture first; then its correction can be saved.")
         return tally(services)
-    saved = services.save(seen.image, text, prediction=seen.prediction, annotator=annotator)
+    saved = services.save(seen.image, text, prediction=seen.prediction, annotator=annotator, strokes=seen.strokes)
     return tally(services, "Saved." if saved.created else "Saved before.")
 
 

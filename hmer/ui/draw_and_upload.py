@@ -1,6 +1,7 @@
 """Where a picture comes from: drawn, uploaded, dropped, pasted, photographed, or one of the examples."""
 
 import io
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -8,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import PIL.Image
 
-from hmer.errors import BadImage
+from annotations.strokes import Strokes, fitted, make_strokes
+from hmer.errors import BadImage, BadInk
 
 CANVAS_PX = (800, 480)  # shown smaller on a phone, and still high enough for a fraction and a finger
 BRUSH_RADIUS_PX = 3
@@ -30,6 +33,24 @@ def image_of_drawing(value: Mapping[str, Any] | None) -> bytes:
     encoded = io.BytesIO()
     PIL.Image.alpha_composite(sheet, ink).convert("L").save(encoded, format="PNG")
     return encoded.getvalue()
+
+
+def strokes_of(recorded: str, image: bytes) -> Strokes | None:
+    """The strokes that the page recorded, in pixels of the drawing, or None where they are not what it shows.
+
+    They are an extra: a drawing is never lost for what is wrong with them.
+    """
+    try:
+        value = json.loads(recorded or "null")
+        return fitted(make_strokes(value), PIL.Image.open(io.BytesIO(image)), BRUSH_RADIUS_PX) if value else None
+    except (ValueError, RecursionError, BadInk):
+        return None
+
+
+def empty_sheet() -> dict[str, Any]:
+    """The value that clears a sketchpad from here; None would do so only once."""
+    width, height = CANVAS_PX
+    return {"background": np.full((height, width, 3), 255, np.uint8), "layers": [], "composite": None}
 
 
 def image_of_upload(value: Mapping[str, Any] | None) -> bytes:
@@ -65,22 +86,29 @@ class InputPanel:
 
     tabs: gr.Tabs
     sketch: gr.Sketchpad
+    strokes: gr.Textbox
     recognize_drawing: gr.Button
     upload: gr.Image
     recognize_upload: gr.Button
     examples: gr.Dataset
 
 
+def sketchpad(elem_id: str) -> gr.Sketchpad:
+    """A white sheet and a pen."""
+    return gr.Sketchpad(
+        canvas_size=CANVAS_PX, fixed_canvas=True, image_mode="RGBA", type="numpy", sources=(),
+        transforms=(), layers=False, buttons=[], label="Draw a formula", show_label=False,
+        brush=gr.Brush(default_size=BRUSH_RADIUS_PX, colors=["#000000"], color_mode="fixed"),
+        eraser=gr.Eraser(default_size=16), elem_id=elem_id,
+    )  # fmt: skip
+
+
 def layout() -> InputPanel:
     """Two tabs, each with its own button: a click can then never read the picture of the other tab."""
     with gr.Tabs(selected="draw", elem_id="hm-input") as tabs:
         with gr.Tab("Draw", id="draw"):
-            sketch = gr.Sketchpad(
-                canvas_size=CANVAS_PX, fixed_canvas=True, image_mode="RGBA", type="numpy", sources=(),
-                transforms=(), layers=False, buttons=[], label="Draw a formula", show_label=False,
-                brush=gr.Brush(default_size=BRUSH_RADIUS_PX, colors=["#000000"], color_mode="fixed"),
-                eraser=gr.Eraser(default_size=16), elem_id="hm-sketch",
-            )  # fmt: skip
+            sketch = sketchpad("hm-sketch")
+            strokes = gr.Textbox("", visible="hidden", elem_id="hm-strokes")  # filled as the button is pressed
             recognize_drawing = gr.Button("Recognise", variant="primary", elem_id="hm-recognize-drawing")
         with gr.Tab("Upload", id="upload"):
             upload = gr.Image(
@@ -94,4 +122,4 @@ def layout() -> InputPanel:
         components=[gr.Image(render=False, type="filepath")], samples=[[str(path)] for path in examples()],
         type="index", label="Or try an example", layout="gallery", elem_id="hm-examples",
     )  # fmt: skip
-    return InputPanel(tabs, sketch, recognize_drawing, upload, recognize_upload, pictures)
+    return InputPanel(tabs, sketch, strokes, recognize_drawing, upload, recognize_upload, pictures)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from annotations import Alternative, AnnotationStore, Prediction, Saved, Selection, Status
+from annotations.strokes import Strokes
 from hmer import latex
 from hmer.checkpoint import WEIGHTS, bundled, fine_tuned, resolve
 from hmer.config import Decoding, to_dict
@@ -33,6 +34,7 @@ class Seen:
     recognition: Recognition
     decoding: Decoding
     reference: str
+    strokes: Strokes | None = field(default=None, repr=False)
 
     @property
     def prediction(self) -> Prediction:
@@ -105,7 +107,13 @@ class Services:
         return self.recognizers.get(reference).recognize(sources, decoding)
 
     def save(
-        self, image: bytes, correction: str, *, prediction: Prediction | None = None, annotator: str = ""
+        self,
+        image: bytes,
+        correction: str,
+        *,
+        prediction: Prediction | None = None,
+        annotator: str = "",
+        strokes: Strokes | None = None,
     ) -> Saved:
         """Keep a picture with what was read and what it is, accepted for training.
 
@@ -113,7 +121,7 @@ class Services:
         """
         return self.store.add(
             image, prediction=prediction, correction=correction, status=Status.ACCEPTED,
-            annotator=annotator, source="app",
+            annotator=annotator, source="app", strokes=strokes,
         )  # fmt: skip
 
     def accepted_count(self) -> int:

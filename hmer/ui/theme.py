@@ -8,6 +8,7 @@ import gradio as gr
 ASSETS = Path(str(resources.files("hmer.ui"))) / "assets"
 STYLE = ASSETS / "style.css"
 ON_LOAD_SCRIPT = ASSETS / "on_load.js"
+STROKES_SCRIPT = ASSETS / "strokes.js"
 
 
 def theme() -> gr.themes.Base:

@@ -69,6 +69,10 @@ def test_draw_read_mend_save(page: Page, app: App) -> None:
     assert annotation.prediction is not None
     assert annotation.prediction.latex == "2+3"
     assert annotation.prediction.decoding["strategy"] == "greedy"
+    with AnnotationStore(app.store, create=False) as store:
+        strokes = store.strokes(annotation.id)
+    assert strokes is not None  # as they were when it was read
+    assert len(strokes) == len(TWO_PLUS_THREE)
     once = ink_px(image)
     assert once > 500
     assert Recognizer.load(app.checkpoint).recognize([image])[0].latex == "2+3"

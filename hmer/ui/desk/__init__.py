@@ -1,0 +1,1 @@
+"""The correction desk: a page of its own with one file a panel."""

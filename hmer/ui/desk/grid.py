@@ -1,0 +1,142 @@
+"""Many at once: pictures with their readings, of which all but the marked are accepted."""
+
+import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from annotations import Annotation
+from hmer.errors import LatexError
+from hmer.ui.desk import work
+from hmer.ui.messages import explained
+from hmer.ui.services import Services
+from hmer.ui.typeset import formula_view, typeset
+
+CELLS = 12
+COLUMNS = 4
+
+
+# --- functions --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What is shown: numbers of the annotations; those `passed` over do not come again on this page."""
+
+    ids: tuple[int, ...] = ()
+    passed: tuple[int, ...] = ()
+    accepted: int = 0  # with the last press, to be undone
+
+
+def shown(sheet: Sheet, services: Services, news: str = "") -> tuple[Any, ...]:
+    """Values of the panel's outputs: the next sheet of what waits and was not passed over."""
+    page = work.grid_page(services.store, CELLS, sheet.passed)
+    cells: list[Any] = []
+    for index in range(CELLS):
+        cells += cell(page.rows[index] if index < len(page.rows) else None, services)
+    count = len(page.rows)
+    button = gr.Button(f"Accept all but the marked ({count}) · Ctrl+Enter", interactive=count > 0)
+    said = news or ("" if count else "Nothing is waiting that could be accepted as it stands.")
+    tally = f'<p class="hm-tally" role="status" id="hm-g-said">{said}</p>'
+    return (Sheet(tuple(row.id for row in page.rows), sheet.passed, sheet.accepted), button, tally, *cells)
+
+
+def cell(annotation: Annotation | None, services: Services) -> list[Any]:
+    """Values of one cell's components."""
+    if annotation is None:
+        return [gr.Column(visible=False), "", "", False]
+    text = work.proposal(annotation)
+    sure = annotation.prediction.confidence if annotation.prediction else None
+    try:
+        formula = typeset(text)
+    except LatexError:
+        formula = ""
+    label = f"Wrong · {sure:.0%} sure" if sure is not None else "Wrong"
+    return [
+        gr.Column(visible=True),
+        work.picture(services.store, annotation.id),
+        formula,
+        gr.Checkbox(False, label=label),
+    ]
+
+
+def accepted(sheet: Sheet, marks: Sequence[bool], services: Services, by: str) -> tuple[Any, ...]:
+    """Accept what is not marked, pass over the marked, and show the next sheet. Raises StoreError."""
+    marked = tuple(number for number, mark in zip(sheet.ids, marks, strict=False) if mark)
+    count, problems = work.accept_all(services.store, [number for number in sheet.ids if number not in marked], by)
+    if problems:
+        number, why = next(iter(problems.items()))
+        gr.Warning(html.escape(f"{len(problems)} could not be accepted and wait on; No. {number}: {why}"))
+    after = Sheet((), (*sheet.passed, *marked, *problems), count)
+    return shown(after, services, f"{count} accepted, {len(marked)} left for the queue.")
+
+
+def undone(sheet: Sheet, services: Services, by: str) -> tuple[Any, ...]:
+    """Take the last sheet's decisions back. Raises StoreError."""
+    for _ in range(sheet.accepted):
+        work.undo_last(services.store, by)
+    return shown(Sheet(), services, f"{sheet.accepted} taken back.")
+
+
+# --- layout -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GridPanel:
+    """The components; `outputs` take what `shown` gives."""
+
+    state: gr.State
+    fetch: gr.Button
+    accept: gr.Button
+    undo: gr.Button
+    said: gr.HTML
+    cells: list[list[Any]]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """In the order of `shown`."""
+        return [self.state, self.accept, self.said, *(part for parts in self.cells for part in parts)]
+
+    @property
+    def marks(self) -> list[gr.Checkbox]:
+        """One a cell."""
+        return [parts[3] for parts in self.cells]
+
+
+def layout() -> GridPanel:
+    """A row of buttons over the cells; one formula a component, so that none can spoil another."""
+    state = gr.State(Sheet())
+    with gr.Row(elem_classes="hm-buttons"):
+        fetch = gr.Button("Fetch", elem_id="hm-g-fetch")
+        accept = gr.Button("Accept all but the marked", variant="primary", interactive=False, elem_id="hm-g-accept")
+        undo = gr.Button("Undo the last sheet", elem_id="hm-g-undo")
+    said = gr.HTML("", elem_id="hm-g-tally", padding=False)
+    cells = []
+    for start in range(0, CELLS, COLUMNS):
+        with gr.Row():
+            for index in range(start, start + COLUMNS):
+                with gr.Column(visible=False, min_width=200, elem_classes="hm-cell hm-card") as column:
+                    shown_picture = gr.HTML("", padding=False)
+                    formula = formula_view(elem_classes="hm-formula")
+                    mark = gr.Checkbox(False, label="Wrong", elem_id=f"hm-g-mark-{index}")
+                cells.append([column, shown_picture, formula, mark])
+    return GridPanel(state, fetch, accept, undo, said, cells)
+
+
+def wire(panel: GridPanel, services: Services, name: gr.Textbox, who: Callable[[str, gr.Request], str]) -> None:
+    """Three buttons; what cannot be saved leaves the sheet as it is."""
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+    @explained
+    def accept(sheet: Sheet, given: str, request: gr.Request, *marks: bool) -> Any:
+        return accepted(sheet, marks, services, who(given, request))
+
+    @explained
+    def undo(sheet: Sheet, given: str, request: gr.Request) -> Any:
+        return undone(sheet, services, who(given, request))
+
+    panel.fetch.click(explained(lambda: shown(Sheet(), services)), None, panel.outputs, **quiet)
+    panel.accept.click(accept, [panel.state, name, *panel.marks], panel.outputs, **quiet)
+    panel.undo.click(undo, [panel.state, name], panel.outputs, **quiet)

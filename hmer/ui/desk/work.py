@@ -1,0 +1,230 @@
+"""What the desk's panels do with the store. Knows no gradio."""
+
+import base64
+import html
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from annotations import Annotation, AnnotationStore, Reason, Refusal, Selection, Status
+from annotations.intake import Found, pictures_in
+from hmer import latex
+from hmer.config import Decoding
+from hmer.errors import BadImage, ConfigError, LatexError, StoreError
+from hmer.metrics import token_edits
+from hmer.ui.services import Seen, Services
+
+OPEN = (Status.PENDING, Status.DRAFT)
+DISAGREEING = "most disagreeing"
+SECOND = "second opinion"
+ORDERS = ("least confident", "newest", "random", DISAGREEING, SECOND)
+QUEUE_LENGTH = 500
+SHOWN_PX = 900  # pictures are shown no larger; the store keeps them as they are
+READ_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The numbers of the annotations to look at, and where one stands; `second` asks for further opinions."""
+
+    ids: tuple[int, ...] = ()
+    position: int = 0
+    second: bool = False
+
+    def moved(self, steps: int) -> "Queue":
+        """Some steps on or back, at most just behind the last."""
+        return replace(self, position=min(max(self.position + steps, 0), len(self.ids)))
+
+
+def queue(store: AnnotationStore, order: str, by: str, checkpoints: tuple[str, str] | None = None) -> Queue:
+    """What waits for `by`, in one of ORDERS. Raises ConfigError or StoreError.
+
+    The most disagreeing come by the share of differing tokens between two checkpoints' readings. A second opinion is
+    asked on what others have corrected and `by` has not.
+    """
+    waiting = Selection(statuses=OPEN)
+    if order == SECOND:
+        if not by:
+            raise ConfigError("Give your name first: a second opinion is somebody's.")
+        theirs = [row for row in store.find(Selection(statuses=(Status.ACCEPTED,))) if row.annotator != by]
+        mine = {row.image_sha256 for row in store.find(Selection(annotator=by))}
+        one_each = {row.image_sha256: row.id for row in reversed(theirs) if row.image_sha256 not in mine}
+        return Queue(tuple(one_each.values())[:QUEUE_LENGTH], second=True)
+    if order == DISAGREEING:
+        if checkpoints is None or not all(checkpoints) or checkpoints[0] == checkpoints[1]:
+            raise ConfigError("Choose two different checkpoints whose readings are to be compared.")
+        rows = store.disagreeing(*checkpoints, waiting)
+        rows.sort(key=lambda row: -_difference(row[1], row[2]))
+        return Queue(tuple(row[0] for row in rows)[:QUEUE_LENGTH])
+    return Queue(tuple(row.id for row in store.find(waiting, order=order, limit=QUEUE_LENGTH)))
+
+
+def _difference(one: str, other: str) -> float:
+    first, second = latex.split(one), latex.split(other)
+    return token_edits(first, second) / max(len(first), len(second), 1)
+
+
+def current(store: AnnotationStore, at: Queue) -> tuple[Queue, Annotation | None]:
+    """The annotation at the queue's place; what was deleted meanwhile is passed over. None at the end."""
+    while at.position < len(at.ids):
+        try:
+            return at, store.get(at.ids[at.position])
+        except StoreError:
+            at = replace(at, ids=at.ids[: at.position] + at.ids[at.position + 1 :])
+    return at, None
+
+
+def proposal(annotation: Annotation, *, second: bool = False) -> str:
+    """The LaTeX to start from: the correction so far, or the prediction; a second opinion sees no other's."""
+    if annotation.correction is not None and not second:
+        return annotation.correction
+    return annotation.prediction.latex if annotation.prediction else ""
+
+
+def decide(
+    store: AnnotationStore,
+    annotation_id: int,
+    status: Status,
+    *,
+    text: str | None = None,
+    reason: Reason | None = None,
+    by: str = "",
+    second: bool = False,
+) -> Annotation:
+    """Save a decision on an annotation, `text` being its LaTeX; a second opinion becomes an annotation of its own.
+
+    Raises LatexError or StoreError, and then nothing has changed.
+    """
+    if second:
+        first = store.get(annotation_id)
+        return store.add(
+            store.image(annotation_id), prediction=first.prediction, correction=text, status=status, reason=reason,
+            annotator=by, source=first.source,
+        ).annotation  # fmt: skip
+    if text is not None:
+        return store.update_correction(annotation_id, text, status=status, reason=reason, by=by)
+    return store.set_status(annotation_id, status, reason=reason, by=by)
+
+
+def undo_last(store: AnnotationStore, by: str) -> int:
+    """Take back the last change by a person and give the annotation's number. Raises StoreError."""
+    change = store.last_change(by)
+    if change is None:
+        raise StoreError("There is nothing of yours to undo.")
+    store.undo(change.id, by=by)
+    return change.annotation_id
+
+
+@dataclass(frozen=True)
+class Page:
+    """One sheet of the grid: annotations with a reading that can be accepted as it stands."""
+
+    rows: tuple[Annotation, ...] = ()
+
+
+def grid_page(store: AnnotationStore, size: int, passed: Sequence[int] = ()) -> Page:
+    """The most confident ones that wait, but those in `passed`."""
+    wanted = [
+        row
+        for row in store.find(Selection(statuses=OPEN), order="most confident", limit=size + len(passed) + 100)
+        if row.id not in passed and latex.is_valid(proposal(row)) and proposal(row).strip()
+    ]
+    return Page(tuple(wanted[:size]))
+
+
+def accept_all(store: AnnotationStore, ids: Iterable[int], by: str) -> tuple[int, dict[int, str]]:
+    """Accept each as proposed, one transaction each; how many, and what went wrong with which others."""
+    accepted, problems = 0, {}
+    for annotation_id in ids:
+        try:
+            decide(store, annotation_id, Status.ACCEPTED, text=proposal(store.get(annotation_id)), by=by)
+            accepted += 1
+        except (StoreError, LatexError) as error:
+            problems[annotation_id] = str(error)
+    return accepted, problems
+
+
+@dataclass(frozen=True)
+class TakenIn:
+    """What became of many pictures: read and waiting, in the store before, or refused."""
+
+    saved: int
+    known: int
+    refused: tuple[Refusal, ...]
+
+
+def take_in(
+    services: Services,
+    paths: Sequence[Path],
+    reference: str,
+    *,
+    source: str = "batch",
+    report: Callable[[int], None] | None = None,
+) -> TakenIn:
+    """Read pictures with a checkpoint and let them wait for correction, a few at a time; `report` gets the count.
+
+    What is saved stays saved when this is stopped, and sending the same files again takes in the rest. Raises
+    CheckpointError, or StoreError when the store fails.
+    """
+    recognizer = services.recognizers.get(reference)
+    decoding = Decoding()
+    saved = known = seen = 0
+    refused: list[Refusal] = []
+    waiting: list[Found] = []
+
+    def read() -> None:
+        nonlocal saved, known, seen
+        prepared, usable = [], []
+        for item in waiting:
+            try:
+                if services.store.holds(item.content):
+                    known += 1
+                    continue
+                prepared.append(recognizer.read(item.content))
+                usable.append(item)
+            except BadImage as error:
+                refused.append(Refusal(item.name, str(error)))
+        for item, answer in zip(usable, recognizer.recognize_prepared(prepared, decoding), strict=True):
+            prediction = Seen(item.content, answer, decoding, reference).prediction
+            saved += services.store.add(item.content, prediction=prediction, source=source).created
+        seen += len(waiting)
+        waiting.clear()
+        if report is not None:
+            report(seen)
+
+    for item in pictures_in(paths):
+        if isinstance(item, Refusal):
+            refused.append(item)
+            continue
+        waiting.append(item)
+        if len(waiting) == READ_AT_ONCE:
+            read()
+    if waiting:
+        read()
+    return TakenIn(saved, known, tuple(refused))
+
+
+def picture(store: AnnotationStore, annotation_id: int) -> str:
+    """HTML of an annotation's picture, held in the page itself: no copy of it is left in a file."""
+    image = store.image(annotation_id)
+    if image.mode.startswith("I"):
+        image = image.point(lambda level: level / 256).convert("L")
+    image.thumbnail((SHOWN_PX, SHOWN_PX))
+    encoded = io.BytesIO()
+    image.save(encoded, format="PNG")
+    data = base64.b64encode(encoded.getvalue()).decode()
+    return f'<img class="hm-picture" alt="Picture {annotation_id}" src="data:image/png;base64,{data}">'
+
+
+def near_by(store: AnnotationStore, annotation_id: int, limit: int = 4) -> str:
+    """HTML that shows near duplicates, or nothing."""
+    near = store.near(annotation_id)[:limit]
+    if not near:
+        return ""
+    cells = "".join(
+        f"<figure>{picture(store, row.id)}<figcaption>{row.id} · {row.status}"
+        f"{f' · <code>{html.escape(row.correction)}</code>' if row.correction else ''}</figcaption></figure>"
+        for row, _ in near
+    )
+    return f'<div class="hm-near"><p>The same writing was seen before:</p>{cells}</div>'

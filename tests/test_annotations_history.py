@@ -1,0 +1,380 @@
+"""Upgrading old stores, the history with undo, reasons, several annotators, searching, near duplicates, strokes."""
+
+import io
+import shutil
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cv2
+import numpy as np
+import PIL.Image
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from annotations import Alternative, AnnotationStore, Prediction, Reason, Selection, Status
+from annotations.export import split_of
+from annotations.fingerprint import BITS, NEAR_BITS, distances, fingerprint
+from annotations.strokes import from_inkml, ink_of, make_strokes, to_inkml
+from hmer.errors import BadInk, StoreError
+from hmer.ink import draw, parse_inkml
+
+FILES = Path(__file__).parent / "files"
+REGRESSION = Path(__file__).parent.parent / "hmer" / "checkpoints" / "handwritten" / "regression"
+
+
+def picture(seed: int = 0) -> "np.ndarray[tuple[int, int], np.dtype[np.uint8]]":
+    return np.random.default_rng(seed).integers(0, 256, (6, 9), dtype=np.uint8)
+
+
+# --- upgrading ---
+
+
+def test_a_store_of_the_first_schema_is_upgraded(tmp_path: Path) -> None:
+    shutil.copyfile(FILES / "annotations-0001.db", tmp_path / "old.db")
+    with sqlite3.connect(tmp_path / "old.db") as old:
+        before = old.execute("SELECT id, correction, status, annotator, source, created_at FROM annotation").fetchall()
+    assert len(before) == 5
+    seen = Prediction(
+        "x^2", "handwritten", ("x", "^", "{", "2", "}"), 0.75, (Alternative("x_2", 0.125), Alternative("X^2")),
+        {"strategy": "beam", "beam_width": 10},
+    )  # fmt: skip
+    with AnnotationStore(tmp_path / "old.db") as store:
+        rows = store.find(order="oldest")
+        assert [
+            (
+                row.id,
+                row.correction,
+                str(row.status),
+                row.annotator,
+                row.source,
+                f"{row.created_at:%Y-%m-%d %H:%M:%S.%f}",
+            )
+            for row in rows
+        ] == before
+        assert [row.prediction for row in rows] == [seen, seen, None, seen, None]
+        assert [row.reason for row in rows] == [None] * 5
+        assert np.array_equal(np.asarray(store.image(1)), picture(0))
+        assert store.history() == []
+        assert store.add(picture(7), correction="n").annotation.id == 7  # 6 was given, and deleted
+        # The pictures of before are found by their writing, too.
+        again = store.add(np.asarray(store.image(5).resize((240, 80))), correction="y").annotation
+        assert [(row.id, row.annotator) for row, _ in store.near(again.id)] == [(5, "Zoë")]
+        store.set_status(3, "rejected", reason="illegible")
+        store.check()
+    with AnnotationStore(tmp_path / "old.db") as store:  # a second time there is nothing to do
+        assert store.get(3).reason is Reason.ILLEGIBLE
+
+
+def test_a_backup_of_the_first_schema_can_be_restored(tmp_path: Path) -> None:
+    with AnnotationStore(tmp_path / "new.db") as store:
+        store.restore(FILES / "annotations-0001.db")
+        assert store.count() == 5
+        assert store.update_correction(4, "z", by="Ada").annotator == "Ada"
+
+
+# --- history ---
+
+
+def test_every_change_is_remembered_and_can_be_undone_step_by_step(store: AnnotationStore) -> None:
+    first = store.add(picture(), correction="x", annotator="Ada", source="pad").annotation
+    steps: list[Callable[[], object]] = [
+        lambda: store.update_correction(first.id, "x^2", status="accepted", by="Bob"),
+        lambda: store.set_status(first.id, "rejected", reason="bad crop", by="Bob"),
+        lambda: store.set_status(first.id, "pending", by="Cleo"),
+        lambda: store.delete(first.id, by="Bob"),
+    ]
+    states = [first]
+    for step in steps:
+        step()
+        states += store.find()
+    history = store.history(first.id)
+    assert [(change.annotator, change.summary) for change in history] == [
+        ("Bob", "deleted"),
+        ("Cleo", "status: rejected -> pending, reason: bad crop -> none"),
+        ("Bob", "status: accepted -> rejected, reason: none -> bad crop"),
+        ("Bob", "correction: x -> x^2, status: pending -> accepted"),
+        ("Ada", "added"),
+    ]
+    assert all(change.made_at.tzinfo is UTC for change in history)
+    assert store.find() == []
+    for change, state in zip(history, reversed(states), strict=False):
+        undone = store.undo(change.id, by="Eve")
+        assert undone is not None
+        assert replace(undone, updated_at=state.updated_at) == state
+        assert store.find() == [undone]
+    assert store.undo(history[-1].id) is None  # undoing the adding
+    assert store.find() == []
+    assert [change.undoes for change in store.history(first.id)[:5]] == [change.id for change in reversed(history)]
+    assert store.history(first.id)[1].summary.startswith("undone, so correction: x^2 -> x")
+    redone = store.undo(store.history(first.id)[0].id)
+    assert redone is not None
+    assert redone.correction == "x"
+
+
+def test_what_was_changed_since_is_not_undone(store: AnnotationStore) -> None:
+    row = store.add(picture(), correction="x", annotator="Ada").annotation
+    store.update_correction(row.id, "y", by="Ada")
+    mine = store.last_change("Ada")
+    assert mine is not None
+    later = store.update_correction(row.id, "z", by="Bob")
+    with pytest.raises(StoreError, match="was changed since"):
+        store.undo(mine.id, by="Ada")
+    assert store.find() == [later]
+
+
+def test_undoing_never_makes_a_duplicate(store: AnnotationStore) -> None:
+    row = store.add(picture(), correction="x", annotator="Ada").annotation
+    store.delete(row.id, by="Ada")
+    same = store.add(picture(), correction="x", annotator="Ada").annotation
+    deleted = store.history(row.id)[0]
+    with pytest.raises(StoreError, match=f"Annotation {same.id} says the same by now"):
+        store.undo(deleted.id)
+    assert store.find() == [same]
+
+
+def test_the_last_change_goes_back_person_by_person(store: AnnotationStore) -> None:
+    for seed in range(2):
+        store.add(picture(seed), correction="x", annotator="Ada")
+    store.set_status(1, "skipped", by="Bob")
+    taken = []
+    while (change := store.last_change("Ada")) is not None and change.annotation_id != 1:
+        taken.append(change.annotation_id)
+        store.undo(change.id, by="Ada")
+    assert taken == [2]
+    assert [row.id for row in store.find()] == [1]
+    assert store.last_change("nobody") is None
+
+
+def test_nothing_changed_is_nothing_remembered(store: AnnotationStore) -> None:
+    row = store.add(picture(), correction="x").annotation
+    store.set_status(row.id, "pending")
+    store.add(picture(), correction="x")
+    assert len(store.history()) == 1
+
+
+# --- reviewing ---
+
+
+def test_reasons_belong_to_the_rejected(store: AnnotationStore) -> None:
+    row = store.add(picture(), status="rejected", reason="several").annotation
+    assert (row.status, row.reason) == (Status.REJECTED, Reason.SEVERAL)
+    assert store.set_status(row.id, "rejected").reason is None
+    assert store.set_status(row.id, "rejected", reason=Reason.NOT_A_FORMULA).reason == "not a formula"
+    assert store.set_status(row.id, "skipped").reason is None
+    with pytest.raises(StoreError, match="one that is skipped takes none"):
+        store.set_status(row.id, "skipped", reason="illegible")
+    with pytest.raises(StoreError, match="no reason 'ugly'; choose from illegible, not a formula, several, bad crop"):
+        store.set_status(row.id, "rejected", reason="ugly")
+    assert store.get(row.id).status is Status.SKIPPED
+
+
+def test_a_queued_picture_becomes_the_annotation_of_who_corrects_it(store: AnnotationStore) -> None:
+    queued = store.add(picture(), source="batch").annotation
+    done = store.update_correction(queued.id, "x", status="accepted", by="Ada")
+    assert (done.id, done.annotator, done.source) == (queued.id, "Ada", "batch")
+    assert store.update_correction(queued.id, "y", by="Bob").annotator == "Ada"
+
+
+def test_a_queued_picture_that_was_corrected_elsewhere_is_joined(store: AnnotationStore) -> None:
+    queued = store.add(picture(), source="batch").annotation
+    elsewhere = store.add(picture(), correction="x", annotator="Ada", status="draft").annotation
+    joined = store.update_correction(queued.id, " x ", status="accepted", by="Ada")
+    assert (joined.id, joined.status) == (elsewhere.id, Status.ACCEPTED)
+    assert store.find() == [joined]
+    assert store.history(queued.id)[0].summary == "deleted"
+    assert store.history(elsewhere.id)[0].summary == "correction: x ->  x , status: draft -> accepted"
+
+
+def test_predictions_are_kept_by_checkpoint(store: AnnotationStore) -> None:
+    old, new = Prediction("x", "old", ("x",), 0.5), Prediction("y", "new", ("y",), 0.25)
+    queued = store.add(picture(0), prediction=old).annotation
+    done = store.add(picture(1), prediction=old, correction="y").annotation
+    assert store.unread("new") == [queued.id, done.id]
+    assert store.unread("new", Selection(statuses=("accepted",))) == []
+    assert store.add_prediction(queued.id, new).prediction == new
+    assert store.add_prediction(done.id, new).prediction == old  # what the correction was about stays
+    assert store.add_prediction(done.id, new).prediction == old
+    assert store.predictions(done.id) == [old, new]
+    assert [prediction.made_at is not None for prediction in store.predictions(done.id)] == [True, True]
+    assert store.unread("new") == []
+    assert store.disagreeing("old", "new") == [(queued.id, "x", "y"), (done.id, "x", "y")]
+    assert store.disagreeing("old", "old") == []
+    newer = Prediction("x", "new", ("x",), 0.75)
+    store.add_prediction(queued.id, newer)
+    assert store.disagreeing("old", "new", Selection(source=""))[1:] == [(done.id, "x", "y")]
+    change = store.last_change("")
+    assert change is not None  # a later reading is nobody's change, and does not stand in the way of undoing
+    store.undo(change.id)
+
+
+def test_pictures_of_several_annotators(store: AnnotationStore) -> None:
+    for annotator, correction in (("Ada", "x"), ("Bob", "x"), ("Cleo", "X")):
+        store.add(picture(0), correction=correction, annotator=annotator)
+    store.add(picture(1), correction="y", annotator="Ada")
+    store.add(picture(1), annotator="Bob")  # queued only
+    store.add(picture(2), correction="y", annotator="Ada")
+    store.add(picture(2), correction="z", annotator="Ada")
+    assert [[row.annotator for row in rows] for rows in store.by_several()] == [["Ada", "Bob", "Cleo"]]
+    assert store.names() == {"annotator": ["Ada", "Bob", "Cleo"], "source": [""], "checkpoint": []}
+
+
+# --- searching ---
+
+
+def test_search_by_latex_and_symbol(store: AnnotationStore) -> None:
+    rows = [
+        store.add(picture(0), correction=r"\frac 1{2}+\alpha", status="accepted").annotation,
+        store.add(picture(1), correction=r"a \ b").annotation,
+        store.add(picture(2), prediction=Prediction(r"\alpha_1", "c")).annotation,
+        store.add(picture(3), correction=r"A% note", annotator="100%_").annotation,
+    ]
+
+    def ids(**terms: str) -> list[int]:
+        return [row.id for row in store.find(Selection(**terms), order="oldest")]  # type: ignore[arg-type]
+
+    assert ids(latex=r"\frac{1}{2}") == [rows[0].id]  # in its normal form
+    assert ids(latex=r"\frac 1") == [rows[0].id]  # as it was typed
+    assert ids(latex=r"\alpha") == [rows[0].id, rows[2].id]
+    assert ids(latex="note") == [rows[3].id]
+    assert ids(latex="a") == [rows[index].id for index in (0, 1, 2)]
+    assert ids(latex="%") == [rows[3].id]
+    assert ids(latex="_") == [rows[2].id]
+    assert ids(symbol="a") == [rows[1].id]
+    assert ids(symbol="A") == [rows[3].id]
+    assert ids(symbol="~") == [rows[1].id]
+    assert ids(symbol=r"\alpha", latex="2") == [rows[0].id]
+    assert ids(latex="'; DROP TABLE annotation; --") == []
+    assert ids(latex="\0\ud800", symbol="\0") == []
+    assert ids(annotator="100%_") == [rows[3].id]
+
+
+def test_the_least_confident_come_first(store: AnnotationStore) -> None:
+    for seed, confidence in enumerate((0.5, None, 0.125, 0.9)):
+        store.add(picture(seed), prediction=Prediction("x", "c", confidence=confidence))
+    store.add(picture(9))
+    assert [row.id for row in store.find(order="least confident")] == [2, 5, 3, 1, 4]
+    assert [row.id for row in store.find(order="most confident")] == [4, 1, 3, 2, 5]
+    assert sorted(row.id for row in store.find(order="random")) == [1, 2, 3, 4, 5]
+    store_orders = {tuple(row.id for row in store.find(order="random")) for _ in range(20)}
+    assert len(store_orders) > 1
+
+
+# --- near duplicates ---
+
+
+def writing(number: int) -> "np.ndarray[tuple[int, int], np.dtype[np.uint8]]":
+    return np.asarray(PIL.Image.open(sorted(REGRESSION.glob("*.png"))[number]).convert("L"))
+
+
+def as_jpeg(grey: "np.ndarray[tuple[int, int], np.dtype[np.uint8]]") -> bytes:
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(grey).convert("RGB").save(buffer, "JPEG", quality=60)
+    return buffer.getvalue()
+
+
+def test_near_duplicates_are_shown_and_other_writing_is_not(store: AnnotationStore) -> None:
+    first = store.add(writing(0), correction="x").annotation
+    for number in range(1, 25):
+        store.add(writing(number), correction="x")
+    assert store.near(first.id) == []
+    grey = writing(0)
+    copies = [
+        as_jpeg(grey),
+        cv2.resize(grey, None, fx=1.5, fy=1.5, interpolation=cv2.INTER_AREA),
+        np.pad(grey, ((30, 0), (5, 60)), constant_values=255),
+        255 - grey,
+    ]
+    made = [store.add(copy, correction="x").annotation.id for copy in copies]  # type: ignore[arg-type]
+    near = store.near(first.id)
+    assert {row.id for row, _ in near} == set(made)
+    assert [bits for _, bits in near] == sorted(bits for _, bits in near)
+    assert max(bits for _, bits in near) <= NEAR_BITS
+
+
+def test_a_blank_picture_is_near_to_none(store: AnnotationStore) -> None:
+    rows = [store.add(np.full((5, side), 255, np.uint8), correction="x").annotation for side in (5, 6)]
+    assert store.near(rows[0].id) == []
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "I;16"])
+def test_every_kind_of_picture_has_the_same_fingerprint(mode: str) -> None:
+    grey = np.where(writing(3) < 128, np.uint8(0), np.uint8(255))
+    image = PIL.Image.fromarray(grey)
+    shown = PIL.Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else image.convert(mode)
+    assert len(fingerprint(image)) == BITS // 4
+    assert fingerprint(shown) == fingerprint(image)
+
+
+@given(st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=5))
+@settings(max_examples=30, deadline=None)
+def test_distances_count_differing_bits(hashes: list[bytes]) -> None:
+    slow = [(int.from_bytes(hashes[0]) ^ int.from_bytes(other)).bit_count() for other in hashes]
+    assert distances(hashes[0].hex(), [other.hex() for other in hashes]).tolist() == slow
+    assert distances(hashes[0].hex(), []).tolist() == []
+
+
+# --- strokes ---
+
+NUMBERS = st.floats(-1e6, 1e6)
+
+
+@given(st.lists(st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=4), min_size=1, max_size=4))
+@settings(max_examples=30, deadline=None)
+def test_strokes_are_written_as_inkml_that_reads_back(points: list[list[tuple[float, float, float]]]) -> None:
+    strokes = make_strokes(points)
+    written = to_inkml(strokes, truth="x < y", writer="Ada & Bob")
+    assert from_inkml(written) == strokes
+    ink = parse_inkml(written)
+    assert (ink.truth, ink.writer) == ("x < y", "Ada & Bob")
+    for mine, theirs in zip(ink_of(strokes).strokes, ink.strokes, strict=True):
+        assert np.array_equal(mine, theirs)
+
+
+def test_strokes_stand_beside_the_picture(store: AnnotationStore) -> None:
+    strokes = make_strokes([[[1, 2], [30.5, 4, 0.25]], [], [[9, 9, 1]]])
+    assert strokes == (((1.0, 2.0, 0.0), (30.5, 4.0, 0.25)), ((9.0, 9.0, 1.0),))
+    row = store.add(draw(ink_of(strokes)), correction="x", strokes=strokes).annotation
+    assert store.strokes(row.id) == strokes
+    plain = store.add(picture(), correction="x").annotation
+    assert store.strokes(plain.id) is None
+    store.add(picture(), correction="x", strokes=strokes)  # the same annotation, now with its strokes
+    assert store.strokes(plain.id) == strokes
+
+
+@pytest.mark.parametrize(
+    "value", ["", "ab", 3, None, [], [[]], [["x"]], [[[1]]], [[[1, float("nan")]]], [[[1, 2, 3, 4]]]]
+)
+def test_what_are_no_strokes_is_refused(value: object, store: AnnotationStore) -> None:
+    with pytest.raises(BadInk):
+        make_strokes(value)
+    if value is not None:
+        with pytest.raises(BadInk):
+            store.add(picture(), correction="x", strokes=value)  # type: ignore[arg-type]
+        assert store.count() == 0
+
+
+# --- the rest ---
+
+
+def test_what_was_made_elsewhere_keeps_its_time(store: AnnotationStore) -> None:
+    made = datetime(2020, 2, 29, 12, tzinfo=UTC)
+    row = store.add(picture(), correction="x", created_at=made).annotation
+    assert (row.created_at, row.updated_at) == (made, made)
+    assert store.find(Selection(until=datetime(2020, 3, 1, tzinfo=UTC))) == [row]
+
+
+def test_the_split_hangs_on_the_normal_form_alone(store: AnnotationStore) -> None:
+    first = store.add(picture(0), correction="x ^2", annotator="Ada").annotation
+    second = store.add(picture(1), correction="x^{2}", annotator="Bob").annotation
+    assert first.label_sha256 == second.label_sha256 is not None
+    assert split_of(first.label_sha256, 0.5) == split_of(second.label_sha256 or "", 0.5)
+
+
+def test_a_picture_is_known_by_its_pixels(store: AnnotationStore) -> None:
+    store.add(picture(0))
+    assert store.holds(PIL.Image.fromarray(picture(0)))
+    assert not store.holds(picture(1))

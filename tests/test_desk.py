@@ -1,0 +1,319 @@
+"""What the desk does with the store, and its panels' functions, without a browser."""
+
+import io
+import random
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from annotations import AnnotationStore, Prediction, Reason, Refusal, Selection, Status
+from annotations.intake import Found, Limits, pictures_in
+from annotations.statistics import NOTHING, accuracy_by_day, agreement, confusions, weakness
+from hmer.errors import BadImage, ConfigError, LatexError, StoreError
+from hmer.ui.desk import browse, charts, grid, intake, queue, work, write_this
+from hmer.ui.draw_and_upload import examples
+from hmer.ui.options import AppOptions
+from hmer.ui.services import Services
+
+
+@pytest.fixture
+def services(toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
+    monkeypatch.setenv("HMER_HOME", str(tmp_path))
+    made = Services(AppOptions(checkpoint=str(toy_checkpoint)))
+    yield made
+    made.close()
+
+
+def picture(seed: int = 0) -> "np.ndarray[tuple[int, int], np.dtype[np.uint8]]":
+    return np.random.default_rng(seed).integers(0, 256, (20, 30), dtype=np.uint8)
+
+
+def waiting(store: AnnotationStore, *readings: tuple[str, float | None]) -> list[int]:
+    return [
+        store.add(picture(seed), prediction=Prediction(latex, "toy", confidence=sure)).annotation.id
+        for seed, (latex, sure) in enumerate(readings)
+    ]
+
+
+# --- the queue ---
+
+
+def test_orders_of_the_queue(store: AnnotationStore) -> None:
+    ids = waiting(store, ("x", 0.5), ("y", 0.1), ("a+b", 0.9))
+    store.add(picture(8), correction="d", status="draft")
+    store.add(picture(9), correction="z", status="accepted", annotator="Bob")
+    assert work.queue(store, "least confident", "").ids == (4, ids[1], ids[0], ids[2])
+    assert work.queue(store, "newest", "").ids == (4, *reversed(ids))
+    assert sorted(work.queue(store, "random", "").ids) == [*ids, 4]
+    for number, other in zip(ids, ("x", "z", "a-b"), strict=True):
+        store.add_prediction(number, Prediction(other, "other"))
+    assert work.queue(store, work.DISAGREEING, "", ("toy", "other")).ids == (ids[1], ids[2])
+    for wrong in (None, ("toy", "toy"), ("toy", "")):
+        with pytest.raises(ConfigError, match="two different checkpoints"):
+            work.queue(store, work.DISAGREEING, "", wrong)
+    with pytest.raises(StoreError, match="no order 'best'"):
+        work.queue(store, "best", "")
+
+
+def test_decisions_and_undo(store: AnnotationStore) -> None:
+    ids = waiting(store, ("x", 0.5), ("y", 0.1))
+    work.decide(store, ids[0], Status.ACCEPTED, text="x^2", by="Ada")
+    work.decide(store, ids[1], Status.REJECTED, reason=Reason.BAD_CROP, by="Ada")
+    with pytest.raises(LatexError):
+        work.decide(store, ids[1], Status.ACCEPTED, text="{", by="Ada")
+    assert [store.get(number).status for number in ids] == ["accepted", "rejected"]
+    assert (work.undo_last(store, "Ada"), work.undo_last(store, "Ada")) == (ids[1], ids[0])
+    assert [store.get(number).status for number in ids] == ["pending", "pending"]
+    with pytest.raises(StoreError, match="nothing of yours"):
+        work.undo_last(store, "Ada")
+
+
+def test_what_was_deleted_meanwhile_is_passed_over(services: Services) -> None:
+    ids = waiting(services.store, ("x", 0.1), ("y", 0.2))
+    at = work.queue(services.store, "least confident", "")
+    services.store.delete(ids[0])
+    values = queue.decided(at, services, Status.SKIPPED, "Ada")
+    assert services.store.get(ids[1]).status is Status.SKIPPED
+    assert "Nothing more is waiting" in values[1]
+    assert queue.decided(values[0], services, Status.SKIPPED, "Ada")[1] == values[1]
+
+
+def test_a_second_opinion_sees_no_other_and_is_its_own(services: Services) -> None:
+    store = services.store
+    for seed, person in enumerate(("Ada", "Ada", "Bob")):
+        store.add(
+            picture(seed),
+            prediction=Prediction("r", "toy"),
+            correction=f"x_{seed}",
+            status="accepted",
+            annotator=person,
+        )
+    at = work.queue(store, work.SECOND, "Bob")
+    assert at == work.Queue((1, 2), second=True) or at == work.Queue((2, 1), second=True)
+    values = queue.shown(at, services)
+    assert values[3] == "r"
+    queue.decided(values[0], services, Status.ACCEPTED, "Bob", text="x_0")
+    queue.decided(values[0].moved(1), services, Status.ACCEPTED, "Bob", text="y")
+    assert store.count(Selection(annotator="Bob")) == 3
+    assert work.queue(store, work.SECOND, "Bob").ids == ()
+    result = agreement(store.by_several())
+    assert (result.pictures, result.agreeing) == (2, 1)
+    assert (result.share, result.token_edits) == (0.5, 5)
+    with pytest.raises(ConfigError, match="Give your name"):
+        work.queue(store, work.SECOND, "")
+
+
+def test_the_page_gets_no_html_from_a_store(services: Services) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    row = services.store.add(
+        picture(), prediction=Prediction(evil, evil), source=evil, annotator=evil, correction=r"\text{<b>}"
+    ).annotation
+    services.store.add(np.kron(picture(), np.ones((2, 2), np.uint8)), correction=r"\text{<b>}", annotator=evil)
+    pages = [*queue.shown(work.Queue((row.id,)), services), *browse.opened(row.id, services)]
+    for value in pages:
+        if isinstance(value, str) and value != r"\text{<b>}":
+            assert evil not in value
+            assert "<b>" not in value.replace("<{}b>", "")
+
+
+# --- the grid ---
+
+
+def test_all_but_the_marked_are_accepted(services: Services) -> None:
+    ids = waiting(services.store, ("x", 0.5), ("y", 0.9), ("{", 0.95), ("z", 0.1))
+    sheet, _, _, *cells = grid.shown(grid.Sheet(), services)
+    assert sheet.ids == (ids[1], ids[0], ids[3])  # the surest first; what is ill-formed needs a hand
+    assert len(cells) == 4 * grid.CELLS
+    marks = [False, True, *[False] * (grid.CELLS - 2)]
+    after, _, said, *_ = grid.accepted(sheet, marks, services, "Ada")
+    assert "2 accepted, 1 left" in said
+    assert [str(services.store.get(number).status) for number in ids] == ["pending", "accepted", "pending", "accepted"]
+    assert after.ids == ()  # the marked does not come again here, but in the queue
+    assert ids[0] in work.queue(services.store, "newest", "").ids
+    back, *_ = grid.undone(after, services, "Ada")
+    assert set(back.ids) == set(sheet.ids)
+
+
+# --- taking in ---
+
+
+def png(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(picture(seed)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_files_folders_and_archives(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+    (tmp_path / "folder" / "deep" / "a.png").write_bytes(png(0))
+    (tmp_path / "folder" / ".hidden.png").write_bytes(png(1))
+    (tmp_path / "folder" / "notes.txt").write_text("x")
+    (tmp_path / "b.JPG").write_bytes(b"anything")
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
+        archive.writestr("../../evil.png", png(2))
+        archive.writestr("__MACOSX/._a.png", b"clutter")
+        archive.writestr("inner.zip", b"PK")
+        archive.writestr("large.png", bytes(5_000))
+    (tmp_path / "d.zip").write_bytes(b"PK no archive")
+    found = list(
+        pictures_in(
+            [tmp_path / name for name in ("folder", "b.JPG", "c.zip", "d.zip", "e.png")], Limits(file_bytes=4_000)
+        )
+    )
+    assert [item.name for item in found if isinstance(item, Found)] == ["deep/a.png", "b.JPG", "c.zip: ../../evil.png"]
+    assert [item.file for item in found if isinstance(item, Refusal)] == [
+        "notes.txt", "c.zip: inner.zip", "c.zip: large.png", "d.zip", "e.png",
+    ]  # fmt: skip
+
+
+def test_limits_hold_whatever_an_archive_claims(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(5):
+            archive.writestr(f"{number}.png", bytes(1_000_000))
+    assert (tmp_path / "bomb.zip").stat().st_size < 20_000
+    kept = list(pictures_in([tmp_path / "bomb.zip"], Limits(total_bytes=2_500_000)))
+    assert [type(item) for item in kept] == [Found, Found, Refusal]
+    assert "second batch" in kept[-1].reason  # type: ignore[union-attr]
+    kept = list(pictures_in([tmp_path / "bomb.zip"], Limits(files=3)))
+    assert [type(item) for item in kept] == [Found, Found, Found, Refusal]
+
+
+def test_an_encrypted_archive_says_so(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.png", png(0))
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(header) + flags] |= 1
+    (tmp_path / "a.zip").write_bytes(content)
+    (refusal,) = pictures_in([tmp_path / "a.zip"])
+    assert "encrypted" in refusal.reason  # type: ignore[union-attr]
+
+
+def test_taking_in_reads_and_queues(services: Services, tmp_path: Path) -> None:
+    (tmp_path / "damaged.png").write_bytes(b"\x89PNG damaged")
+    paths = [*examples(), tmp_path / "damaged.png", tmp_path / "missing.png"]
+    counts: list[int] = []
+    done = work.take_in(services, paths, services.options.checkpoint, source="lecture", report=counts.append)
+    assert (done.saved, done.known) == (len(examples()), 0)
+    assert [refusal.file for refusal in done.refused] == ["missing.png", "damaged.png"] or [
+        refusal.file for refusal in done.refused
+    ] == ["damaged.png", "missing.png"]
+    assert counts[-1] == len(examples()) + 1
+    rows = services.store.find()
+    assert {(row.status, row.source) for row in rows} == {(Status.PENDING, "lecture")}
+    assert all(row.prediction is not None and row.prediction.checkpoint for row in rows)
+    assert work.take_in(services, paths, services.options.checkpoint).known == len(examples())
+    assert "<strong>2</strong> refused" in intake.told(done)
+    with pytest.raises(BadImage, match="no files yet"):
+        intake.taken_in(None, [], "toy", "", services, None)  # type: ignore[arg-type]
+
+
+# --- browsing ---
+
+
+def test_search_pages_and_edits(services: Services) -> None:
+    store = services.store
+    for seed in range(browse.PAGE + 3):
+        store.add(picture(seed), correction=f"x_{{{seed}}}", status="accepted", annotator="Ada")
+    every = browse.selection("", "", "any", "any", "any", "", "")
+    rows, tally, page = browse.found(every, 7, services)
+    assert (len(rows), page) == (3, 1)
+    assert "28</span> found · page 2 of 2" in tally
+    narrow = browse.selection(" x_{3} ", "", "accepted", "Ada", "any", "2000-01-01", "2100-01-01")
+    ((number, _, status, annotator, _, shown),), _, _ = browse.found(narrow, 0, services)
+    assert (number, status, annotator, shown) == (4, "accepted", "Ada", "x_3")
+    today = f"{store.get(4).created_at.astimezone():%Y-%m-%d}"
+    assert len(browse.found(browse.selection("", "4", "any", "any", "any", today, today), 0, services)[0]) == 3
+    with pytest.raises(ConfigError, match="is not a time"):
+        browse.selection("", "", "any", "any", "any", "yesterday", "")
+    row = browse.saved(4, "y", "rejected", "illegible", services, "Bob")
+    assert (row.correction, row.status, row.reason, row.annotator) == ("y", "rejected", "illegible", "Ada")
+    with pytest.raises(ConfigError, match="Choose a line"):
+        browse.saved(0, "y", "accepted", None, services, "")
+
+
+def test_a_reading_is_no_correction_until_it_is_accepted(services: Services) -> None:
+    (number,) = waiting(services.store, ("x", 0.5))
+    assert browse.saved(number, "x", "skipped", None, services, "Ada").correction is None
+    assert browse.saved(number, "x", "accepted", None, services, "Ada").correction == "x"
+
+
+# --- statistics ---
+
+
+def test_accuracy_confusions_and_weakness(store: AnnotationStore) -> None:
+    for seed, (read, truth) in enumerate([("x", "x"), ("x^2", "x^{2}"), ("x+1", "x+l"), ("y", "x y"), (r"\frac", "z")]):
+        store.add(picture(seed), prediction=Prediction(read, "toy"), correction=truth, status="accepted")
+    store.add(picture(8), prediction=Prediction("q", "toy"), correction="p", status="draft")
+    store.add(picture(9), correction="p", status="accepted")
+    rows = store.find()
+    (day,) = accuracy_by_day(rows)
+    assert (day.checkpoint, day.total, day.right) == ("toy", 5, 2)
+    assert confusions(rows) == {("l", "1"): 1, ("x", NOTHING): 1, ("z", r"\frac"): 1}
+    weak = weakness(rows)
+    assert weak["l"] == pytest.approx(2 / 3)
+    assert weak["x"] == pytest.approx(2 / 6)
+    assert weak["+"] == pytest.approx(1 / 3)
+
+
+# --- writing and counting ---
+
+
+def test_formulas_to_write_are_rich_in_weak_symbols() -> None:
+    candidates = [("x", "+", "1"), ("y", "+", r"\beta"), ("x",), ("z", "^", "{", r"\beta", "}")]
+    weak = {"x": 0.1, "+": 0.1, "1": 0.1, "y": 0.1, r"\beta": 0.9, "z": 0.8}
+    chance = random.Random(0)
+    best = [write_this.choose(candidates, weak, (), "", random.Random(seed)) for seed in range(30)]
+    assert set(best) == {" ".join(tokens) for tokens in candidates}  # fewer than CHOICES: any may come
+    many = candidates + [("x", "+", str(number)) for number in range(20)]
+    weak |= dict.fromkeys(map(str, range(20)), 0.1)
+    chosen = Counter(write_this.choose(many, weak, (), "", chance) for _ in range(200))
+    assert {formula for formula, _ in chosen.most_common(2)} == {r"y + \beta", r"z ^ { \beta }"}
+    assert write_this.choose(candidates[:2], weak, (), "x + 1", chance) == r"y + \beta"
+    wanted = {write_this.choose(many, weak, ("7",), "", random.Random(seed)) for seed in range(50)}
+    assert wanted == {"x + 7"}
+    with pytest.raises(BadImage, match="no formula"):
+        write_this.choose([("x",)], weak, (), "x", chance)
+
+
+def test_a_symbol_that_occurs_nowhere_can_be_practised(services: Services) -> None:
+    shown = {write_this.next_formula(services.options.checkpoint, r"\xi", "", services) for _ in range(20)}
+    assert shown == {r"\xi", r"\xi=x", r"\xi+1"}
+
+
+def test_a_drawing_is_saved_with_its_label(services: Services) -> None:
+    sheet = np.full((480, 800, 4), 255, np.uint8)
+    blank = {"background": None, "layers": [], "composite": sheet.copy()}
+    with pytest.raises(BadImage, match="sheet is empty"):
+        write_this.saved(blank, "", "x", services, "Ada")
+    sheet[100:107, 50:207, :3] = 0
+    drawn = {**blank, "composite": sheet}
+    with pytest.raises(LatexError):
+        write_this.saved(drawn, "", "{", services, "Ada")
+    assert services.store.count() == 0
+    assert "Saved</strong> as No. 1" in write_this.saved(drawn, "[[[3, 3, 0], [153, 3, 1]]]", "x", services, "Ada")
+    row = services.store.get(1)
+    assert (row.correction, str(row.status), row.annotator, row.source) == ("x", "accepted", "Ada", "write this")
+    assert services.store.strokes(1) == (((53.0, 103.0, 0.0), (203.0, 103.0, 1.0)),)
+    assert "Saved before" in write_this.saved(drawn, "no strokes", "x", services, "Ada")
+
+
+def test_counts_and_charts(services: Services) -> None:
+    empty = charts.shown(services)
+    assert "0 of 0 decided" in empty[0]
+    for person, truth in (("<b>", "x"), ("Bob", "y")):
+        services.store.add(
+            picture(), prediction=Prediction("x", "toy"), correction=truth, status="accepted", annotator=person
+        )
+    waiting(services.store, ("x", 0.5))
+    numbers, accuracy, confused = charts.shown(services)
+    assert "2 of 3 decided" in numbers
+    assert "&lt;b&gt; 1" in numbers
+    assert "1 pictures were corrected by several people; on 0 (0%)" in numbers
+    assert accuracy[["checkpoint", "right (%)", "formulas"]].values.tolist() == [["toy", 50.0, 2]]
+    assert confused.values.tolist() == [["y read as x", 1]]
