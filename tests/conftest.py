@@ -1,9 +1,25 @@
 """A checkpoint that is made in a moment, for what only needs one to be there, and a data folder of its own."""
 
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+# Read by huggingface_hub when it is imported, here and in what the tests start: its Hub is a port of this computer,
+# where nobody listens but the tests' own server, and its login and cache lie in an empty folder.
+with socket.socket() as _probe:
+    _probe.bind(("127.0.0.1", 0))
+    HUB_PORT = _probe.getsockname()[1]
+os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{HUB_PORT}"
+os.environ["HF_HUB_DISABLE_XET"] = "1"
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hmer-tests-hub-")
+os.environ.pop("HF_TOKEN", None)
 
 import pytest
 import torch
+from hub_server import WRITE_TOKEN, HubServer
+from huggingface_hub import close_session
 from toys import DELTA, FORMULAS, VOCABULARY, narrow, write_dataset
 
 from hmer.checkpoint import CheckpointConfig, save
@@ -29,3 +45,20 @@ def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def delta_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset folder with a symbol that the toy vocabulary lacks; do not write into it."""
     return write_dataset(tmp_path_factory.mktemp("data") / "delta", DELTA, repeats=3)
+
+
+@pytest.fixture
+def hub_server(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A Hub of its own, where `ada` may write; she is logged in."""
+    monkeypatch.setenv("HF_TOKEN", WRITE_TOKEN)
+    with HubServer(tmp_path_factory.mktemp("hub"), HUB_PORT) as server:
+        yield server
+    close_session()  # its connections would still be answered by this server
+
+
+@pytest.fixture
+def data_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data folder (HMER_HOME) of its own."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HMER_HOME", str(home))
+    return home
