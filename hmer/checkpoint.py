@@ -140,6 +140,11 @@ def pull(reference: str, *, refresh: bool = True, progress: hub.Progress | None 
     return hub.pull(reference, accept=accept, check=check_content, refresh=refresh, progress=progress)
 
 
+def known() -> dict[str, Path]:
+    """Every checkpoint on this computer that has a name: bundled, fine-tuned or pulled."""
+    return {**pulled(), **fine_tuned(), **bundled()}
+
+
 def resolve(reference: str | Path, *, fetch: bool = True) -> Path:
     """The folder that a reference names: a bundled name, the name of a fine-tuned one, a folder, or hf://owner/name.
 
@@ -156,16 +161,16 @@ def resolve(reference: str | Path, *, fetch: bool = True) -> Path:
         if folder is None:
             raise CheckpointError(f"{reference}: was not pulled yet; pull it first.")
         return folder
-    known = {**fine_tuned(), **bundled()}
-    if str(reference) in known:
-        return known[str(reference)]
+    named = {**fine_tuned(), **bundled()}
+    if str(reference) in named:
+        return named[str(reference)]
     folder = Path(os.path.expanduser(reference))  # noqa: PTH111 - leaves an unknown ~name as it is
     if (folder / CONFIG).is_file():
         return folder
     if folder.is_dir():
         raise CheckpointError(f"{folder}: is no checkpoint (it has no {CONFIG}).")
     raise CheckpointError(
-        f"No checkpoint {str(reference)!r}: known are {', '.join(sorted(known)) or 'none'}; or give a checkpoint folder."
+        f"No checkpoint {str(reference)!r}: known are {', '.join(sorted(known())) or 'none'}; or give a checkpoint folder or hf://owner/name."
     )
 
 
@@ -220,7 +225,15 @@ def load(reference: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path}: {bad[0]} holds values that are not numbers; the file is damaged.")
     model.load_state_dict(state, strict=True)
     model.eval()
-    return Checkpoint(model, config, f"{config.name}-{_short_hash(path)}", folder)
+    return Checkpoint(model, config, _id(config, path), folder)
+
+
+def identify(folder: Path) -> str:
+    """The id of the checkpoint in a folder, without loading it. Raises CheckpointError."""
+    try:
+        return _id(read_config(folder), folder / WEIGHTS)
+    except OSError as error:
+        raise CheckpointError(f"{folder / WEIGHTS}: cannot be read ({error.strerror}).") from error
 
 
 def _parameters_about(config: CheckpointConfig) -> int:
@@ -236,9 +249,9 @@ def _parameters_about(config: CheckpointConfig) -> int:
     return encoder + (sizes.decoder_layers + 2) * layer + ends
 
 
-def _short_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:10]
+def _id(config: CheckpointConfig, weights: Path) -> str:
+    with weights.open("rb") as file:
+        return f"{config.name}-{hashlib.file_digest(file, 'sha256').hexdigest()[:10]}"
 
 
 def save(

@@ -3,6 +3,7 @@
     python scripts/manage_annotations.py list
     python scripts/manage_annotations.py export corrections/ --held_out_share 0.2
     python scripts/manage_annotations.py import corrections/ --annotator ada
+    python scripts/manage_annotations.py import hf://datasets/ada/my-formulas --status pending
     python scripts/manage_annotations.py backup annotations-backup.db
     python scripts/manage_annotations.py restore annotations-backup.db
 
@@ -10,6 +11,7 @@ The store is annotations.db in HMER_HOME unless --store names another.
 """
 
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clo
 from jsonargparse import ArgumentParser, Namespace
 
 from annotations import AnnotationStore, Selection, Status, import_dataset, write_dataset
+from hmer import hub, publish
 from hmer.command_line import parse_time
 from hmer.errors import HmerError
 from hmer.home import store_url
@@ -54,7 +57,8 @@ def build_parser() -> ArgumentParser:
         sub = ArgumentParser(description=explanation)
         sub.add_argument("--store", type=str | None, help="path or SQLAlchemy URL (default: under HMER_HOME)")
         if name in ("import", "export"):
-            sub.add_argument("folder", type=str, help="the dataset folder")
+            hint = ", or hf://datasets/owner/name" if name == "import" else ""
+            sub.add_argument("folder", type=str, help=f"the dataset folder{hint}")
         if name in ("backup", "restore"):
             sub.add_argument("file", type=str, help="the backup, one SQLite file")
         if name in ("list", "export"):
@@ -94,10 +98,15 @@ def list_annotations(store: AnnotationStore, options: Namespace) -> int:
 
 
 def import_folder(store: AnnotationStore, options: Namespace) -> int:
-    """Import a dataset folder; 1 when a row was refused."""
-    counts = import_dataset(
-        store, options.folder, status=options.status, annotator=options.annotator, source=options.source
-    )
+    """Import a dataset folder, or a data set of the Hub; 1 when a row was refused."""
+    with tempfile.TemporaryDirectory(prefix="hmer-import-") as working:
+        folder = options.folder
+        if hub.is_reference(folder):
+            folder = str(Path(working) / "pulled")
+            publish.pull_dataset(options.folder, folder)
+        counts = import_dataset(
+            store, folder, status=options.status, annotator=options.annotator, source=options.source
+        )
     refused = len(counts.refused)
     print(f"{counts.rows} rows: {counts.created} saved, {counts.known} known already, {refused} refused")
     for refusal in counts.refused:
