@@ -12,7 +12,7 @@ from dataclasses import fields
 
 from hmer.errors import HmerError
 from hmer.home import data_home
-from hmer.ui.options import AppOptions
+from hmer.ui.options import AppOptions, for_this_place
 
 HELP = {
     "host": "address to listen on; 0.0.0.0 lets other computers in (then set --auth)",
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until Ctrl+C; 1 with one line on stderr when it cannot start."""
     arguments = build_parser().parse_args(argv)
     try:
-        options = AppOptions(**vars(arguments))
+        options = for_this_place(AppOptions(**vars(arguments)))
         return serve(options)
     except HmerError as error:
         print(error, file=sys.stderr)

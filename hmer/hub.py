@@ -369,6 +369,23 @@ def push(
         return Pushed(f"{api.endpoint}/{_page(repository)}", commit, tag, tuple(added), tuple(removed))
 
 
+def add(repository: Repository, files: Mapping[str, Content], message: str, *, card: str = "") -> str:
+    """Add files to a repository in one commit, whatever else it holds; gives the commit.
+
+    A repository that is not there is made, private, with `card`. Raises HubError.
+    """
+    api = _api()
+    with _explained(repository):
+        api.create_repo(repository.id, repo_type=repository.kind, private=True, exist_ok=True)
+        _, there = _listing(Repository(repository.kind, repository.id))
+        new = dict(files)
+        if card and "README.md" not in {file.path for file in there}:
+            new["README.md"] = card.encode()
+        operations = [huggingface_hub.CommitOperationAdd(path, content) for path, content in new.items()]
+        done = api.create_commit(repository.id, operations, commit_message=message, repo_type=repository.kind)
+        return str(done.oid)
+
+
 def _tag(api: huggingface_hub.HfApi, repository: Repository, commit: str, tag: str) -> str:
     """Tag a commit; gives the tag's name."""
     refs = api.list_repo_refs(repository.id, repo_type=repository.kind)
