@@ -17,7 +17,7 @@ from hmer.ui.options import AppOptions, for_this_place
 HELP = {
     "host": "address to listen on; 0.0.0.0 lets other computers in (then set --auth)",
     "port": "port to listen on",
-    "checkpoint": "a bundled name, the name of a fine-tuned one, or a checkpoint folder",
+    "checkpoint": "a bundled name, the name of a fine-tuned one, a checkpoint folder, or hf://owner/name",
     "store": "path or SQLAlchemy URL of the annotation store (default: annotations.db in HMER_HOME)",
     "auth": "user:password that is asked for (default: none)",
     "max_file_mb": "largest upload in MB",
@@ -55,8 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def serve(options: AppOptions) -> int:
     """Build the app, say where it is, and wait."""
     home = data_home()
-    # Read by gradio when it is imported: nothing is sent anywhere, and uploads stay in the data folder.
+    # Read by gradio and huggingface_hub when they are imported: nothing is sent unasked, uploads stay in the data folder.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ.setdefault("GRADIO_TEMP_DIR", str(home / "uploads"))
     from hmer.ui.build import build_app, launch, wait  # slow to import
 

@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--python", default="", help="check with this interpreter instead of a fresh environment (quicker, proves less)"
     )
     options = parser.parse_args(argv)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # the API's client would report its use
     to = hub.Repository("space", publish.destination(options.to, "model").id)
     with tempfile.TemporaryDirectory(prefix="hmer-space-") as working:
         staged = stage(Path(options.out) if options.out else Path(working) / "staged")

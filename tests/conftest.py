@@ -13,6 +13,8 @@ with socket.socket() as _probe:
     HUB_PORT = _probe.getsockname()[1]
 os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{HUB_PORT}"
 os.environ["HF_HUB_DISABLE_XET"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # of gradio_client, which would report to the Hub
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hmer-tests-hub-")
 os.environ.pop("HF_TOKEN", None)
 
