@@ -103,11 +103,16 @@ def fresh_environment(staged: Path, folder: Path) -> Path:
 def check(staged: Path, python: Path) -> str:
     """What the staged app, started as on a Space, reads in its first example, asked through the API.
 
-    Raises ConfigError with the app's output when it does not start or reads nothing.
+    Raises ConfigError, with the app's output when it does not start.
     """
-    example = sorted((staged / "hmer" / "ui" / "examples").glob("*.png"))[0]
     with running(staged, python) as url:
-        answer = Client(url, verbose=False).predict(image=handle_file(str(example)), api_name="/recognize")
+        return ask(url, staged)
+
+
+def ask(url: str, staged: Path) -> str:
+    """What the app at an address reads in the first staged example. Raises ConfigError when that is nothing."""
+    example = sorted((staged / "hmer" / "ui" / "examples").glob("*.png"))[0]
+    answer = Client(url, verbose=False).predict(image=handle_file(str(example)), api_name="/recognize")
     if not answer.get("latex"):
         raise ConfigError(f"The staged app read nothing in {example.name}: {answer}.")
     return str(answer["latex"])

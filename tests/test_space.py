@@ -148,21 +148,29 @@ def needed_by(requirements: Path) -> set[str]:
 
 
 @pytest.mark.slow
-def test_deploy_in_a_fresh_environment(
-    hub_server: HubServer, capfd: pytest.CaptureFixture[str], tmp_path: Path
+def test_deploy_in_a_fresh_environment(hub_server: HubServer, capfd: pytest.CaptureFixture[str], staged: Path) -> None:
+    assert deploy.main(["--to", "ada/formulas"]) == 0
+    assert re.search(r"the staged app reads \S", capfd.readouterr().out)
+    assert set(hub_server.files("space", "ada/formulas")) == set(deploy.staged_files(staged))
+
+
+def test_upload_after_the_check_and_not_in_a_dry_run(
+    hub_server: HubServer, staged: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert deploy.main(["--to", "ada/formulas", "--dry_run"]) == 0
-    said = capfd.readouterr().out
-    assert re.search(r"the staged app reads \S", said)
-    assert said.endswith("nothing was uploaded\n")
+    def refuse(*_: Path) -> str:
+        raise ConfigError("did not start")
+
+    command = ["--to", "ada/formulas", "--python", sys.executable]
+    monkeypatch.setattr(deploy, "check", refuse)
+    with pytest.raises(ConfigError, match="did not start"):
+        deploy.main(command)
+    monkeypatch.setattr(deploy, "check", lambda *_: "x")
+    assert deploy.main([*command, "--dry_run", "--out", str(tmp_path / "kept")]) == 0
+    assert set(deploy.staged_files(tmp_path / "kept")) == set(deploy.staged_files(staged))
     assert hub_server.requests == []
-
-
-def test_deploy_checks_then_uploads(hub_server: HubServer, capfd: pytest.CaptureFixture[str], staged: Path) -> None:
-    assert deploy.main(["--to", "ada/formulas", "--python", sys.executable]) == 0
-    assert "the staged app reads" in capfd.readouterr().out
+    assert deploy.main(command) == 0
     files = hub_server.files("space", "ada/formulas")
-    assert set(files) == set(deploy.staged_files(staged))
+    assert files == {path: content.read_bytes() for path, content in deploy.staged_files(staged).items()}
     assert hub_server.repos["space", "ada/formulas"].private
 
 

@@ -126,6 +126,7 @@ def test_a_visit_to_a_space(browser: Browser, hub_server: HubServer, tmp_path: P
             open_app(page, url)
             expect(page.locator("#hm-count")).to_have_text("0")  # another visit
             assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert deploy.ask(url, staged)
         client = Client(url, verbose=False)
         with pytest.raises(AppError, match="here: there are handwritten"):
             client.predict(image=handle_file(str(examples()[0])), checkpoint="/etc", api_name="/recognize")
