@@ -169,8 +169,8 @@ def pull(
     """The folder with the files of a repository, from the data folder if it was pulled before, else from the Hub.
 
     `accept` looks at the list before anything is fetched, `check` at the files before they can be used; both raise to
-    refuse. With `refresh` the Hub is asked anew which commit a branch or tag means. An interrupted pull goes on where
-    it stopped. Raises HubError, and what `accept` and `check` raise; what was pulled before stays as it was.
+    refuse. With `refresh` the Hub is asked anew which commit a branch or tag means. `progress` may raise to stop. An
+    interrupted pull goes on where it stopped. Raises HubError, and what `accept` and `check` raise; what was pulled before stays as it was.
     """
     repository = parse(reference)
     known = remembered(repository)
@@ -232,13 +232,15 @@ def _fetch(
 ) -> None:
     """Bring the files into `folder`: those of an earlier commit from there, the others from the Hub."""
     total, there = sum(file.size for file in files), 0
-    counting = threading.Lock()
+    counting, stopped = threading.Lock(), threading.Event()
     if total > shutil.disk_usage(repository.home).free:
         raise HubError(f"{repository}: has {total / 1e6:,.0f} MB, more than there is space for; nothing was fetched.")
 
     def arrived(count: int) -> None:
         nonlocal there
         with counting:
+            if stopped.is_set():
+                raise HubError(f"{repository}: the download was stopped; pull again to go on.")
             there += count
             if progress is not None:
                 progress(there, total)
@@ -267,6 +269,7 @@ def _fetch(
         for _ in pool.map(fetch, sorted(wanted, key=lambda file: -file.size)):
             pass
     finally:
+        stopped.set()  # downloads that still run end at their next bytes
         pool.shutdown(cancel_futures=True)
 
 

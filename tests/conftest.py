@@ -15,7 +15,8 @@ os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{HUB_PORT}"
 os.environ["HF_HUB_DISABLE_XET"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # of gradio_client, which would report to the Hub
-os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hmer-tests-hub-")
+_HUB_HOME = tempfile.TemporaryDirectory(prefix="hmer-tests-hub-")
+os.environ["HF_HOME"] = _HUB_HOME.name
 os.environ.pop("HF_TOKEN", None)
 
 import pytest

@@ -1,7 +1,9 @@
 """Checkpoints named by hf://owner/name: pulled, checked, remembered; hostile ones are refused by name."""
 
+import ast
 import json
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,33 @@ def test_a_file_that_no_checkpoint_has(
         pull(REFERENCE)
     assert hub_server.asked("resolve") == []
     assert not trap.exists()
+
+
+def unpicklers(source: str) -> list[str]:
+    """The calls in a source that may execute what a file says."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        safe = any(key.arg == "weights_only" and ast.unparse(key.value) == "True" for key in node.keywords)
+        loads = name in ("torch.load", "torch.hub.load") or name.endswith("load_state_dict_from_url")
+        if (loads and not safe) or re.fullmatch(r"(c?[pP]ickle|joblib|dill|marshal)\.loads?", name):
+            found.append(ast.unparse(node))
+        found += [
+            ast.unparse(node)
+            for key in node.keywords
+            if key.arg == "allow_pickle" and ast.unparse(key.value) != "False"
+        ]
+    return found
+
+
+def test_nothing_unpickles_what_could_be_code() -> None:
+    root = Path(checkpoint.__file__).parents[1]
+    paths = [path for folder in ("hmer", "annotations", "scripts", "spaces") for path in (root / folder).rglob("*.py")]
+    assert {path.name: found for path in paths if (found := unpicklers(path.read_text(encoding="utf-8")))} == {}
+    bad = ["torch.load(f)", "torch.load(f, weights_only=False)", "pickle.load(f)", "np.load(f, allow_pickle=True)"]
+    assert [unpicklers(source) for source in bad] == [[source] for source in bad]
 
 
 def test_a_pickle_named_safetensors(hub_server: HubServer, files: dict[str, bytes], tmp_path: Path) -> None:

@@ -263,6 +263,21 @@ def test_more_than_the_disk_holds(hub_server: HubServer, monkeypatch: pytest.Mon
     assert hub_server.asked("resolve") == []
 
 
+def test_a_pull_can_be_stopped_and_goes_on(hub_server: HubServer) -> None:
+    hub_server.create("model", "ada/model", FILES)
+
+    def stop(there: int, total: int) -> None:
+        if there > total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pull(progress=stop)
+    assert hub.pulled("model") == {}
+    hub_server.requests.clear()
+    assert content(pull()) == FILES
+    assert len(hub_server.asked("resolve.*weights")) == 1
+
+
 # --- push -----------------------------------------------------------------------------------------------------
 
 MODEL = Repository("model", "ada/model")

@@ -105,7 +105,7 @@ def test_staged_blocks_are_built_where_gradio_knows_it_is_a_space(staged: Path, 
     told = json.loads(done.stdout.splitlines()[-1])
     assert Path(told["hmer"]).is_relative_to(staged)
     assert told["files"] == []  # no database on the disk
-    assert "Terms of the weights" in told["labels"]
+    assert "Terms of the weights: cc-by-nc-sa-3.0" in told["labels"]
     used = {module for path in told["ours"] for module in imported_by(Path(path))} - sys.stdlib_module_names
     owners = metadata.packages_distributions()
     assert {canonical(owners[module][0]) for module in used - {"hmer", "annotations"}} <= needed_by(

@@ -30,7 +30,7 @@ from hmer.ui.options import AppOptions
 from hmer.ui.services import CheckpointChoice, Recognizers, Services
 
 KEEP_UPLOADS_S = 600
-VISITORS = 100
+VISITORS = 300
 MOST_CORRECTIONS, MOST_CORRECTION_BYTES = 50, 5_000_000  # of a visitor
 PICTURES_A_MINUTE, PICTURES_A_MINUTE_OF_ALL = 30, 120
 
@@ -160,7 +160,9 @@ class SpaceServices(Services):
 
     def accepted_count(self) -> int:
         """How many corrections this visit holds."""
-        return self.visitor().store.count() if self._visit() else 0
+        with self._lock:
+            known = self._visitors.get(self._visit())
+        return known.store.count() if known is not None else 0
 
     def kept_where(self) -> str:
         """Where corrections are kept, as the end of a sentence."""
@@ -249,7 +251,8 @@ def panel(blocks: gr.Blocks, services: SpaceServices) -> None:
             return gr.File(str(zipped), visible=True)
 
         prepare.click(download, None, archive, show_progress="hidden", api_visibility="private")
-        with gr.Accordion("Terms of the weights", open=False, elem_id="hm-terms"):
+        licences = ", ".join(cards.licence_named_in(resolve(name)) or name for name in bundled())
+        with gr.Accordion(f"Terms of the weights: {licences}", open=False, elem_id="hm-terms"):
             gr.HTML(terms(), padding=False)
 
     def leave(request: gr.Request) -> None:
