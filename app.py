@@ -6,6 +6,7 @@ python app.py --port 8000 --checkpoint my-writing --auth ada:secret
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -66,6 +67,7 @@ def serve(options: AppOptions) -> int:
     print(f"hmer is at {url}\ncheckpoint   {options.checkpoint}\ndata folder  {home}", flush=True)
     if options.store:
         print("corrections  in the store that --store names", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how servers are stopped: end as with Ctrl+C
     try:
         wait()
     finally:

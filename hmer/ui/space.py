@@ -4,6 +4,7 @@ Corrections live in the memory of the visit, can be downloaded, and go to a data
 one (HMER_DATASET, HMER_DATASET_LICENCE, and HF_TOKEN as a secret) and the visitor agreed.
 """
 
+import atexit
 import html
 import os
 import shutil
@@ -52,7 +53,7 @@ class Visitor:
     """What one visit holds: corrections in memory, whether they may be given away, and when pictures were read."""
 
     store: AnnotationStore = field(default_factory=lambda: AnnotationStore("sqlite://"))
-    downloads: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="hmer-visit-")))
+    downloads: list[Path] = field(default_factory=list)
     correction_bytes: int = 0
     agreed: bool = False
     read_at: deque[float] = field(default_factory=deque)
@@ -60,7 +61,8 @@ class Visitor:
     def close(self) -> None:
         """Let go of everything."""
         self.store.close()
-        shutil.rmtree(self.downloads, ignore_errors=True)
+        for folder in self.downloads:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class BundledRecognizers(Recognizers):
@@ -89,9 +91,11 @@ class SpaceServices(Services):
         self._lock = threading.Lock()
         self._visitors: OrderedDict[str, Visitor] = OrderedDict()
         self._read_at: deque[float] = deque()
+        atexit.register(self.close)
 
     def close(self) -> None:
-        """Forget everybody; send what was given away and waits."""
+        """Forget everybody; send what was given away and waits. Done at exit if not before."""
+        atexit.unregister(self.close)
         for name in list(self._visitors):
             self.forget(name)
         if self.contributions is not None:
@@ -178,8 +182,10 @@ class SpaceServices(Services):
         visitor = self.visitor()
         if not visitor.store.count():
             raise LimitError("There is nothing to download yet: save a correction first.")
-        folder = visitor.downloads / "corrections"
-        write_dataset(visitor.store, folder, overwrite=True)
+        working = Path(tempfile.mkdtemp(prefix="hmer-visit-"))
+        visitor.downloads.append(working)
+        folder = working / "corrections"
+        write_dataset(visitor.store, folder)
         return Path(shutil.make_archive(str(folder), "zip", folder))
 
 

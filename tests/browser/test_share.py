@@ -1,6 +1,7 @@
 """The panel that pulls and pushes checkpoints, and the app as visitors of a Space see it."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -120,7 +121,13 @@ def test_a_visit_to_a_space(browser: Browser, hub_server: HubServer, tmp_path: P
             with zipfile.ZipFile(download.value.path()) as zipped:
                 assert b"\t2 + 3\t" in zipped.read("labels.tsv")
             page.locator("#hm-terms button").first.click()
-            expect(page.locator("#hm-terms")).to_contain_text("cc-by-nc-sa-3.0")
+            expect(page.locator("#hm-terms")).to_contain_text("non-commercial use")
+            assert hub_server.requests == []
+
+            page.check("#hm-consent input")
+            page.fill("#hm-correction textarea", "2 + 4")
+            page.click("#hm-save")
+            expect(page.locator("#hm-count")).to_have_text("2")
 
         with visit(browser, url, 390, 844) as page:
             open_app(page, url)
@@ -130,4 +137,7 @@ def test_a_visit_to_a_space(browser: Browser, hub_server: HubServer, tmp_path: P
         client = Client(url, verbose=False)
         with pytest.raises(AppError, match="here: there are handwritten"):
             client.predict(image=handle_file(str(examples()[0])), checkpoint="/etc", api_name="/recognize")
-    assert hub_server.requests == []  # nobody agreed
+    # What waited was sent when the Space was stopped: what was agreed to, and no more.
+    given = hub_server.files("dataset", "ada/given")
+    (metadata,) = [given[path] for path in given if path.endswith("metadata.jsonl")]
+    assert [json.loads(line)["latex"] for line in metadata.splitlines()] == ["2 + 4"]
