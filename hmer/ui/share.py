@@ -28,8 +28,8 @@ def offered(options: AppOptions) -> bool:
 
 def said(text: str, *, listing: bool = False) -> str:
     """HTML of a message to the person."""
-    tag = "pre" if listing else "p"
-    return f'<{tag} class="hm-tally" role="status" style="white-space: pre-wrap">{html.escape(text)}</{tag}>'
+    tag, look = ("pre", "hm-tally hm-listing") if listing else ("p", "hm-tally")
+    return f'<{tag} class="{look}" role="status">{html.escape(text)}</{tag}>'
 
 
 def pull(reference: str, progress: Callable[..., Any]) -> str:
@@ -101,8 +101,8 @@ def layout() -> SharePanel:
             name = gr.Dropdown(names, value=names[0], label="Push to the Hub", elem_id="hm-push-name")
             to = gr.Textbox(label="To", placeholder="owner/name", elem_id="hm-push-to")
             licence = gr.Dropdown(
-                ["", *COMMON_LICENCES], value="", allow_custom_value=True, label="Licence",
-                info="Empty: as its card or its parent says.", elem_id="hm-push-licence",
+                ["", *COMMON_LICENCES], value="", allow_custom_value=True, label="Licence (empty: its card’s)",
+                elem_id="hm-push-licence",
             )  # fmt: skip
         public = gr.Checkbox(False, label="Everybody may see it", elem_id="hm-push-public")
         pictures = gr.Checkbox(
