@@ -6,18 +6,19 @@ python app.py --port 8000 --checkpoint my-writing --auth ada:secret
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
 
 from hmer.errors import HmerError
 from hmer.home import data_home
-from hmer.ui.options import AppOptions
+from hmer.ui.options import AppOptions, for_this_place
 
 HELP = {
     "host": "address to listen on; 0.0.0.0 lets other computers in (then set --auth)",
     "port": "port to listen on",
-    "checkpoint": "a bundled name, the name of a fine-tuned one, or a checkpoint folder",
+    "checkpoint": "a bundled name, the name of a fine-tuned one, a checkpoint folder, or hf://owner/name",
     "store": "path or SQLAlchemy URL of the annotation store (default: annotations.db in HMER_HOME)",
     "auth": "user:password that is asked for (default: none)",
     "max_file_mb": "largest upload in MB",
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until Ctrl+C; 1 with one line on stderr when it cannot start."""
     arguments = build_parser().parse_args(argv)
     try:
-        options = AppOptions(**vars(arguments))
+        options = for_this_place(AppOptions(**vars(arguments)))
         return serve(options)
     except HmerError as error:
         print(error, file=sys.stderr)
@@ -55,8 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def serve(options: AppOptions) -> int:
     """Build the app, say where it is, and wait."""
     home = data_home()
-    # Read by gradio when it is imported: nothing is sent anywhere, and uploads stay in the data folder.
+    # Read by gradio and huggingface_hub when they are imported: nothing is sent unasked, uploads stay in the data folder.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ.setdefault("GRADIO_TEMP_DIR", str(home / "uploads"))
     from hmer.ui.build import build_app, launch, wait  # slow to import
 
@@ -65,6 +67,7 @@ def serve(options: AppOptions) -> int:
     print(f"hmer is at {url}\ncheckpoint   {options.checkpoint}\ndata folder  {home}", flush=True)
     if options.store:
         print("corrections  in the store that --store names", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how servers are stopped: end as with Ctrl+C
     try:
         wait()
     finally:

@@ -10,8 +10,10 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -20,9 +22,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from hmer import __version__
+from hmer import __version__, hub
 from hmer.config import BACKBONES, ImageConfig, ModelConfig, check, from_dict, to_dict
-from hmer.errors import CheckpointError, ConfigError
+from hmer.errors import CheckpointError, ConfigError, HubError
 from hmer.home import data_home
 from hmer.latex import LABEL_FORMS
 from hmer.models import Model, build
@@ -34,6 +36,14 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 MAX_CONFIG_BYTES = 2_000_000
 MAX_PARAMETERS = 500_000_000
 BACKBONE_FEATURES = 2_048  # of the deepest stage of the widest
+# What a checkpoint from the Hub may hold: a pattern of paths, and the most bytes of such a file.
+TRAVELS = (
+    (re.compile(r"model\.safetensors"), 4 * MAX_PARAMETERS + 10_000_000),
+    (re.compile(r"config\.json|README\.md|NOTICE|LICENSE"), MAX_CONFIG_BYTES),
+    (re.compile(r"[\w-]+\.(?:png|jpg|svg)"), 5_000_000),  # pictures of the card
+    (re.compile(r"(?:replay|regression)/(?:labels\.tsv|NOTICE|[\w-]+\.(?:inkml|png|jpg|jpeg|bmp|webp))"), 20_000_000),
+)
+MAX_FILES = 20_000
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,10 @@ class CheckpointConfig:
     hmer_version: str = __version__
 
     def __post_init__(self) -> None:
+        check(
+            0 < len(self.name) <= 100 and self.name.isprintable(),
+            "CheckpointConfig.name: from 1 to 100 printable characters.",
+        )
         check(0 < len(self.vocabulary) <= 20_000, "CheckpointConfig.vocabulary: from 1 to 20,000 tokens.")
         check(len(self.calibration) in (0, 2), "CheckpointConfig.calibration: empty, or slope and offset.")
         check(all(map(math.isfinite, self.calibration)), "CheckpointConfig.calibration: must be finite numbers.")
@@ -88,21 +102,77 @@ def _checkpoints_in(root: Path) -> dict[str, Path]:
     }
 
 
-def resolve(reference: str | Path) -> Path:
-    """The folder that a reference names: a bundled name, the name of a fine-tuned one, or a folder.
+def pulled() -> dict[str, Path]:
+    """The checkpoints that were pulled from the Hub, by reference."""
+    return hub.pulled("model")
 
-    Raises CheckpointError that lists the known names.
+
+def pull(reference: str, *, refresh: bool = True, progress: hub.Progress | None = None) -> Path:
+    """The folder of a checkpoint on the Hub, checked; `refresh` asks the Hub anew where it was pulled before.
+
+    Raises HubError, and CheckpointError for one that is damaged or of another kind; nothing is kept of such a one.
     """
-    known = {**fine_tuned(), **bundled()}
-    if str(reference) in known:
-        return known[str(reference)]
+    repository = hub.parse(reference)
+    if repository.kind != "model":
+        raise CheckpointError(f"{reference}: is a dataset, no checkpoint; import it with manage_annotations.py.")
+
+    def accept(files: Sequence[hub.RemoteFile]) -> None:
+        for file in files:
+            limit = next((most for pattern, most in TRAVELS if pattern.fullmatch(file.path)), None)
+            if limit is None:
+                raise CheckpointError(
+                    f"{reference}: holds {file.path!r}, which no checkpoint has; nothing was fetched."
+                )
+            if file.size > limit:
+                raise CheckpointError(
+                    f"{reference}: {file.path!r} has {file.size:,} bytes, at most {limit:,} are taken; nothing was fetched."
+                )
+        missing = {WEIGHTS, CONFIG} - {file.path for file in files}
+        if missing or len(files) > MAX_FILES:
+            problem = f"it has no {', '.join(sorted(missing))}" if missing else f"it has {len(files):,} files"
+            raise CheckpointError(f"{reference}: is no checkpoint of hmer ({problem}); nothing was fetched.")
+
+    def check_content(folder: Path) -> None:
+        try:
+            load(folder)
+        except CheckpointError as error:
+            problem = str(error).replace(f"{folder}{os.sep}", "").replace(f"{folder}", "it")
+            raise CheckpointError(f"{reference}: was refused. {problem}") from error
+
+    return hub.pull(reference, accept=accept, check=check_content, refresh=refresh, progress=progress)
+
+
+def known() -> dict[str, Path]:
+    """Every checkpoint on this computer that has a name: bundled, fine-tuned or pulled."""
+    return {**pulled(), **fine_tuned(), **bundled()}
+
+
+def resolve(reference: str | Path, *, fetch: bool = True) -> Path:
+    """The folder that a reference names: a bundled name, the name of a fine-tuned one, a folder, or hf://owner/name.
+
+    One on the Hub is fetched when it was not pulled before, or with `fetch` off refused. Raises CheckpointError that
+    lists the known names.
+    """
+    if isinstance(reference, str) and hub.is_reference(reference):
+        try:
+            folder = hub.remembered(hub.parse(reference))
+            if folder is None and fetch:
+                folder = pull(reference, refresh=False)
+        except HubError as error:
+            raise CheckpointError(str(error)) from error
+        if folder is None:
+            raise CheckpointError(f"{reference}: was not pulled yet; pull it first.")
+        return folder
+    named = {**fine_tuned(), **bundled()}
+    if str(reference) in named:
+        return named[str(reference)]
     folder = Path(os.path.expanduser(reference))  # noqa: PTH111 - leaves an unknown ~name as it is
     if (folder / CONFIG).is_file():
         return folder
     if folder.is_dir():
         raise CheckpointError(f"{folder}: is no checkpoint (it has no {CONFIG}).")
     raise CheckpointError(
-        f"No checkpoint {str(reference)!r}: known are {', '.join(sorted(known)) or 'none'}; or give a checkpoint folder."
+        f"No checkpoint {str(reference)!r}: known are {', '.join(sorted(known())) or 'none'}; or give a checkpoint folder or hf://owner/name."
     )
 
 
@@ -157,7 +227,15 @@ def load(reference: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path}: {bad[0]} holds values that are not numbers; the file is damaged.")
     model.load_state_dict(state, strict=True)
     model.eval()
-    return Checkpoint(model, config, f"{config.name}-{_short_hash(path)}", folder)
+    return Checkpoint(model, config, _id(config, path), folder)
+
+
+def identify(folder: Path) -> str:
+    """The id of the checkpoint in a folder, without loading it. Raises CheckpointError."""
+    try:
+        return _id(read_config(folder), folder / WEIGHTS)
+    except OSError as error:
+        raise CheckpointError(f"{folder / WEIGHTS}: cannot be read ({error.strerror}).") from error
 
 
 def _parameters_about(config: CheckpointConfig) -> int:
@@ -184,9 +262,9 @@ def _parameters_about(config: CheckpointConfig) -> int:
     return encoder + decoder + ends
 
 
-def _short_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:10]
+def _id(config: CheckpointConfig, weights: Path) -> str:
+    with weights.open("rb") as file:
+        return f"{config.name}-{hashlib.file_digest(file, 'sha256').hexdigest()[:10]}"
 
 
 def save(

@@ -8,6 +8,8 @@
     +-- DatasetError      a dataset folder that breaks the contract
     +-- CheckpointError   a checkpoint that is missing, damaged or of another kind
     +-- StoreError        the annotation database cannot be used
+    +-- LimitError        more was asked for than this server gives to one visitor
+    +-- HubError          the Hub cannot be reached or refuses, or what it holds is not what it should be
 
 Every message says what is wrong, with which item, and what to do about it.
 """
@@ -51,3 +53,11 @@ class CheckpointError(HmerError):
 
 class StoreError(HmerError):
     """The annotation store cannot be opened, read or written; nothing saved is lost."""
+
+
+class LimitError(HmerError):
+    """More was asked for than a public server gives; the message says when or how much."""
+
+
+class HubError(HmerError):
+    """The Hub cannot be reached, refuses, or holds something unfit; nothing on this computer was changed."""

@@ -4,6 +4,7 @@
     python scripts/manage_annotations.py export corrections/ --held_out_share 0.2
     python scripts/manage_annotations.py export corrections.jsonl --format jsonl
     python scripts/manage_annotations.py import corrections/ --annotator ada
+    python scripts/manage_annotations.py import hf://datasets/ada/my-formulas --status pending
     python scripts/manage_annotations.py backup annotations-backup.db
     python scripts/manage_annotations.py restore annotations-backup.db
     python scripts/manage_annotations.py history 12
@@ -13,6 +14,7 @@ The store is annotations.db in HMER_HOME unless --store names another.
 """
 
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from jsonargparse import ArgumentParser, Namespace
 from annotations import AnnotationStore, Selection, Status, import_annotations, write_annotations
 from annotations.export import DATASET, FORMATS
 from annotations.imports import AUTO, READERS
+from hmer import hub, publish
 from hmer.command_line import parse_time
 from hmer.errors import HmerError
 from hmer.home import store_url
@@ -64,7 +67,8 @@ def build_parser() -> ArgumentParser:
         sub = ArgumentParser(allow_abbrev=False, description=explanation)
         sub.add_argument("--store", type=str | None, help="path or SQLAlchemy URL (default: under HMER_HOME)")
         if name in ("import", "export"):
-            sub.add_argument("path", type=str, help="the folder, or the file of JSON lines")
+            hint = ", or hf://datasets/owner/name" if name == "import" else ""
+            sub.add_argument("path", type=str, help=f"the folder, or the file of JSON lines{hint}")
             kinds, usual = ((AUTO, *READERS), AUTO) if name == "import" else (tuple(FORMATS), DATASET)
             sub.add_argument("--format", type=str, default=usual, help=f"one of {', '.join(kinds)}")
         if name in ("backup", "restore"):
@@ -127,11 +131,16 @@ def list_annotations(store: AnnotationStore, options: Namespace) -> int:
 
 
 def import_rows(store: AnnotationStore, options: Namespace) -> int:
-    """Import a folder or file; 1 when a row was refused."""
-    counts = import_annotations(
-        store, options.path, options.format,
-        status=options.status, annotator=options.annotator, source=options.source,
-    )  # fmt: skip
+    """Import a folder or file, or a data set of the Hub; 1 when a row was refused."""
+    with tempfile.TemporaryDirectory(prefix="hmer-import-") as working:
+        path = options.path
+        if hub.is_reference(path):
+            path = str(Path(working) / "pulled")
+            publish.pull_dataset(options.path, path)
+        counts = import_annotations(
+            store, path, options.format,
+            status=options.status, annotator=options.annotator, source=options.source,
+        )  # fmt: skip
     refused = len(counts.refused)
     print(f"{counts.rows} rows: {counts.created} saved, {counts.known} known already, {refused} refused")
     for refusal in counts.refused:

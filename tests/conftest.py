@@ -1,15 +1,33 @@
 """What several tests start from: a checkpoint that is made in a moment, small dataset folders, an annotation store.
 
+
 HMER_TEST_DATABASE, an SQLAlchemy URL of a PostgreSQL database, makes the tests of the store run against that, too.
 """
 
 import os
+import socket
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+# Read by huggingface_hub when it is imported, here and in what the tests start: its Hub is a port of this computer,
+# where nobody listens but the tests' own server, and its login and cache lie in an empty folder.
+with socket.socket() as _probe:
+    _probe.bind(("127.0.0.1", 0))
+    HUB_PORT = _probe.getsockname()[1]
+os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{HUB_PORT}"
+os.environ["HF_HUB_DISABLE_XET"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # of gradio_client, which would report to the Hub
+_HUB_HOME = tempfile.TemporaryDirectory(prefix="hmer-tests-hub-")
+os.environ["HF_HOME"] = _HUB_HOME.name
+os.environ.pop("HF_TOKEN", None)
+
 import pytest
 import torch
+from hub_server import WRITE_TOKEN, HubServer
+from huggingface_hub import close_session
 from sqlalchemy import create_engine, make_url
 from toys import DELTA, FORMULAS, VOCABULARY, narrow, write_dataset
 
@@ -70,3 +88,20 @@ def server_store() -> Iterator[AnnotationStore]:
         with engine.begin() as connection:
             connection.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE")
         engine.dispose()
+
+
+@pytest.fixture
+def hub_server(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A Hub of its own, where `ada` may write; she is logged in."""
+    monkeypatch.setenv("HF_TOKEN", WRITE_TOKEN)
+    with HubServer(tmp_path_factory.mktemp("hub"), HUB_PORT) as server:
+        yield server
+    close_session()  # its connections would still be answered by this server
+
+
+@pytest.fixture
+def data_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data folder (HMER_HOME) of its own."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HMER_HOME", str(home))
+    return home

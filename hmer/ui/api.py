@@ -126,6 +126,7 @@ def endpoints(services: Services) -> dict[str, Callable[..., Any]]:
         )
         if len(images) > BATCH_LIMIT:
             raise ConfigError(f"images: {len(images)} in one call; send at most {BATCH_LIMIT}.")
+        services.admit(len(images))
         recognizer = services.recognizers.get(checkpoint)
         results: list[dict[str, Any]] = [{} for _ in images]
         prepared = {}

@@ -6,11 +6,12 @@ from typing import Any
 
 import gradio as gr
 
-from hmer.ui import answer, api, correct, decoding_controls, draw_and_upload, theme
+from hmer.ui import answer, api, correct, decoding_controls, draw_and_upload, share, space, theme
 from hmer.ui.desk import page as desk
 from hmer.ui.messages import explained
-from hmer.ui.options import AppOptions
+from hmer.ui.options import AppOptions, on_a_space
 from hmer.ui.services import Seen, Services
+from hmer.ui.space import SpaceServices
 
 KEEP_UPLOADS_S = 86_400
 SESSIONS = 500
@@ -21,20 +22,25 @@ HEADER = """<header class="hm-header"><h1>hmer</h1>
 
 def build_app(options: AppOptions, services: Services | None = None) -> gr.Blocks:
     """The whole app; raises CheckpointError or StoreError when what it needs cannot be opened."""
-    services = services or Services(options)
-    blocks = gr.Blocks(title="hmer", analytics_enabled=False, delete_cache=(KEEP_UPLOADS_S, KEEP_UPLOADS_S))
+    services = services or (SpaceServices(options) if on_a_space() else Services(options))
+    keep_s = space.KEEP_UPLOADS_S if services.public else KEEP_UPLOADS_S
+    blocks = gr.Blocks(title="hmer", analytics_enabled=False, delete_cache=(keep_s, keep_s))
     with blocks:
         seen = gr.State(None)
-        gr.HTML(HEADER, padding=False)
+        gr.HTML(space.HEADER if services.public else HEADER, padding=False)
         with gr.Row(elem_classes="hm-columns"):
             with gr.Column(scale=7, min_width=340, elem_classes="hm-left"):
                 source = draw_and_upload.layout()
                 settings = decoding_controls.layout(services)
+                if not services.public and share.offered(options):
+                    share.panel(services, settings)
             with gr.Column(scale=5, min_width=340, elem_classes="hm-right"):
                 with gr.Column(elem_classes="hm-card"):
                     result = answer.layout()
                 with gr.Column(elem_classes="hm-card"):
                     correction = correct.layout(services)
+                if isinstance(services, SpaceServices):
+                    space.panel(blocks, services)
 
         decoding_controls.wire(settings, services)
         _wire_recognition(services, seen, source, settings, result, correction)

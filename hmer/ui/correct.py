@@ -45,8 +45,8 @@ def tally(services: Services, said: str = "") -> str:
     news = f"<strong>{html.escape(said)}</strong> " if said else ""
     noun = "correction" if count == 1 else "corrections"
     return (
-        f'<p class="hm-tally" role="status">{news}<span id="hm-count">{count}</span> {noun} saved on this '
-        f"computer, in <code>{html.escape(services.store.name)}</code></p>"
+        f'<p class="hm-tally" role="status">{news}<span id="hm-count">{count}</span> {noun} '
+        f"{html.escape(services.kept_where())}</p>"
     )
 
 

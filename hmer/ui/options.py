@@ -1,6 +1,7 @@
 """What the app is started with. Imports nothing slow, so that `python app.py --help` is quick."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 
 from hmer.config import check
 
@@ -40,3 +41,21 @@ class AppOptions:
         """User and password, or None when none is asked for."""
         user, _, password = self.auth.partition(":")
         return (user, password) if user else None
+
+
+def on_a_space() -> bool:
+    """Whether this is a Hugging Face Space: strangers use it, and its disk does not last."""
+    return os.environ.get("SYSTEM") == "spaces"
+
+
+def for_this_place(options: AppOptions) -> AppOptions:
+    """The options as they are on one's own computer; on a Space open to all addresses, and within its limits."""
+    if not on_a_space():
+        return options
+    return replace(
+        options,
+        host="0.0.0.0" if options.host == AppOptions.host else options.host,  # noqa: S104 - a Space's proxy is outside
+        store="sqlite://",  # in memory: see hmer.ui.space
+        max_file_mb=min(options.max_file_mb, 5),
+        queue_size=min(options.queue_size, 20),
+    )

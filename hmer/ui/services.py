@@ -12,7 +12,7 @@ import torch
 from annotations import Alternative, AnnotationStore, Prediction, Saved, Selection, Status
 from annotations.strokes import Strokes
 from hmer import latex
-from hmer.checkpoint import WEIGHTS, bundled, fine_tuned, resolve
+from hmer.checkpoint import WEIGHTS, bundled, fine_tuned, pulled, resolve
 from hmer.config import Decoding, to_dict
 from hmer.errors import CheckpointError, LatexError
 from hmer.home import store_url
@@ -52,7 +52,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class CheckpointChoice:
-    """A checkpoint that can be chosen by its reference; `kind` is bundled, fine-tuned or folder."""
+    """A checkpoint that can be chosen by its reference; `kind` is bundled, fine-tuned, pulled or folder."""
 
     reference: str
     kind: str
@@ -67,8 +67,11 @@ class Recognizers:
         self._loaded: OrderedDict[tuple[Path, int], Recognizer] = OrderedDict()
 
     def get(self, reference: str) -> Recognizer:
-        """The recogniser of a checkpoint, loaded again when its weights have changed. Raises CheckpointError."""
-        folder = resolve(reference).resolve()
+        """The recogniser of a checkpoint, loaded again when its weights have changed. Raises CheckpointError.
+
+        One on the Hub must have been pulled: no request to the app makes it fetch something.
+        """
+        folder = resolve(reference, fetch=False).resolve()
         try:
             key = (folder, (folder / WEIGHTS).stat().st_mtime_ns)
         except OSError as error:
@@ -87,8 +90,10 @@ class Services:
 
     def __init__(self, options: AppOptions) -> None:
         self.options = options
+        self.public = False  # whether strangers use it: see hmer.ui.space
         # Threads that work side by side on few cores slow each other down: share the cores out.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.concurrency))
+        resolve(options.checkpoint)  # what the app is started with may be fetched
         self.recognizers = Recognizers()
         self.recognizers.get(options.checkpoint)
         self.store = AnnotationStore(options.store or store_url())
@@ -99,11 +104,13 @@ class Services:
 
     def recognize(self, image: bytes, decoding: Decoding, reference: str) -> Seen:
         """Read one encoded picture. Raises BadImage, CheckpointError or ConfigError."""
+        self.admit(1)
         (recognition,) = self.recognizers.get(reference).recognize([image], decoding)
         return Seen(image, recognition, decoding, reference)
 
     def recognize_all(self, sources: list[Any], decoding: Decoding, reference: str) -> list[Recognition]:
         """Read anything that `Recognizer` takes. Raises as it does."""
+        self.admit(len(sources))
         return self.recognizers.get(reference).recognize(sources, decoding)
 
     def save(
@@ -124,13 +131,21 @@ class Services:
             annotator=annotator, source="app", strokes=strokes,
         )  # fmt: skip
 
+    def admit(self, pictures: int) -> None:
+        """Let so many pictures be read now; a public server raises LimitError when it is too much."""
+
+    def kept_where(self) -> str:
+        """Where corrections are kept, as the end of a sentence."""
+        return f"saved on this computer, in {self.store.name}"
+
     def accepted_count(self) -> int:
         """How many corrections there are to learn from."""
         return self.store.count(Selection(statuses=(Status.ACCEPTED,)))
 
     def checkpoints(self) -> list[CheckpointChoice]:
         """What can be chosen, the one that the app was started with first."""
-        choices = {name: CheckpointChoice(name, "fine-tuned") for name in fine_tuned()}
+        choices = {name: CheckpointChoice(name, "pulled") for name in pulled()}
+        choices |= {name: CheckpointChoice(name, "fine-tuned") for name in fine_tuned()}
         choices |= {name: CheckpointChoice(name, "bundled") for name in bundled()}
         first = self.options.checkpoint
         started = choices.pop(first, None) or CheckpointChoice(first, "folder")

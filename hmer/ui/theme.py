@@ -45,6 +45,8 @@ def theme() -> gr.themes.Base:
         body_text_color_subdued_dark="*neutral_400",
         checkbox_label_background_fill_selected="*primary_700",
         checkbox_label_background_fill_selected_dark="*primary_700",
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_500",
         checkbox_background_color_selected="*primary_900",
         checkbox_background_color_selected_dark="*primary_900",
         color_accent="*primary_700",

@@ -1,0 +1,551 @@
+"""Repositories of the Hugging Face Hub: pull one, pinned by its commit, and push one, changes only.
+
+What was pulled lies in the data folder, checked, a folder a commit; a name that was pulled once needs no request any
+more. The token comes from the environment (HF_TOKEN) or the client's own login and is never handled here.
+"""
+
+import contextlib
+import hashlib
+import logging
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+from urllib.parse import quote, unquote
+
+import httpx2
+import huggingface_hub
+from huggingface_hub import errors as client_errors
+from huggingface_hub.utils import WeakFileLock, build_hf_headers, get_session, hf_raise_for_status, http_stream_backoff
+
+from hmer import __version__
+from hmer.errors import HmerError, HubError
+from hmer.home import data_home
+
+log = logging.getLogger(__name__)
+
+SCHEME = "hf://"
+TAG = "hmer"  # on the card of every repository that is pushed; what `offers` looks for
+MAIN = "main"
+TIMEOUT_S = 15.0  # without a byte from the other side
+PUSH_TIMEOUT_S = 120.0  # a commit of many files takes its time
+LONGEST_WAIT_S = 60.0  # that a server may ask for (Retry-After)
+RETRIES = 3  # of a request that brings nothing; a download that still brings something goes on
+DOWNLOADS_AT_ONCE = 8
+OURS_TO_KEEP = (".gitattributes",)  # the Hub's own file, neither pulled nor removed
+
+Kind = Literal["model", "dataset", "space"]
+Progress = Callable[[int, int], None]  # bytes there, bytes in all
+Content = Path | bytes
+
+_PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"
+_REFERENCE = re.compile(rf"hf://(?:(datasets)/)?({_PART}/{_PART})(?:@(.*))?")
+_REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,199}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_FILE_PART = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._ +-]{0,199}")
+_VERSION = re.compile(r"v(\d+)")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository on the Hub at a revision: a branch, a tag or a commit."""
+
+    kind: Kind
+    id: str
+    revision: str = MAIN
+
+    def __str__(self) -> str:
+        prefix = "" if self.kind == "model" else f"{self.kind}s/"
+        return f"{SCHEME}{prefix}{self.id}" + ("" if self.revision == MAIN else f"@{self.revision}")
+
+    @property
+    def home(self) -> Path:
+        """Where its commits lie in the data folder."""
+        return data_home() / "hub" / f"{self.kind}s--{self.id.replace('/', '--')}"
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file as the Hub lists it. `sha256` where it is stored apart (LFS), else the blob's `git_sha1`."""
+
+    path: str
+    size: int
+    git_sha1: str
+    sha256: str = ""
+
+    def is_same(self, content: Content) -> bool:
+        """Whether this is the file's content."""
+        size = len(content) if isinstance(content, bytes) else content.stat().st_size
+        return size == self.size and _digest(content, size, git=not self.sha256) == (self.sha256 or self.git_sha1)
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push did: the commit, its tag, and the files that it added or changed, and removed."""
+
+    url: str
+    commit: str
+    tag: str
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A repository that somebody offers; `licence` is empty when the card names none."""
+
+    reference: str
+    updated: str
+    licence: str
+    private: bool
+
+
+def is_reference(text: object) -> bool:
+    """Whether this names something on the Hub."""
+    return isinstance(text, str) and text.startswith(SCHEME)
+
+
+def parse(reference: str) -> Repository:
+    """`hf://owner/name[@revision]`, or `hf://datasets/owner/name[@revision]`. Raises HubError."""
+    match = _REFERENCE.fullmatch(reference)
+    revision = (match[3] if match else None) or MAIN
+    ill = match is None or "--" in match[2] or ".." in reference or match[3] == ""
+    if ill or not _REVISION.fullmatch(revision):
+        raise HubError(f"{reference!r} names nothing on the Hub; write hf://owner/name or hf://owner/name@revision.")
+    assert match is not None
+    return Repository("dataset" if match[1] else "model", match[2], revision)
+
+
+# --- what is here ---------------------------------------------------------------------------------------------
+
+
+def remembered(repository: Repository) -> Path | None:
+    """The folder of what was pulled under this name, or None. Makes no request."""
+    commit = repository.revision
+    if not _COMMIT.fullmatch(commit):
+        try:
+            commit = _remembered_commit(repository).read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            return None
+    folder = repository.home / commit
+    return folder if _COMMIT.fullmatch(commit) and folder.is_dir() else None
+
+
+def pulled(kind: Kind) -> dict[str, Path]:
+    """Folder by reference of everything of a kind that was pulled. Makes no request."""
+    found: dict[str, Path] = {}
+    for ref in sorted((data_home() / "hub").glob(f"{kind}s--*/refs/*")):
+        if ref.name.startswith("."):  # being written
+            continue
+        owner, _, name = ref.parent.parent.name.removeprefix(f"{kind}s--").partition("--")
+        repository = Repository(kind, f"{owner}/{name}", unquote(ref.name))
+        folder = remembered(repository)
+        if folder is not None:
+            found[str(repository)] = folder
+    return found
+
+
+def _remembered_commit(repository: Repository) -> Path:
+    return repository.home / "refs" / quote(repository.revision, safe="")
+
+
+# --- pull -----------------------------------------------------------------------------------------------------
+
+
+def pull(
+    reference: str,
+    *,
+    accept: Callable[[Sequence[RemoteFile]], None],
+    check: Callable[[Path], object],
+    refresh: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """The folder with the files of a repository, from the data folder if it was pulled before, else from the Hub.
+
+    `accept` looks at the list before anything is fetched, `check` at the files before they can be used; both raise to
+    refuse. With `refresh` the Hub is asked anew which commit a branch or tag means. `progress` may raise to stop. An
+    interrupted pull goes on where it stopped. Raises HubError, and what `accept` and `check` raise; what was pulled before stays as it was.
+    """
+    repository = parse(reference)
+    known = remembered(repository)
+    if known is not None and not refresh:
+        return known
+    with _explained(repository), _locked(repository.home):
+        commit, files = _listing(repository)
+        _check_names(repository, files)
+        accept(files)
+        folder = repository.home / commit
+        if not folder.is_dir():
+            unfinished = repository.home / f".{commit}.unfinished"
+            _fetch(repository, commit, files, unfinished, progress)
+            try:
+                check(unfinished)
+            except BaseException:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise
+            os.rename(unfinished, folder)
+        _remember(repository, commit)
+    return folder
+
+
+def _listing(repository: Repository) -> tuple[str, list[RemoteFile]]:
+    """The commit of a revision, and its files."""
+    info = _patiently(
+        lambda: _api().repo_info(
+            repository.id, repo_type=repository.kind, revision=repository.revision, files_metadata=True
+        )
+    )
+    files = []
+    for item in info.siblings or []:
+        if item.rfilename in OURS_TO_KEEP:
+            continue
+        size = item.lfs.size if item.lfs else item.size
+        if not isinstance(size, int) or size < 0 or not (item.lfs or item.blob_id):
+            raise HubError(f"{repository}: the Hub does not say how large {item.rfilename!r} is; nothing was fetched.")
+        files.append(RemoteFile(item.rfilename, size, item.blob_id or "", item.lfs.sha256 if item.lfs else ""))
+    if not info.sha or not _COMMIT.fullmatch(info.sha):
+        raise HubError(f"{repository}: the Hub names no commit for it; nothing was fetched.")
+    return info.sha, files
+
+
+def _check_names(repository: Repository, files: Sequence[RemoteFile]) -> None:
+    """Refuse names that could lead out of a folder or mean one another's file on some system."""
+    seen: set[str] = set()
+    for file in files:
+        parts = PurePosixPath(file.path).parts
+        plain = "/".join(parts) == file.path and all(
+            _FILE_PART.fullmatch(part) and not part.endswith((".", " ")) for part in parts
+        )
+        if not plain or file.path.casefold() in seen:
+            raise HubError(f"{repository}: holds a file named {file.path!r}, which is refused; nothing was fetched.")
+        seen.add(file.path.casefold())
+
+
+def _fetch(
+    repository: Repository, commit: str, files: Sequence[RemoteFile], folder: Path, progress: Progress | None
+) -> None:
+    """Bring the files into `folder`: those of an earlier commit from there, the others from the Hub."""
+    total, there = sum(file.size for file in files), 0
+    counting, stopped = threading.Lock(), threading.Event()
+    if total > shutil.disk_usage(repository.home).free:
+        raise HubError(f"{repository}: has {total / 1e6:,.0f} MB, more than there is space for; nothing was fetched.")
+
+    def arrived(count: int) -> None:
+        nonlocal there
+        with counting:
+            if stopped.is_set():
+                raise HubError(f"{repository}: the download was stopped; pull again to go on.")
+            there += count
+            if progress is not None:
+                progress(there, total)
+
+    wanted = []
+    earlier = [path for path in repository.home.iterdir() if _COMMIT.fullmatch(path.name)]
+    for file in files:
+        target = folder / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        old = next((path / file.path for path in (folder, *earlier) if _holds(path / file.path, file)), None)
+        if old is None:
+            wanted.append(file)
+        elif old != target:
+            shutil.copyfile(old, target)
+        if old is not None:
+            arrived(file.size)
+    arrived(0)
+    headers = build_hf_headers(library_name="hmer", library_version=__version__)
+
+    def fetch(file: RemoteFile) -> None:
+        url = huggingface_hub.hf_hub_url(repository.id, file.path, repo_type=repository.kind, revision=commit)
+        _download(url, headers, file, folder / file.path, arrived)
+
+    pool = ThreadPoolExecutor(DOWNLOADS_AT_ONCE)
+    try:
+        for _ in pool.map(fetch, sorted(wanted, key=lambda file: -file.size)):
+            pass
+    finally:
+        stopped.set()  # downloads that still run end at their next bytes
+        pool.shutdown(cancel_futures=True)
+
+
+def _holds(path: Path, file: RemoteFile) -> bool:
+    return path.is_file() and file.is_same(path)
+
+
+def _download(
+    url: str, headers: Mapping[str, str], file: RemoteFile, target: Path, arrived: Callable[[int], None]
+) -> None:
+    """One file, from where an earlier attempt stopped; never more than its listed size.
+
+    The client's own download keeps nothing of a file that was cut before 10 MB, and nothing at all when it gives up.
+    """
+    part = target.with_name(f".{target.name}.part")
+    failures = 0
+    have = part.stat().st_size if part.is_file() else 0
+    arrived(have)
+    while True:
+        before = have
+        asked = {**headers, "Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+        try:
+            if have < file.size or not part.is_file():
+                with (
+                    http_stream_backoff(
+                        "GET", url, headers=asked, max_retries=RETRIES, retry_on_exceptions=(), timeout=TIMEOUT_S
+                    ) as response,
+                    part.open("ab" if response.status_code == 206 else "wb") as output,
+                ):
+                    hf_raise_for_status(response)
+                    if response.status_code != 206:
+                        arrived(-have)
+                        have = 0
+                    for chunk in response.iter_bytes():
+                        if have + len(chunk) > file.size:
+                            raise HubError(f"{file.path!r} is larger than the Hub's list says; it was not kept.")
+                        output.write(chunk)
+                        have += len(chunk)
+                        arrived(len(chunk))
+        except httpx2.TransportError:
+            failures = failures + 1 if have <= before else 1
+            if failures > RETRIES:
+                raise
+            time.sleep(min(2.0 ** (failures - 1), 8.0) / 2)
+            continue
+        if have == file.size and file.is_same(part):
+            os.replace(part, target)
+            return
+        part.unlink(missing_ok=True)
+        raise HubError(f"{file.path!r} did not arrive as the Hub's list says; try again.")
+
+
+def _remember(repository: Repository, commit: str) -> None:
+    path = _remembered_commit(repository)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.parent / f".{path.name}.{os.getpid()}"
+    new.write_text(commit, encoding="ascii")
+    os.replace(new, path)
+
+
+# --- push -----------------------------------------------------------------------------------------------------
+
+
+def push(
+    repository: Repository,
+    files: Mapping[str, Content],
+    message: str,
+    *,
+    private: bool = True,
+    tag: str = "",
+    space_sdk: str | None = None,
+) -> Pushed:
+    """Make a repository hold exactly `files` (by path) in one commit, and tag it; made, private, if there is none.
+
+    Only what differs travels; a push that was interrupted is repeated. `tag` empty: v1, v2 and so on, a commit that
+    has such a tag keeps it. `private` counts only for a repository that is made now. Raises HubError.
+    """
+    if huggingface_hub.get_token() is None:
+        raise HubError("There is no token for the Hub: log in with `hf auth login`, or set HF_TOKEN.")
+    api = _api()
+    with _explained(repository):
+        api.create_repo(
+            repository.id, repo_type=repository.kind, private=private, exist_ok=True, space_sdk=space_sdk
+        )  # fmt: skip
+        head, there = _listing(Repository(repository.kind, repository.id))
+        old = {file.path: file for file in there}
+        added = [path for path, content in files.items() if path not in old or not old[path].is_same(content)]
+        removed = sorted(set(old) - set(files))
+        commit = head
+        if added or removed:
+            operations: list[huggingface_hub.CommitOperationAdd | huggingface_hub.CommitOperationDelete] = [
+                *(huggingface_hub.CommitOperationAdd(path, files[path]) for path in added),
+                *(huggingface_hub.CommitOperationDelete(path, is_folder=False) for path in removed),
+            ]
+            done = api.create_commit(
+                repository.id, operations, commit_message=message, repo_type=repository.kind, parent_commit=head
+            )
+            commit = done.oid
+        tag = _tag(api, repository, commit, tag)
+        return Pushed(f"{api.endpoint}/{_page(repository)}", commit, tag, tuple(added), tuple(removed))
+
+
+def add(repository: Repository, files: Mapping[str, Content], message: str, *, card: str = "") -> str:
+    """Add files to a repository in one commit, whatever else it holds; gives the commit.
+
+    A repository that is not there is made, private, with `card`. Raises HubError.
+    """
+    api = _api()
+    with _explained(repository):
+        api.create_repo(repository.id, repo_type=repository.kind, private=True, exist_ok=True)
+        _, there = _listing(Repository(repository.kind, repository.id))
+        new = dict(files)
+        if card and "README.md" not in {file.path for file in there}:
+            new["README.md"] = card.encode()
+        operations = [huggingface_hub.CommitOperationAdd(path, content) for path, content in new.items()]
+        done = api.create_commit(repository.id, operations, commit_message=message, repo_type=repository.kind)
+        return str(done.oid)
+
+
+def _tag(api: huggingface_hub.HfApi, repository: Repository, commit: str, tag: str) -> str:
+    """Tag a commit; gives the tag's name."""
+    refs = api.list_repo_refs(repository.id, repo_type=repository.kind)
+    tags = {ref.name: ref.target_commit for ref in refs.tags}
+    versions = {name: int(match[1]) for name in tags if (match := _VERSION.fullmatch(name))}
+    if not tag:
+        for name in versions:
+            if tags[name] == commit:
+                return name
+        tag = f"v{max(versions.values(), default=0) + 1}"
+    if tags.get(tag, commit) != commit:
+        raise HubError(f"{repository} has a tag {tag} already, of another commit; choose another tag.")
+    if tag not in tags:
+        api.create_tag(repository.id, repo_type=repository.kind, tag=tag, revision=commit)
+    return tag
+
+
+def _page(repository: Repository) -> str:
+    return repository.id if repository.kind == "model" else f"{repository.kind}s/{repository.id}"
+
+
+# --- list -----------------------------------------------------------------------------------------------------
+
+
+def offers(owner: str, kind: Literal["model", "dataset"] = "model", limit: int = 100) -> list[Offer]:
+    """What a person or organisation offers for hmer, the newest first. Raises HubError."""
+    if not re.fullmatch(_PART, owner):
+        raise HubError(f"{owner!r} is no name of a person or an organisation on the Hub.")
+    api = _api()
+    with _explained(Repository(kind, f"{owner}/*")):
+        get_session().head(api.endpoint)  # at once without a network, which listing would try for long
+        listed: Any = api.list_models if kind == "model" else api.list_datasets
+        found = _patiently(lambda: list(listed(author=owner, filter=TAG, sort="last_modified", limit=limit, full=True)))
+    return [
+        Offer(
+            str(Repository(kind, item.id)),
+            f"{item.last_modified:%Y-%m-%d}" if item.last_modified else "",
+            next((tag.partition(":")[2] for tag in item.tags or () if tag.startswith("license:")), ""),
+            bool(item.private),
+        )
+        for item in found
+    ]
+
+
+# --- the client -----------------------------------------------------------------------------------------------
+
+
+def _api() -> huggingface_hub.HfApi:
+    """The client, with every wait of its session bounded."""
+    session = get_session()
+    for event, hook in (("request", _bound_the_wait), ("response", _refuse_long_waits)):
+        hooks = session.event_hooks
+        if hook not in hooks[event]:
+            session.event_hooks = {**hooks, event: [*hooks[event], hook]}
+    return huggingface_hub.HfApi(library_name="hmer", library_version=__version__)
+
+
+def _bound_the_wait(request: httpx2.Request) -> None:
+    timeout = request.extensions.get("timeout") or {}
+    answer_s = TIMEOUT_S if request.method in ("GET", "HEAD") else PUSH_TIMEOUT_S
+    limits = {"connect": TIMEOUT_S, "read": answer_s, "write": answer_s, "pool": PUSH_TIMEOUT_S}
+    bounded = {name: timeout.get(name) or limit for name, limit in limits.items()}
+    request.extensions = {**request.extensions, "timeout": bounded}
+
+
+def _refuse_long_waits(response: httpx2.Response) -> None:
+    """The client would sleep for as long as a server says."""
+    wait = _retry_after(response)
+    if response.status_code == 429 and wait > LONGEST_WAIT_S:
+        raise HubError(f"The Hub has had too many requests and asks to wait {wait:.0f} seconds; try again then.")
+
+
+def _retry_after(response: httpx2.Response) -> float:
+    text = response.headers.get("Retry-After", "").strip()
+    return float(text) if text.isdigit() else 1.0
+
+
+def _patiently(call: Callable[[], Any]) -> Any:
+    """Call again after the wait that an overloaded server asks for, where the client itself does not."""
+    for _ in range(RETRIES - 1):
+        try:
+            return call()
+        except client_errors.HfHubHTTPError as error:
+            if error.response.status_code != 429:
+                raise
+            time.sleep(_retry_after(error.response))
+    return call()
+
+
+@contextlib.contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """One pull of a repository at a time, over all processes."""
+    home.mkdir(parents=True, exist_ok=True)
+    with WeakFileLock(home / ".lock"):
+        yield
+
+
+@contextlib.contextmanager
+def _explained(repository: Repository) -> Iterator[None]:
+    """Turn what the client raises into a HubError that a person can act on."""
+    try:
+        yield
+    except HmerError:
+        raise
+    except (httpx2.HTTPError, OSError, ValueError, RuntimeError) as error:
+        # An upload's failure comes wrapped in a RuntimeError.
+        cause = error.__cause__ if isinstance(error, RuntimeError) else error
+        if isinstance(cause, HubError):
+            raise cause from error
+        if not isinstance(cause, (httpx2.HTTPError, OSError, ValueError)):
+            raise
+        raise HubError(f"{repository}: {_reason(repository, cause)}") from error
+
+
+def _reason(repository: Repository, error: Exception) -> str:
+    """What a failure means to a person, and what to do."""
+    if isinstance(error, client_errors.OfflineModeIsEnabled):
+        return "is not on this computer, and HF_HUB_OFFLINE forbids to ask the Hub."
+    if isinstance(error, client_errors.HfHubHTTPError):
+        return _refusal(repository, error)
+    if isinstance(error, httpx2.HTTPError):
+        host = httpx2.URL(huggingface_hub.constants.ENDPOINT).host
+        trouble = "does not answer" if isinstance(error, httpx2.TimeoutException) else f"cannot be reached ({error})"
+        return f"{host} {trouble}. Check the network; what was pulled before works without it."
+    if isinstance(error, ValueError):
+        return f"the Hub or its client refuses ({' '.join(str(error).split())})."
+    return f"cannot be written to the data folder ({getattr(error, 'strerror', None) or error})."
+
+
+def _refusal(repository: Repository, error: client_errors.HfHubHTTPError) -> str:
+    status = error.response.status_code
+    said = " ".join((error.server_message or "").split())[:200]
+    if isinstance(error, client_errors.GatedRepoError):
+        return "its owner asks to accept terms first, on its page on the Hub."
+    if isinstance(error, client_errors.RevisionNotFoundError):
+        return f"has no branch, tag or commit {repository.revision!r}."
+    if isinstance(error, client_errors.RepositoryNotFoundError):
+        return "there is none, or it is private and your token (or none) may not see it."
+    known = {
+        401: "the Hub does not accept the token; log in anew with `hf auth login`, or set HF_TOKEN.",
+        403: f"your token may not do that ({said}); use one with write rights.",
+        409: f"somebody else changed it at the same time ({said}); push again.",
+        412: "somebody else pushed to it meanwhile; push again.",
+        429: "the Hub has had too many requests; try again in a few minutes.",
+    }
+    if status >= 500:
+        return f"the Hub is in trouble ({status}); try again later."
+    return known.get(status) or f"the Hub refused ({status}, {said})."
+
+
+def _digest(content: Content, size: int, *, git: bool) -> str:
+    """SHA-256 of a file's content, or the SHA-1 that git gives it as a blob."""
+    digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False) if git else hashlib.sha256()
+    if isinstance(content, bytes):
+        digest.update(content)
+    else:
+        with content.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
