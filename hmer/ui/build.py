@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from hmer.ui import answer, api, correct, decoding_controls, draw_and_upload, theme
+from hmer.ui import answer, api, correct, decoding_controls, draw_and_upload, looking, theme
 from hmer.ui.messages import explained
 from hmer.ui.options import AppOptions
 from hmer.ui.services import Seen, Services
@@ -31,12 +31,14 @@ def build_app(options: AppOptions, services: Services | None = None) -> gr.Block
             with gr.Column(scale=5, min_width=340, elem_classes="hm-right"):
                 with gr.Column(elem_classes="hm-card"):
                     result = answer.layout()
+                    looked = looking.layout()
                 with gr.Column(elem_classes="hm-card"):
                     correction = correct.layout(services)
 
         decoding_controls.wire(settings, services)
         _wire_recognition(services, seen, source, settings, result, correction)
         _wire_correction(services, seen, result, correction)
+        looking.wire(looked, seen, services)
         api.wire(services)
         blocks.load(None, js=theme.ON_LOAD_SCRIPT.read_text(encoding="utf-8"), queue=False, api_visibility="private")
         blocks.load(
