@@ -6,6 +6,7 @@ from typing import Any
 from hmer import latex_symbols as known
 from hmer.errors import LatexError
 from hmer.latex_parser import MAX_DEPTH, environment_name
+from hmer.vocabulary import UNWRITTEN
 
 _ACCENTS_IN_MATHEMATICS = {
     r"\'": r"\acute", r"\`": r"\grave", r"\^": r"\hat", r"\"": r"\ddot", r"\~": r"\tilde", r"\=": r"\bar",
@@ -267,6 +268,11 @@ def _splice(result: Tree, body: Tree, nodes: Tree, here: int) -> None:
         result += body
 
 
+def _crohme_symbols(tokens: list[str]) -> list[str]:
+    """What is written, in the order of the crohme form: without the braces, scripts and limits that only say where."""
+    return [token for token in _crohme(tokens) if token not in UNWRITTEN]
+
+
 def _im2markup(tokens: list[str]) -> list[str]:
     r"""The spelling of IM2LaTeX-100k's normalised lists, as far as one spelling can follow theirs.
 
@@ -356,5 +362,6 @@ def _im2markup_rows(result: Tree, nodes: Tree) -> None:
 LABEL_FORMS: dict[str, Callable[[list[str]], list[str]]] = {
     "full": list,
     "crohme": _crohme,
+    "crohme_symbols": _crohme_symbols,
     "im2markup": _im2markup,
 }

@@ -1,5 +1,6 @@
 """Pictures: training curves, statistics of a data set, sheets of predictions, where a model looks (matplotlib)."""
 
+import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from hmer.datasets.folder import Item
 from hmer.errors import BadImage, BadInk, DatasetError
@@ -196,7 +198,7 @@ def prediction_sheet(predictions: Sequence[Prediction], path: Path, columns: int
     """Pictures, each with its truth and below what was read, green where that is right, as a PNG."""
     rows = -(-max(len(predictions), 1) // columns)
     figure = figure_of(4.5 * columns, 1.9 * rows)
-    places = figure.subplots(rows, columns, squeeze=False).flat
+    places = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in places:
         axes.axis("off")
     for axes, shown in zip(places, predictions, strict=False):
@@ -224,7 +226,7 @@ def attention_picture(
     rows = -(-max(len(shown), 1) // columns)
     height, width = picture.shape
     figure = figure_of(2.6 * columns, rows * (0.45 + 2.6 * min(max(height / width, 0.15), 1.5)))
-    places = figure.subplots(rows, columns, squeeze=False).flat
+    places = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in places:
         axes.axis("off")
     for axes, (token, weights) in zip(places, shown, strict=False):
@@ -233,6 +235,13 @@ def attention_picture(
         axes.imshow(weights / high, cmap="Reds", alpha=0.55, vmin=0, vmax=1, extent=(0, width, height, 0))
         axes.set_title(_plain(token), fontsize=9)
     return figure
+
+
+def attention_pixels(picture: Grey, looks: Sequence[tuple[str, npt.NDArray[np.float32]]]) -> npt.NDArray[np.uint8]:
+    """`attention_picture` as pixels: (H, W, 3)."""
+    stream = io.BytesIO()
+    attention_picture(picture, looks).savefig(stream, dpi=110, format="png")
+    return np.array(Image.open(stream).convert("RGB"), np.uint8)
 
 
 def bars(values: Mapping[str, float], title: str, path: Path, counts: Mapping[str, float] | None = None) -> Path:

@@ -1,5 +1,6 @@
 """Train a model: python scripts/train.py --config FILE [overrides] [--resume]."""
 
+import dataclasses
 import logging
 import os
 import sys
@@ -11,9 +12,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clo
 
 from jsonargparse import ArgumentParser
 
+from hmer import checkpoint as checkpoints
 from hmer.command_line import run, settings
-from hmer.config import TrainConfig
+from hmer.config import TrainConfig, check
 from hmer.epochs import EPOCH_HEADER, epoch_row
+from hmer.home import data_home
 from hmer.trainer import fit
 
 
@@ -22,8 +25,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(prog="train.py", allow_abbrev=False, description="Train a model on dataset folders.")
     parser.add_argument("--config", action="config", help="a YAML file with any of the settings below")
     parser.add_argument("--resume", type=bool, default=False, nargs="?", const=True, help="go on with the run in --out")
+    parser.add_argument(
+        "--name", type=str, default="", help="keep the result in the data folder, where the app finds it"
+    )
     parser.add_class_arguments(TrainConfig)
     options = parser.parse_args(None if argv is None else list(argv))
+    check(Path(options.name).name == options.name, f"--name: {options.name!r} is a path; give a bare name.")
+    kept = data_home() / "checkpoints" / options.name
+    check(
+        not options.name or not kept.exists(),
+        f"--name: there is a checkpoint {options.name!r} already; choose another.",
+    )
     logging.getLogger("hmer").setLevel(logging.INFO)
     rows: list[str] = []
 
@@ -36,6 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     result = fit(settings(TrainConfig, options), resume=options.resume, report=report)
     if int(os.environ.get("RANK", "0")) == 0:  # of several processes, the first
         print("\n".join([EPOCH_HEADER, *rows] if rows else []))
+        if options.name:
+            found = checkpoints.load(result)
+            config = dataclasses.replace(found.config, name=options.name)
+            card = (result / checkpoints.CARD).read_text(encoding="utf-8")
+            result = checkpoints.save(kept, found.model, config, card=card, extra=result)
         print(result)
     return 0
 

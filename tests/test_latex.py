@@ -372,6 +372,11 @@ def test_normal_form_is_stable(latex: str) -> None:
     assert normalise(pretty(tokens)) == tokens
 
 
+def test_the_symbols_alone() -> None:
+    label = label_tokens(r"\sum_{i=1}^n \frac{x_i^2}{\sqrt{y}}", "crohme_symbols")
+    assert label == [r"\sum", r"i", r"=", r"1", r"n", r"\frac", r"x", r"i", r"2", r"\sqrt", r"y"]
+
+
 @settings(max_examples=200, deadline=None)
 @given(formulas())
 def test_label_forms_are_stable(latex: str) -> None:

@@ -16,6 +16,7 @@ from hmer.models import build
 from hmer.plots import (
     Prediction,
     attention_picture,
+    attention_pixels,
     bars,
     compared_curves,
     dataset_statistics,
@@ -79,6 +80,8 @@ def test_sheets_and_bars_take_any_token(tmp_path: Path) -> None:
         Prediction(picture, [], ["_"]),
     ]
     assert min(size_of(prediction_sheet(shown, tmp_path / "sheet.png"))) > 100
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert (np.asarray(sheet.convert("L")) < 50).mean() > 0.005  # ink and captions
     assert min(size_of(prediction_sheet([], tmp_path / "empty.png"))) > 100
     assert min(size_of(bars({"$": 0.5}, "x", tmp_path / "bars.png", {"$": 3}))) > 200
     bars({}, "x", tmp_path / "bars.png")
@@ -98,6 +101,8 @@ def test_where_a_model_looks(name: str, tmp_path: Path) -> None:
         assert float(weights[~inked].sum()) < 1e-6
     attention_picture(picture, found).savefig(tmp_path / "attention.png")
     assert min(size_of(tmp_path / "attention.png")) > 50
+    pixels = attention_pixels(picture, found)
+    assert pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.min() < 100
     attention_picture(picture, [])
 
 

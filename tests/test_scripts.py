@@ -414,6 +414,29 @@ def test_train_from_yaml_with_overrides_then_resume(configuration: Path, tmp_pat
     assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5]
 
 
+def test_train_keeps_its_result_by_name_and_prints_the_epochs(configuration: Path, home: Path, capsys: Capture) -> None:
+    assert train.main(["--config", str(configuration), "--name", "mine"]) == 0
+    *_, header, row, folder = capsys.readouterr().out.splitlines()
+    assert header.split()[0] == "epoch" and len(row.split()) == 5
+    assert Path(folder) == home / "checkpoints" / "mine"
+    assert load("mine").config.name == "mine"
+    for name, message in (("mine", "there is a checkpoint 'mine' already"), ("a/b", "is a path")):
+        assert run(train.main, ["--config", str(configuration), "--name", name]) == 1
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["s0_cnn_lstm", "s0_resnet50_lstm", "s1_bahdanau", "s2_resnet18_ctc", "s2_vgg16_ctc"])
+def test_train_reads_the_configurations_of_the_starting_systems(name: str, tmp_path: Path, capsys: Capture) -> None:
+    """Up to the data, which is not there; a setting of a nested part can be given beside the file."""
+    file = Path(train.__file__).parents[1] / "hmer" / "configs" / f"{name}.yaml"
+    data = ["--train", f"[{tmp_path}]", "--validation", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert (
+        run(train.main, ["--config", str(file), *data, "--model.input.height_px", "99", "--model.input.width_px", "99"])
+        == 1
+    )
+    assert "no labels.tsv" in capsys.readouterr().err
+
+
 def test_train_refuses_what_it_does_not_know(configuration: Path, tmp_path: Path, capsys: Capture) -> None:
     assert run(train.main, ["--config", str(configuration), "--resume"]) == 1
     assert "nothing to resume" in capsys.readouterr().err

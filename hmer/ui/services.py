@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from annotations import Alternative, AnnotationStore, Prediction, Saved, Selection, Status
@@ -16,6 +18,7 @@ from hmer.checkpoint import WEIGHTS, bundled, fine_tuned, pulled, resolve
 from hmer.config import Decoding, to_dict
 from hmer.errors import CheckpointError, LatexError
 from hmer.home import store_url
+from hmer.looks import looks
 from hmer.recognizer import Recognition, Recognizer
 from hmer.ui.options import AppOptions
 from hmer.vocabulary import UNWRITTEN
@@ -112,6 +115,17 @@ class Services:
         """Read anything that `Recognizer` takes. Raises as it does."""
         self.admit(len(sources))
         return self.recognizers.get(reference).recognize(sources, decoding)
+
+    def looks(self, seen: Seen) -> npt.NDArray[np.uint8]:
+        """The picture once for each token of its answer, with where the model looked: (H, W, 3).
+
+        Raises ConfigError for a model without attention, CheckpointError.
+        """
+        from hmer.plots import attention_pixels  # matplotlib: only for those who ask
+
+        recognizer = self.recognizers.get(seen.reference)
+        picture = recognizer.read(seen.image)
+        return attention_pixels(picture, looks(recognizer, picture, seen.recognition.tokens))
 
     def save(
         self,

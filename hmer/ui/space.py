@@ -20,6 +20,7 @@ import gradio as gr
 from gradio.context import LocalContext
 
 from annotations import AnnotationStore, Prediction, Saved, Status, write_dataset
+from annotations.strokes import Strokes
 from hmer import cards, publish
 from hmer.checkpoint import bundled, resolve
 from hmer.config import check
@@ -138,7 +139,13 @@ class SpaceServices(Services):
                 times.extend([now] * pictures)
 
     def save(
-        self, image: bytes, correction: str, *, prediction: Prediction | None = None, annotator: str = ""
+        self,
+        image: bytes,
+        correction: str,
+        *,
+        prediction: Prediction | None = None,
+        annotator: str = "",
+        strokes: Strokes | None = None,
     ) -> Saved:
         """Keep a correction for this visit, and give it away if the visitor agreed. Names are not kept.
 
@@ -152,7 +159,7 @@ class SpaceServices(Services):
                 "pictures: download yours, then reload the page to begin anew."
             )
         saved = visitor.store.add(
-            image, prediction=prediction, correction=correction, status=Status.ACCEPTED, source="space"
+            image, prediction=prediction, correction=correction, status=Status.ACCEPTED, source="space", strokes=strokes
         )
         if saved.created:
             visitor.correction_bytes = size

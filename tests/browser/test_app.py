@@ -96,6 +96,19 @@ def test_upload_is_read_as_everywhere_else(page: Page, app: App, recognizer: Rec
     expect(page.locator("#hm-facts")).to_contain_text(recognizer.id)
 
 
+def test_where_it_looked_is_drawn_on_request(page: Page, app: App) -> None:
+    open_app(page, app.url)
+    page.click("#hm-looking button")
+    page.click("#hm-look")
+    expect(page.locator(".toast-body")).to_contain_text("Nothing was read yet")
+    upload(page, examples()[0])
+    expect(page.locator("#hm-facts .hm-pill")).to_be_visible()
+    page.click("#hm-look")
+    expect(page.locator("#hm-looks img")).to_be_visible()
+    upload(page, examples()[1])  # another answer
+    expect(page.locator("#hm-looks img")).to_have_count(0)
+
+
 def test_broken_upload_says_why_and_loses_nothing(page: Page, app: App) -> None:
     open_app(page, app.url)
     page.fill(CORRECTION, "x+1")

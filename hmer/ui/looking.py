@@ -1,0 +1,46 @@
+"""Where the model looked for each token of the answer, drawn on request."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from hmer.errors import BadImage
+from hmer.ui.messages import explained
+from hmer.ui.services import Seen, Services
+
+
+@dataclass(frozen=True)
+class LookingPanel:
+    """The components."""
+
+    show: gr.Button
+    picture: gr.Image
+
+
+def layout() -> LookingPanel:
+    """An accordion, closed at first: drawing takes a second, and few want it."""
+    with gr.Accordion("Where it looked", open=False, elem_id="hm-looking"):
+        show = gr.Button("Show for this answer", size="sm", elem_id="hm-look")
+        picture = gr.Image(
+            show_label=False, interactive=False, buttons=["download", "fullscreen"], visible=False, elem_id="hm-looks"
+        )
+    return LookingPanel(show, picture)
+
+
+def wire(panel: LookingPanel, seen: gr.State, services: Services) -> None:
+    """The button draws it; an answer that follows hides it."""
+
+    @explained
+    def look(read: Seen | None) -> Any:
+        if read is None:
+            raise BadImage("Nothing was read yet. Draw or upload a formula and recognise it first.")
+        return gr.Image(services.looks(read), visible=True)
+
+    panel.show.click(
+        look, seen, panel.picture, concurrency_id="recognize", show_progress="minimal", api_visibility="private"
+    )
+    seen.change(
+        lambda: gr.Image(None, visible=False), None, panel.picture,
+        queue=False, show_progress="hidden", api_visibility="private",
+    )  # fmt: skip
