@@ -202,7 +202,7 @@ class AnnotationStore:
             session.delete(row)
             return same
 
-        def correct(row: models.Annotation) -> None:
+        def correct(session: Session, row: models.Annotation) -> None:
             row.annotator = row.annotator or by
             row.correction, row.tokens, row.label_sha256 = correction, label.tokens, label.sha256
             if wanted is not None:
@@ -213,17 +213,19 @@ class AnnotationStore:
     def set_status(
         self, annotation_id: int, status: Status | str, *, reason: Reason | str | None = None, by: str = ""
     ) -> Annotation:
-        """Change the status, and the reason for rejecting, as `by`.
+        """Change the status, and the reason for rejecting, as `by`, who signs it if nobody has.
 
         Raises StoreError for an unknown annotation and for accepting without LaTeX.
         """
         wanted = Status.of(status)
         why = _reason_for(wanted, reason)
 
-        def update(row: models.Annotation) -> None:
+        def update(session: Session, row: models.Annotation) -> None:
             if wanted is Status.ACCEPTED and row.correction is None:
                 raise StoreError(f"Annotation {row.id} cannot be accepted without LaTeX; correct it first.")
             row.status, row.reason = wanted.value, why
+            if not row.annotator and session.scalar(same_annotation(row.image_sha256, row.label_sha256, by)) is None:
+                row.annotator = by
 
         return self._change(annotation_id, by, update)
 
@@ -556,7 +558,7 @@ class AnnotationStore:
         self,
         annotation_id: int,
         by: str,
-        change_row: Callable[[models.Annotation], None],
+        change_row: Callable[[Session, models.Annotation], None],
         stand_in: Callable[[Session, models.Annotation], models.Annotation] | None = None,
     ) -> Annotation:
         """Change an annotation, or the one that stands in for it, and remember what it was."""
@@ -567,7 +569,7 @@ class AnnotationStore:
             if stand_in is not None:
                 row = stand_in(session, row)
             before = state_of(row)
-            change_row(row)
+            change_row(session, row)
             row.updated_at = datetime.now(UTC)
             if state_of(row) != before:
                 _remember(session, row.image_sha256, row.id, by, before, state_of(row))

@@ -189,6 +189,14 @@ def test_a_queued_picture_that_was_corrected_elsewhere_is_joined(store: Annotati
     assert store.history(elsewhere.id)[0].summary == "correction: x ->  x , status: draft -> accepted"
 
 
+def test_who_decides_on_an_unsigned_picture_signs_it(store: AnnotationStore) -> None:
+    queued = store.add(picture()).annotation
+    assert store.set_status(queued.id, "rejected", reason="illegible", by="Ada").annotator == "Ada"
+    assert store.set_status(queued.id, "skipped", by="Bob").annotator == "Ada"
+    again = store.add(picture()).annotation
+    assert store.set_status(again.id, "skipped", by="Ada").annotator == ""  # Ada's is there already
+
+
 def test_predictions_are_kept_by_checkpoint(store: AnnotationStore) -> None:
     old, new = Prediction("x", "old", ("x",), 0.5), Prediction("y", "new", ("y",), 0.25)
     queued = store.add(picture(0), prediction=old).annotation

@@ -194,23 +194,43 @@ def test_an_encrypted_archive_says_so(tmp_path: Path) -> None:
     assert "encrypted" in refusal.reason  # type: ignore[union-attr]
 
 
-def test_taking_in_reads_and_queues(services: Services, tmp_path: Path) -> None:
+def test_taking_in_reads_and_queues(services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "damaged.png").write_bytes(b"\x89PNG damaged")
-    paths = [*examples(), tmp_path / "damaged.png", tmp_path / "missing.png"]
-    counts: list[int] = []
-    done = work.take_in(services, paths, services.options.checkpoint, source="lecture", report=counts.append)
-    assert (done.saved, done.known) == (len(examples()), 0)
-    assert [refusal.file for refusal in done.refused] == ["missing.png", "damaged.png"] or [
-        refusal.file for refusal in done.refused
-    ] == ["damaged.png", "missing.png"]
-    assert counts[-1] == len(examples()) + 1
+    paths = [tmp_path / "damaged.png", *examples(), tmp_path / "missing.png"]
+    monkeypatch.setattr(work, "READ_AT_ONCE", 2)
+    reference = services.options.checkpoint
+    stopped = work.take_in(services, paths, reference, source="lecture")
+    first = next(stopped)
+    assert (first.saved, [refusal.file for refusal in first.refused]) == (1, ["damaged.png"])
+    stopped.close()
+    assert services.store.count() == 1
+    *_, done = work.take_in(services, paths, reference, source="lecture")
+    assert (done.saved, done.known) == (len(examples()) - 1, 1)
+    assert [refusal.file for refusal in done.refused] == ["damaged.png", "missing.png"]
     rows = services.store.find()
     assert {(row.status, row.source) for row in rows} == {(Status.PENDING, "lecture")}
     assert all(row.prediction is not None and row.prediction.checkpoint for row in rows)
-    assert work.take_in(services, paths, services.options.checkpoint).known == len(examples())
     assert "<strong>2</strong> refused" in intake.told(done)
+
+
+def test_uploads_are_gone_once_they_are_taken_in(services: Services, tmp_path: Path) -> None:
+    upload = tmp_path / "photo.png"
+    upload.write_bytes(examples()[0].read_bytes())
+    (said,) = intake.taken_in([str(upload)], None, services.options.checkpoint, " my\nphone ", services)
+    assert "<strong>1</strong> read and waiting" in said
+    assert not upload.exists()
+    assert services.store.find()[0].source == "my phone"
     with pytest.raises(BadImage, match="no files yet"):
-        intake.taken_in(None, [], "toy", "", services, None)  # type: ignore[arg-type]
+        next(intake.taken_in(None, [], "toy", "", services))
+
+
+def test_looking_elsewhere_loses_nothing_that_was_typed(services: Services) -> None:
+    waiting(services.store, ("x", 0.1), ("y", 0.2))
+    at = work.queue(services.store, "least confident", "")
+    on = queue.shown(at.keeping("x + 2").moved(1), services)
+    assert on[3] == "y"
+    assert queue.shown(on[0].moved(-1), services)[3] == "x + 2"
+    assert work.Queue().keeping("x") == work.Queue()
 
 
 # --- browsing ---

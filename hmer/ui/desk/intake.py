@@ -1,16 +1,16 @@
 """Many pictures in at once: files, a zip archive, a folder; each is read and then waits in the queue."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from hmer.errors import BadImage
+from hmer.errors import BadImage, HmerError
 from hmer.ui.desk import work
-from hmer.ui.messages import explained
+from hmer.ui.messages import warn
 from hmer.ui.services import Services
 
 REFUSALS_SHOWN = 50
@@ -20,19 +20,16 @@ REFUSALS_SHOWN = 50
 
 
 def taken_in(
-    files: Sequence[str] | None, folder: Sequence[str] | None, reference: str, source: str, services: Services,
-    progress: gr.Progress,
-) -> str:  # fmt: skip
-    """HTML that says what became of the files. Raises BadImage when there are none, else as `work.take_in`."""
+    files: Sequence[str] | None, folder: Sequence[str] | None, reference: str, source: str, services: Services
+) -> Iterator[str]:
+    """HTML that says what became of the files so far. Raises BadImage when there are none, else as `work.take_in`."""
     paths = [Path(file) for file in (*(files or ()), *(folder or ()))]
     if not paths:
         raise BadImage("There are no files yet. Choose pictures, a zip archive, or a folder.")
-    progress((0, None), desc="Reading", unit="pictures")
-    done = work.take_in(
-        services, paths, reference, source=" ".join(source.split()) or "batch",
-        report=lambda count: progress((count, None), desc="Reading", unit="pictures"),
-    )  # fmt: skip
-    return told(done)
+    for done in work.take_in(services, paths, reference, source=" ".join(source.split()) or "batch"):
+        yield told(done)
+    for path in paths:  # uploads, with whatever a camera wrote into them; what is kept is in the store
+        path.unlink(missing_ok=True)
 
 
 def told(done: work.TakenIn) -> str:
@@ -84,15 +81,21 @@ def layout(services: Services) -> IntakePanel:
 def wire(panel: IntakePanel, services: Services) -> None:
     """Reading shows its progress and can be stopped; what was read by then stays."""
 
-    @explained
-    def read(
-        files: Any, folder: Any, reference: str, source: str, progress: gr.Progress = gr.Progress()  # noqa: B008
-    ) -> str:  # fmt: skip
-        return taken_in(files, folder, reference, source, services, progress)
+    def read(files: Any, folder: Any, reference: str, source: str) -> Iterator[tuple[Any, ...]]:
+        said: Any = gr.skip()
+        try:
+            for said in taken_in(files, folder, reference, source, services):
+                yield said, gr.skip(), gr.skip()
+        except HmerError as error:
+            warn(error)
+        else:
+            yield said, None, None
 
+    # A generator: only these can be stopped.
     running = panel.start.click(
-        read, [panel.files, panel.folder, panel.checkpoint, panel.source], panel.told,
-        concurrency_id="recognize", concurrency_limit=services.options.concurrency, api_visibility="private",
+        read, [panel.files, panel.folder, panel.checkpoint, panel.source], [panel.told, panel.files, panel.folder],
+        concurrency_id="recognize", concurrency_limit=services.options.concurrency,
+        show_progress_on=panel.told, api_visibility="private",
     )  # fmt: skip
     panel.stop.click(
         lambda: '<p class="hm-hint">Stopped. What was read by then waits in the queue; send the files again for the rest.</p>',

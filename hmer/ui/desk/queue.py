@@ -63,7 +63,7 @@ def shown(at: work.Queue, services: Services) -> tuple[Any, ...]:
     if annotation is None:
         empty = '<p class="hm-empty">Nothing more is waiting here. Choose another order, or take pictures in.</p>'
         return (at, empty, "", "", "", "", gr.Radio(choices=[], value=None, visible=False), progress(at, services))
-    text = work.proposal(annotation, second=at.second)
+    text = at.typed.get(annotation.id) or work.proposal(annotation, second=at.second)
     others = readings(annotation)
     return (
         at,
@@ -219,7 +219,10 @@ def wire(panel: QueuePanel, services: Services, name: gr.Textbox, who: Callable[
     panel.buttons["undo"].click(undo, [panel.state, name], panel.outputs, **quiet)
     for key, steps in (("previous", -1), ("next", 1)):
         panel.buttons[key].click(
-            explained(lambda at, steps=steps: shown(at.moved(steps), services)), panel.state, panel.outputs, **quiet
+            explained(lambda at, text, steps=steps: shown(at.keeping(text).moved(steps), services)),
+            [panel.state, panel.text],
+            panel.outputs,
+            **quiet,
         )
     panel.text.change(
         lambda text: correct.preview(text, None, services), panel.text, [panel.formula, panel.problem],

@@ -3,8 +3,9 @@
 import base64
 import html
 import io
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from annotations import Annotation, AnnotationStore, Reason, Refusal, Selection, Status
@@ -26,15 +27,25 @@ READ_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Queue:
-    """The numbers of the annotations to look at, and where one stands; `second` asks for further opinions."""
+    """The numbers of the annotations to look at, and where one stands; `second` asks for further opinions.
+
+    `typed` holds by number what was typed and not saved, so that looking elsewhere loses nothing.
+    """
 
     ids: tuple[int, ...] = ()
     position: int = 0
     second: bool = False
+    typed: Mapping[int, str] = field(default_factory=dict)
 
     def moved(self, steps: int) -> "Queue":
         """Some steps on or back, at most just behind the last."""
         return replace(self, position=min(max(self.position + steps, 0), len(self.ids)))
+
+    def keeping(self, text: str) -> "Queue":
+        """With what now stands in the field of the item shown."""
+        if self.position >= len(self.ids):
+            return self
+        return replace(self, typed={**self.typed, self.ids[self.position]: text})
 
 
 def queue(store: AnnotationStore, order: str, by: str, checkpoints: tuple[str, str] | None = None) -> Queue:
@@ -149,60 +160,46 @@ def accept_all(store: AnnotationStore, ids: Iterable[int], by: str) -> tuple[int
 class TakenIn:
     """What became of many pictures: read and waiting, in the store before, or refused."""
 
-    saved: int
-    known: int
-    refused: tuple[Refusal, ...]
+    saved: int = 0
+    known: int = 0
+    refused: tuple[Refusal, ...] = ()
 
 
-def take_in(
-    services: Services,
-    paths: Sequence[Path],
-    reference: str,
-    *,
-    source: str = "batch",
-    report: Callable[[int], None] | None = None,
-) -> TakenIn:
-    """Read pictures with a checkpoint and let them wait for correction, a few at a time; `report` gets the count.
+def take_in(services: Services, paths: Sequence[Path], reference: str, *, source: str = "batch") -> Iterator[TakenIn]:
+    """Read pictures with a checkpoint and let them wait for correction, a few at a time: what became of them so far.
 
     What is saved stays saved when this is stopped, and sending the same files again takes in the rest. Raises
     CheckpointError, or StoreError when the store fails.
     """
     recognizer = services.recognizers.get(reference)
     decoding = Decoding()
-    saved = known = seen = 0
-    refused: list[Refusal] = []
-    waiting: list[Found] = []
-
-    def read() -> None:
-        nonlocal saved, known, seen
+    done = TakenIn()
+    for items in _some_at_once(pictures_in(paths)):
         prepared, usable = [], []
-        for item in waiting:
+        refused = [item for item in items if isinstance(item, Refusal)]
+        known = 0
+        for item in items:
+            if isinstance(item, Refusal):
+                continue
             try:
                 if services.store.holds(item.content):
                     known += 1
-                    continue
-                prepared.append(recognizer.read(item.content))
-                usable.append(item)
+                else:
+                    prepared.append(recognizer.read(item.content))
+                    usable.append(item)
             except BadImage as error:
                 refused.append(Refusal(item.name, str(error)))
+        saved = 0
         for item, answer in zip(usable, recognizer.recognize_prepared(prepared, decoding), strict=True):
             prediction = Seen(item.content, answer, decoding, reference).prediction
             saved += services.store.add(item.content, prediction=prediction, source=source).created
-        seen += len(waiting)
-        waiting.clear()
-        if report is not None:
-            report(seen)
+        done = TakenIn(done.saved + saved, done.known + known, (*done.refused, *refused))
+        yield done
 
-    for item in pictures_in(paths):
-        if isinstance(item, Refusal):
-            refused.append(item)
-            continue
-        waiting.append(item)
-        if len(waiting) == READ_AT_ONCE:
-            read()
-    if waiting:
-        read()
-    return TakenIn(saved, known, tuple(refused))
+
+def _some_at_once(found: Iterator[Found | Refusal]) -> Iterator[list[Found | Refusal]]:
+    while items := list(itertools.islice(found, READ_AT_ONCE)):
+        yield items
 
 
 def picture(store: AnnotationStore, annotation_id: int) -> str:
