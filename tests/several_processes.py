@@ -45,7 +45,7 @@ def main(data: Path, out: Path, whole: int) -> None:
             for key, value in trainer.model.named_parameters()
         }
     fresh = Trainer(TrainConfig(**{**vars(config), "out": str(out / f"fit-{whole}")}))
-    results["batches"] = next(fresh._batches()).tokens.tolist()
+    results["batches"] = [batch.tokens.tolist() for batch in next(fresh._batches())]
     fresh.fit()
     results["samples"] = fresh.samples
     results["seconds"] = fresh.seconds

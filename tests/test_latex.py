@@ -307,7 +307,7 @@ def test_im2markup_form(latex: str, label: str) -> None:
 
 
 def test_unknown_form_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="crohme, full, im2markup"):
+    with pytest.raises(ConfigError, match="crohme, crohme_symbols, full, im2markup"):
         reduce(["x"], "crome")
 
 
@@ -439,11 +439,11 @@ HOSTILE = [
 
 @pytest.mark.parametrize("latex", HOSTILE, ids=lambda latex: f"{latex[:12]}x{len(latex)}")
 def test_hostile_input_is_answered_quickly(latex: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     errors = validate(latex)
     assert all(isinstance(error, LatexError) for error in errors)
     pretty(split(latex))
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
 
 
 def test_depth_limit() -> None:

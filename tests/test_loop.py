@@ -1,16 +1,14 @@
 """The whole loop with the bundled checkpoint: a symbol that it lacks is drawn, corrected, learnt and read."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from annotations import AnnotationStore, Prediction
-from hmer import checkpoint as checkpoints
-from hmer.datasets.folder import read_dataset, sample
 from hmer.ink import rasterize
 from hmer.recognizer import Recognizer
-from hmer.trainer import evaluate
 from scripts import finetune
 
 SYMBOL = r"\heartsuit"
@@ -40,10 +38,9 @@ def test_a_symbol_that_the_model_lacks_is_learnt(tmp_path: Path, capsys: pytest.
             store.add(picture, prediction=prediction, correction=SYMBOL, status="accepted", source="test")
 
     folder = tmp_path / "learnt"
-    assert finetune.main(["--store", url, "--out", str(folder), "--held_out", "0", "--regression_limit", "60"]) == 0
+    assert finetune.main(["--store", url, "--out", str(folder), "--held_out", "0", "--regression_limit", "120"]) == 0
     printed = capsys.readouterr().out
     assert f"new symbols: {SYMBOL}" in printed
-    assert "regression set" in printed
 
     new = Recognizer.load(folder)
     assert new.config.parent == old.id
@@ -51,7 +48,9 @@ def test_a_symbol_that_the_model_lacks_is_learnt(tmp_path: Path, capsys: pytest.
     read = [answer.latex for answer in new.recognize(unseen)]
     assert read.count(SYMBOL) >= 9, read
 
-    elsewhere = sample(read_dataset(checkpoints.resolve("handwritten") / "regression", "crohme"), 120, seed=5)
-    before, after = evaluate(old, elsewhere).scores, evaluate(new, elsewhere).scores
-    assert after.exprate >= before.exprate - 0.03
-    assert after.token_error_rate <= before.token_error_rate + 0.02
+    # Elsewhere it reads as before: the table's line is n, ExpRate and token error rate, before -> after.
+    figures = re.search(r"regression set +120 +(\S+) -> (\S+) +(\S+) -> (\S+)", printed)
+    assert figures is not None, printed
+    exprate, new_exprate, error_rate, new_error_rate = map(float, figures.groups())
+    assert new_exprate >= exprate - 0.03
+    assert new_error_rate <= error_rate + 0.02
