@@ -24,10 +24,10 @@ browser: $(VENV)/.development
 	  || $(RUN) -m playwright install chromium
 
 test: $(VENV)/.development browser  ## what every change must pass, within six minutes
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
 
 test-full: $(VENV)/.development browser  ## everything, the long ones included
-	$(RUN) -m pytest -m 'slow or not slow'
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile -m 'slow or not slow'
 
 check: $(VENV)/.development  ## style and types
 	$(RUN) -m ruff check .
