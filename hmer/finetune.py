@@ -29,6 +29,7 @@ from hmer.models.base import Model, with_ends
 from hmer.models.ctc import CtcModel
 from hmer.recognizer import Recognizer
 from hmer.trainer import Trainer, evaluate
+from hmer.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,68 @@ def imprint(model: Model, batches: Iterable[Batch], tokens: Iterable[str]) -> No
             bias[index] = (rival - seen @ weight[index]).mean()
 
 
+def learn(
+    reference: str | Path,
+    items: Sequence[Item],
+    out: Path,
+    *,
+    steps: int = 0,
+    seed: int = 0,
+    threads: int = 0,
+    report: Callable[[dict[str, Any]], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> tuple[str, ...]:
+    """Write to `out` a checkpoint that has learnt the items; return the tokens that were new to it.
+
+    `steps` 0 chooses by the number of items. Raises CheckpointError, also when it was cancelled.
+    """
+    parent = checkpoints.resolve(reference)
+    config = checkpoints.read_config(parent)
+    new_tokens = Vocabulary(config.vocabulary).missing(token for item in items for token in item.tokens)
+    with tempfile.TemporaryDirectory(prefix="hmer-finetune-") as working:
+        corrections = Path(working) / "corrections"
+        _copy(items, corrections)
+        folders = [str(corrections)]
+        if (parent / REPLAY).is_dir():
+            folders.append(str(parent / REPLAY))
+        else:
+            log.warning("%s carries no replay set: other writing may be forgotten.", parent)
+        settings = TrainConfig(
+            train=tuple(folders),
+            every_folder=True,
+            out=str(Path(working) / out.name),
+            initial=str(parent),
+            label_form=config.label_form,
+            seed=seed,
+            steps=steps or steps_for(len(items)),
+            # Found by experiment (its table is in the card of `handwritten`): a rate much lower than in training, or
+            # what the parent learnt while its rate fell is undone, and replay in every single step.
+            batch_size=8,
+            learning_rate=5e-5,
+            warmup_steps=10,
+            decay_share=0.5,
+            weight_decay=0.0,
+            average_decay=0.95,
+            freeze_statistics=True,
+            mixed_precision="auto",
+            threads=threads,
+            workers=0,
+            pool_batches=4,
+            save_minutes=60.0,
+            log_steps=10,
+            augment=AugmentConfig(),
+        )
+        trainer = Trainer(settings)
+        if new_tokens and not isinstance(trainer.model, CtcModel):  # whose states are frames, not tokens
+            imprint(trainer.model, _showing(new_tokens, items, trainer), new_tokens)
+        trainer.fit(report, cancelled)
+        if cancelled is not None and cancelled():
+            raise CheckpointError("Fine-tuning was cancelled; nothing was changed.")
+        trainer.base = dataclasses.replace(trainer.base, name=out.name, calibration=config.calibration)
+        trainer.write_checkpoint(out)
+    return tuple(new_tokens)
+
+
 def fine_tune(
     reference: str | Path,
     data: str | Path,
@@ -122,57 +185,18 @@ def fine_tune(
     train = [item for item in items if item.split != "held_out"]
     if not train:
         raise DatasetError(f"{data}: every row is held out; nothing is left to train on.")
-    parent = checkpoints.resolve(reference)
-    new_tokens = old.model.vocabulary.missing(token for item in train for token in item.tokens)
-    with tempfile.TemporaryDirectory(prefix="hmer-finetune-") as working:
-        corrections = Path(working) / "corrections"
-        _copy(train, corrections)
-        folders = [str(corrections)]
-        if (parent / REPLAY).is_dir():
-            folders.append(str(parent / REPLAY))
-        else:
-            log.warning("%s carries no replay set: other writing may be forgotten.", parent)
-        config = TrainConfig(
-            train=tuple(folders),
-            every_folder=True,
-            out=str(Path(working) / out.name),
-            initial=str(parent),
-            label_form=form,
-            seed=seed,
-            steps=steps or steps_for(len(train)),
-            # Found by experiment (its table is in the card of `handwritten`): a rate much lower than in training, or what the parent
-            # learnt while its rate fell is undone, and replay in every single step.
-            batch_size=8,
-            learning_rate=5e-5,
-            warmup_steps=10,
-            decay_share=0.5,
-            weight_decay=0.0,
-            average_decay=0.95,
-            freeze_statistics=True,
-            mixed_precision="auto",
-            threads=threads,
-            workers=0,
-            pool_batches=4,
-            save_minutes=60.0,
-            log_steps=10,
-            augment=AugmentConfig(),
-        )
-        trainer = Trainer(config)
-        if new_tokens and not isinstance(trainer.model, CtcModel):  # whose states are frames, not tokens
-            imprint(trainer.model, _showing(new_tokens, train, trainer), new_tokens)
-        trainer.fit(report, cancelled)
-        if cancelled is not None and cancelled():
-            raise CheckpointError("Fine-tuning was cancelled; nothing was changed.")
-        trainer.base = dataclasses.replace(trainer.base, name=out.name, calibration=old.config.calibration)
-        trainer.write_checkpoint(out)
+    new_tokens = learn(
+        reference, train, out, steps=steps, seed=seed, threads=threads, report=report, cancelled=cancelled
+    )
     new = Recognizer.load(out)
     sets = [("held-out corrections", held_out), ("corrections trained on", train)]
+    parent = checkpoints.resolve(reference)
     if (parent / REGRESSION).is_dir():
         sets.append(("regression set", sample(read_dataset(parent / REGRESSION, form), regression_limit)))
     comparisons = [
         Comparison(name, evaluate(old, chosen).scores, evaluate(new, chosen).scores) for name, chosen in sets if chosen
     ]
-    return FineTuned(out, tuple(new_tokens), tuple(comparisons))
+    return FineTuned(out, new_tokens, tuple(comparisons))
 
 
 def _showing(tokens: Sequence[str], items: Sequence[Item], trainer: Trainer) -> Iterator[Batch]:

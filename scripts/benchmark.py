@@ -76,13 +76,33 @@ def calibration(options: Namespace) -> dict[str, Any]:
     return {"checkpoint": recognizer.id, **figures}
 
 
+def personalise(options: Namespace) -> dict[str, Any]:
+    """How much better each writer is read after 0, 5, 10 and 15 corrections, and what that costs elsewhere."""
+    import torch
+
+    from hmer.benchmarks.personalise import personalise
+    from hmer.checkpoint import read_config, resolve
+
+    def report(writer: str, count: int, line: dict[str, float]) -> None:
+        rate = line["edits"] / line["tokens"]
+        regression = f"  regression {line['regression']:.3f}" if "regression" in line else ""
+        print(f"{writer:<12} {count:>3} corrections  token error rate {rate:.3f}{regression}", flush=True)
+
+    torch.set_num_threads(options.threads)
+    items = _items(options, read_config(resolve(options.checkpoint)).label_form)
+    return personalise(
+        options.checkpoint, items, writers=options.writers, ignore=options.ignore,
+        regression_limit=options.regression_limit, threads=options.threads, report=report,
+    )  # fmt: skip
+
+
 def _items(options: Namespace, label_form: str) -> list[Any]:
     from hmer.datasets.folder import read_dataset, sample
 
     return sample(read_dataset(options.data, label_form, []), options.limit)
 
 
-BENCHMARKS = {"speed": speed, "robustness": robustness, "calibration": calibration}
+BENCHMARKS = {"speed": speed, "robustness": robustness, "calibration": calibration, "personalise": personalise}
 LIMITS = {"speed": 100}  # the others: all items
 
 
@@ -105,7 +125,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             sub.add_argument(
                 "--symbol_count", type=int, default=500, help="single symbols and pairs to cut from the ink"
             )
-        add_decoding(sub)
+        if name == "personalise":
+            sub.add_argument("--writers", type=int, default=0, help="so many writers (0: all with 20 formulas or more)")
+            sub.add_argument("--regression_limit", type=int, default=0, help="so many regression items (0: all)")
+        else:
+            add_decoding(sub)
         commands.add_subcommand(name, sub)
     arguments = parser.parse_args(None if argv is None else list(argv))
     options = arguments[arguments.subcommand]

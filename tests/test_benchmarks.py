@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from toys import FORMULAS, write_dataset
 
 from hmer import checkpoint
 from hmer.benchmarks.bootstrap import interval
@@ -18,6 +19,7 @@ from hmer.benchmarks.calibration import (
     risk_coverage_area,
 )
 from hmer.benchmarks.robustness import BOUNDS, alike, cut_symbols
+from hmer.datasets.folder import read_rows, write_labels
 from hmer.ink import read_inkml
 from scripts import benchmark
 
@@ -76,6 +78,29 @@ def test_cut_symbols_are_single_or_side_by_side(ink_data: Path) -> None:
     for labels, ink in cuts:
         assert len(ink.strokes) >= len(labels)
     assert cut_symbols(inks, 60)[7][0] == cuts[7][0]
+
+
+def test_personalise_counts_writers_and_corrections(
+    toy_checkpoint: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_dataset(tmp_path / "data", dict(list(FORMULAS.items())[:2]), repeats=24)
+    rows = [(row["file"], row["latex"], "ada" if index % 2 else "bob") for index, row in enumerate(read_rows(data))]
+    write_labels(
+        data, [*rows[:-5], *((file, latex, "eve") for file, latex, _ in rows[-5:])], ("file", "latex", "writer")
+    )
+    monkeypatch.setattr("hmer.finetune.steps_for", lambda corrections: 1)
+    out = tmp_path / "figures.json"
+    assert benchmark.main(
+        ["personalise", "--checkpoint", str(toy_checkpoint), "--data", str(data), "--json", str(out)]
+    ) == 0  # fmt: skip
+    figures = json.loads(out.read_text(encoding="utf-8"))
+    assert figures["writers"] == 2  # eve has too few
+    for name in ("token_error_rate_by_corrections", "exprate_by_corrections"):
+        assert list(figures[name]) == list(figures["intervals"][name]) == ["0", "5", "10", "15"]
+    assert figures["regression_by_corrections"] == {}  # the toy carries no regression set
+    assert list(figures["seconds_per_finetune"]) == ["5", "10", "15"]
+    assert figures["fall_by_corrections"]["0"] == {"mean": 0.0, "interval": [0.0, 0.0], "worse": 0}
+    assert "ada" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["speed", "robustness", "calibration"])
