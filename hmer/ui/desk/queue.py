@@ -124,7 +124,7 @@ class QueuePanel:
 
 def layout() -> QueuePanel:
     """The picture on the left, its LaTeX on the right, the keys below."""
-    with gr.Row(elem_classes="hm-checkpoint-row"):
+    with gr.Row(elem_classes="hm-checkpoint-row hm-q-order-row"):
         order = gr.Dropdown(list(work.ORDERS), value=work.ORDERS[0], label="Order", elem_id="hm-q-order", scale=2)
         first = gr.Dropdown([], label="Checkpoint", visible=False, elem_id="hm-q-first", scale=2)
         second = gr.Dropdown([], label="Other checkpoint", visible=False, elem_id="hm-q-second", scale=2)
@@ -151,7 +151,7 @@ def layout() -> QueuePanel:
             alternatives = gr.Radio([], label="Other readings", visible=False, elem_id="hm-q-alternatives",
                                     elem_classes="hm-code hm-readings")  # fmt: skip
             with gr.Row(elem_classes="hm-buttons"):
-                button("accept", "Save and next · A", variant="primary")
+                button("accept", "Save, next · A", variant="primary")
                 button("draft", "Draft · D", min_width=80)
                 button("skip", "Skip · S", min_width=80)
             with gr.Row(elem_classes="hm-buttons"):
