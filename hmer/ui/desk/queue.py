@@ -124,7 +124,7 @@ class QueuePanel:
 
 def layout() -> QueuePanel:
     """The picture on the left, its LaTeX on the right, the keys below."""
-    with gr.Row(elem_classes="hm-checkpoint-row hm-q-order-row"):
+    with gr.Row(elem_classes="hm-q-order-row"):
         order = gr.Dropdown(list(work.ORDERS), value=work.ORDERS[0], label="Order", elem_id="hm-q-order", scale=2)
         first = gr.Dropdown([], label="Checkpoint", visible=False, elem_id="hm-q-first", scale=2)
         second = gr.Dropdown([], label="Other checkpoint", visible=False, elem_id="hm-q-second", scale=2)
