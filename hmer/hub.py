@@ -170,7 +170,8 @@ def pull(
 
     `accept` looks at the list before anything is fetched, `check` at the files before they can be used; both raise to
     refuse. With `refresh` the Hub is asked anew which commit a branch or tag means. `progress` may raise to stop. An
-    interrupted pull goes on where it stopped. Raises HubError, and what `accept` and `check` raise; what was pulled before stays as it was.
+    interrupted pull goes on where it stopped. Raises HubError, and what `accept` and `check` raise; what was pulled
+    before stays as it was.
     """
     repository = parse(reference)
     known = remembered(repository)
@@ -293,22 +294,20 @@ def _download(
         asked = {**headers, "Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
         try:
             if have < file.size or not part.is_file():
-                with (
-                    http_stream_backoff(
-                        "GET", url, headers=asked, max_retries=RETRIES, retry_on_exceptions=(), timeout=TIMEOUT_S
-                    ) as response,
-                    part.open("ab" if response.status_code == 206 else "wb") as output,
-                ):
-                    hf_raise_for_status(response)
+                with http_stream_backoff(
+                    "GET", url, headers=asked, max_retries=RETRIES, retry_on_exceptions=(), timeout=TIMEOUT_S
+                ) as response:
+                    hf_raise_for_status(response)  # before the part is opened: a refusal must not empty it
                     if response.status_code != 206:
                         arrived(-have)
                         have = 0
-                    for chunk in response.iter_bytes():
-                        if have + len(chunk) > file.size:
-                            raise HubError(f"{file.path!r} is larger than the Hub's list says; it was not kept.")
-                        output.write(chunk)
-                        have += len(chunk)
-                        arrived(len(chunk))
+                    with part.open("ab" if have else "wb") as output:
+                        for chunk in response.iter_bytes():
+                            if have + len(chunk) > file.size:
+                                raise HubError(f"{file.path!r} is larger than the Hub's list says; it was not kept.")
+                            output.write(chunk)
+                            have += len(chunk)
+                            arrived(len(chunk))
         except httpx2.TransportError:
             failures = failures + 1 if have <= before else 1
             if failures > RETRIES:

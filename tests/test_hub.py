@@ -125,9 +125,22 @@ def test_ten_cuts_of_one_file_and_a_pull_that_gives_up(hub_server: HubServer) ->
     with pytest.raises(HubError, match="cannot be reached"):
         pull(refresh=True)
     assert content(pull()) == FILES
-    hub_server.faults = [Fault("weights", cut_after=99_999)]  # the rest has 100,000 bytes
+    hub_server.faults = [Fault("weights", cut_after=100_000)]  # enough for the rest, and for nothing more
+    hub_server.requests.clear()
     assert content(pull(refresh=True))["weights.safetensors"] == FILES["weights.safetensors"][::-1]
-    assert hub_server.faults == []
+    assert len(hub_server.asked("resolve.*weights")) == 1
+
+
+@pytest.mark.parametrize("status", [403, 429, 500])
+def test_a_refusal_in_between_costs_nothing_of_what_is_there(hub_server: HubServer, status: int) -> None:
+    hub_server.create("model", "ada/model", FILES)
+    hub_server.faults += [Fault("weights", cut_after=200_000), Fault("weights", status, times=100)]
+    with pytest.raises(HubError):
+        pull()
+    hub_server.faults = [Fault("weights", cut_after=100_000)]  # enough for the rest, and for nothing more
+    hub_server.requests.clear()
+    assert content(pull()) == FILES
+    assert len(hub_server.asked("resolve.*weights")) == 1
 
 
 @pytest.mark.parametrize(

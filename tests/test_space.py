@@ -83,8 +83,7 @@ from hmer.ui.build import build_app
 blocks = build_app(for_this_place(AppOptions()))
 import hmer
 labels = [block.get("props", {}).get("label") for block in blocks.config["components"]]
-ours = [module.__file__ for name, module in sys.modules.items() if name.split(".")[0] in ("hmer", "annotations", "app")]
-print(json.dumps({"hmer": hmer.__file__, "ours": [name for name in ours if name],
+print(json.dumps({"hmer": hmer.__file__,
                   "labels": labels, "files": sorted(os.listdir(os.environ["HMER_HOME"]))}))
 """
 
@@ -106,21 +105,40 @@ def test_staged_blocks_are_built_where_gradio_knows_it_is_a_space(staged: Path, 
     assert Path(told["hmer"]).is_relative_to(staged)
     assert told["files"] == []  # no database on the disk
     assert "Terms of the weights: cc-by-nc-sa-3.0" in told["labels"]
-    used = {module for path in told["ours"] for module in imported_by(Path(path))} - sys.stdlib_module_names
+
+
+def test_the_requirements_hold_whatever_the_app_may_import(staged: Path) -> None:
+    waiting, seen, others = ["app"], set(), set()
+    while waiting:
+        name = waiting.pop()
+        path = next((path for path in module_files(staged, name) if path.is_file()), None)
+        if name in seen:
+            continue
+        seen.add(name)
+        if path is not None:
+            waiting += imported_by(path)
+        elif name.split(".")[0] not in ("hmer", "annotations"):
+            others.add(name.split(".")[0])
+    assert {"hmer.ui.build", "hmer.recognizer", "annotations.store"} <= seen
     owners = metadata.packages_distributions()
-    assert {canonical(owners[module][0]) for module in used - {"hmer", "annotations"}} <= needed_by(
-        staged / "requirements.txt"
-    )
+    packages = {canonical(owners[name][0]) for name in others - sys.stdlib_module_names - {"__future__"}}
+    assert packages <= needed_by(staged / "requirements.txt")
+
+
+def module_files(root: Path, name: str) -> tuple[Path, Path]:
+    """Where a module of the project may lie."""
+    folder = root.joinpath(*name.split("."))
+    return folder.with_suffix(".py"), folder / "__init__.py"
 
 
 def imported_by(path: Path) -> set[str]:
-    """The top-level modules that a file imports."""
+    """The modules that a file imports, wherever in it; what is taken from a module counts as one too."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.split(".")[0])
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return found
 
 
@@ -237,6 +255,7 @@ def test_every_visit_has_its_own_corrections(services: SpaceServices, visit: Vis
         assert import_dataset(store, tmp_path / "mine").created == 2
         assert {item.correction for item in store.find()} == {"2", "x"}
 
+    assert services.store is services.visitor().store
     services.forget("bob")
     assert not archive.exists()
     assert services.accepted_count() == 0
@@ -250,6 +269,7 @@ def test_without_a_visit_nothing_is_saved(services: SpaceServices, visit: Visit)
         services.save(png("1"), "1")
     services.admit(1)
     assert services.accepted_count() == 0
+    assert services.store.count() == 0
 
 
 def test_limits(services: SpaceServices, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,15 @@ class SpaceServices(Services):
         self._read_at: deque[float] = deque()
         atexit.register(self.close)
 
+    @property
+    def store(self) -> AnnotationStore:
+        """The store of the visit that asks: whatever uses it, no visitor sees another's work. Else an empty one."""
+        return self.visitor().store if self._visit() else self._nobodys_store
+
+    @store.setter
+    def store(self, opened: AnnotationStore) -> None:
+        self._nobodys_store = opened
+
     def close(self) -> None:
         """Forget everybody; send what was given away and waits. Done at exit if not before."""
         atexit.unregister(self.close)
@@ -101,7 +110,7 @@ class SpaceServices(Services):
             self.forget(name)
         if self.contributions is not None:
             self.contributions.close()
-        super().close()
+        self._nobodys_store.close()
 
     def visitor(self) -> Visitor:
         """The visitor who asks. Raises LimitError for a request that belongs to no visit."""
