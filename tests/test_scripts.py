@@ -263,6 +263,7 @@ def test_plot_draws_each_picture(toy_checkpoint: Path, toy_data: Path, tmp_path:
     assert run(plot.main, ["data", str(toy_data), "--out", str(tmp_path / "no" / "x.png")]) == 1
 
 
+@pytest.mark.slow
 def test_compare_trains_measures_and_can_be_started_again(
     toy_checkpoint: Path, toy_data: Path, tmp_path: Path, capsys: Capture
 ) -> None:

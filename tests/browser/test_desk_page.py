@@ -113,6 +113,7 @@ def test_the_queue_by_keys(desk: Page, store: AnnotationStore) -> None:
     assert str(store.get(ids[2]).status) == "skipped"
 
 
+@pytest.mark.slow
 def test_symbols_are_put_where_the_cursor_is(desk: Page, store: AnnotationStore) -> None:
     wait_in_queue(store)
     desk.click("#hm-q-start")
@@ -147,6 +148,7 @@ def test_a_locked_store_says_so_and_keeps_what_was_typed(desk: Page, desk_app: A
     assert store.get(ids[0]).correction == "x+2"
 
 
+@pytest.mark.slow
 def test_near_duplicates_are_shown(desk: Page, store: AnnotationStore) -> None:
     store.add(picture(0, 1.5), correction="x < 1", status="accepted")
     wait_in_queue(store)
@@ -265,6 +267,7 @@ def test_write_this_keeps_the_drawing_and_its_strokes(desk: Page, store: Annotat
     assert len(second) == 1
 
 
+@pytest.mark.slow
 def test_charts_are_drawn_without_the_internet(desk: Page, store: AnnotationStore) -> None:
     for number, truth in enumerate(("x", "y", "x+1")):
         store.add(picture(number), prediction=Prediction("x", "handwritten"), correction=truth, status="accepted")
