@@ -307,7 +307,7 @@ def test_im2markup_form(latex: str, label: str) -> None:
 
 
 def test_unknown_form_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="crohme, full, im2markup"):
+    with pytest.raises(ConfigError, match="crohme, crohme_symbols, full, im2markup"):
         reduce(["x"], "crome")
 
 
