@@ -295,7 +295,7 @@ class Trainer:
         self.optimizer = _optimizer(self.model, config)
         if saved is not None:
             self.optimizer.load_state_dict(saved["optimizer"])
-            self.average.state = dict(saved["average"])
+            self.average.state = {name: value.to(self.accelerator.device) for name, value in saved["average"].items()}
             self.average.count = int(saved["average_count"])
             self.step, self.seconds, self.best = int(saved["step"]), float(saved["seconds"]), float(saved["best"])
             self.samples = int(saved["samples"])

@@ -16,7 +16,7 @@ from hmer.datasets.batches import Source, collate
 from hmer.datasets.folder import read_dataset
 from hmer.trainer import Trainer
 
-NAMES = ("cnn_lstm", "cnn_lstm flattened", "crnn_ctc slices")
+NAMES = ("cnn_lstm", "crnn_ctc slices")
 
 
 def main(data: Path, out: Path, whole: int) -> None:

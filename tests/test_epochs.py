@@ -105,7 +105,7 @@ def config(toy_data: Path, tmp_path: Path) -> TrainConfig:
     """Two epochs of the toy data's sixteen items."""
     return TrainConfig(
         train=(str(toy_data),), validation=str(toy_data), out=str(tmp_path / "run"), epochs=2, batch_size=4, workers=0,
-        pool_batches=1, log_steps=100, evaluate_limit=4, warmup_steps=0, threads=1, model=narrow("cnn_lstm"),
+        pool_batches=1, log_steps=100, evaluate_limit=1, warmup_steps=0, threads=1, model=narrow("cnn_lstm"),
         optimizer="adam", schedule="plateau", plateau_patience=0, scheduled_sampling="linear", clip_norm=0.0,
         average_decay=0.0,
     )  # fmt: skip

@@ -311,8 +311,9 @@ def test_saved_and_loaded_gives_the_same_but_for_half_precision(model: Model, tm
 
 
 LEARNT = [
-    *((name, False) for name in VARIANTS if name != "crnn_ctc slices"),
+    *((name, False) for name in VARIANTS if name not in ("crnn_ctc slices", "cnn_lstm multiplicative")),
     pytest.param("crnn_ctc slices", False, marks=pytest.mark.slow),
+    pytest.param("cnn_lstm multiplicative", False, marks=pytest.mark.slow),
     *(pytest.param(name, True, marks=pytest.mark.slow) for name in ("cnn_lstm", "transformer")),
 ]
 
@@ -331,7 +332,7 @@ def test_eight_formulas_are_learnt_by_heart(architecture: str, owners: bool) -> 
         loss.total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        if loss.correct == loss.count and float(loss.terms["token"].mean) < 0.02:
+        if loss.correct == loss.count and float(loss.terms["token"].mean.detach()) < 0.02:
             break
     for _ in range(20):  # until the running statistics of the normalisation have followed
         with torch.no_grad():

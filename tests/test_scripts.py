@@ -271,7 +271,7 @@ def test_compare_trains_measures_and_can_be_started_again(
     data = tmp_path / "data"
     for part in ("train", "validation", "test"):
         shutil.copytree(toy_data, data / part)
-    call = ["--handwritten", str(data), "--out", str(tmp_path / "out"), "--steps", "1", "--limit", "2", "--only", "s1_bahdanau",
+    call = ["--handwritten", str(data), "--out", str(tmp_path / "out"), "--steps", "1", "--limit", "1", "--only", "s1_bahdanau",
             "--checkpoints", str(toy_checkpoint), "--backbone_weights", ""]  # fmt: skip
     assert compare.main(call) == 0
     table = capsys.readouterr().out
@@ -280,13 +280,14 @@ def test_compare_trains_measures_and_can_be_started_again(
         (name, search) for name in ("s1_bahdanau", str(toy_checkpoint)) for search in ("greedy", "beam 10")
     ]
     for row in found["rows"]:
-        assert row["n"] == 2 and row["ms_a_formula"] > 0 and row["parameters"] > 0
+        assert row["n"] == 1 and row["ms_a_formula"] > 0 and row["parameters"] > 0
     assert "| S1 | printed, 100,000 pictures" in table and "| CoMER |" in table
     assert (tmp_path / "out" / "curves.png").is_file()
-    step = json.loads((tmp_path / "out" / "handwritten-s1_bahdanau" / "log.jsonl").read_text("utf-8").splitlines()[-1])
-    assert compare.main(call) == 0  # is there already: measured only
-    lines = (tmp_path / "out" / "handwritten-s1_bahdanau" / "log.jsonl").read_text("utf-8").splitlines()
-    assert json.loads(lines[-1]) == step
+    weights = tmp_path / "out" / "handwritten-s1_bahdanau" / "best" / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+    options = Namespace(out=str(tmp_path / "out"), hours=2.0, steps=1, threads=1, ignore=[], backbone_weights="")
+    assert compare.train("s1_bahdanau", "handwritten", data, options) == weights.parent
+    assert weights.stat().st_mtime_ns == before  # is there already
     assert run(compare.main, ["--out", str(tmp_path / "out")]) == 1
     assert "name --handwritten or --printed" in capsys.readouterr().err
 

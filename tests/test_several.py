@@ -39,7 +39,7 @@ def test_two_processes_are_as_one(toy_data: Path, tmp_path: Path) -> None:
     first, second = launched(tmp_path, toy_data, 2)
     assert (alone["processes"], first["processes"], second["processes"]) == (1, 2, 2)
     # The gradient, on the same sixteen samples in parts of five and eleven.
-    for name in ("cnn_lstm", "cnn_lstm flattened", "crnn_ctc slices"):
+    for name in several_processes.NAMES:
         assert alone[name].keys() == first[name].keys()
         for parameter, expected in alone[name].items():
             assert expected, parameter

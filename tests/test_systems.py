@@ -92,6 +92,12 @@ def test_every_published_value(name: str) -> None:
     assert (config.average_decay, config.symbol_loss, config.attention_loss) == (0.0, 0.0, 0.0)
 
 
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_configuration_builds_its_model(file: Path) -> None:
+    config = config_of(file.stem)
+    assert build(config.model, VOCABULARY).config == config.model
+
+
 def test_the_published_layers() -> None:
     s0 = build(config_of("s0_cnn_lstm").model, VOCABULARY)
     assert isinstance(s0, LstmModel)
