@@ -84,7 +84,7 @@ blocks = build_app(for_this_place(AppOptions()))
 import hmer
 labels = [block.get("props", {}).get("label") for block in blocks.config["components"]]
 print(json.dumps({"hmer": hmer.__file__,
-                  "labels": labels, "files": sorted(os.listdir(os.environ["HMER_HOME"]))}))
+                  "pages": [page[0] for page in blocks.pages], "labels": labels, "files": sorted(os.listdir(os.environ["HMER_HOME"]))}))
 """
 
 
@@ -104,6 +104,7 @@ def test_staged_blocks_are_built_where_gradio_knows_it_is_a_space(staged: Path, 
     told = json.loads(done.stdout.splitlines()[-1])
     assert Path(told["hmer"]).is_relative_to(staged)
     assert told["files"] == []  # no database on the disk
+    assert told["pages"] == [""]  # no desk
     assert "Terms of the weights: cc-by-nc-sa-3.0" in told["labels"]
 
 

@@ -54,7 +54,8 @@ def build_app(options: AppOptions, services: Services | None = None) -> gr.Block
             lambda: correct.tally(services), None, correction.tally,
             queue=False, show_progress="hidden", api_visibility="private",
         )  # fmt: skip
-    desk.add_desk(blocks, services)
+    if not services.public:  # the desk works through what everybody sent in, which on a Space is nobody's to see
+        desk.add_desk(blocks, services)
     blocks.queue(max_size=options.queue_size, default_concurrency_limit=4)
     return blocks
 
