@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from importlib import metadata
@@ -24,6 +25,7 @@ from annotations import AnnotationStore, import_dataset
 from hmer import publish
 from hmer.errors import CheckpointError, ConfigError, HubError, LatexError, LimitError
 from hmer.ui import space
+from hmer.ui.contributions import Contribution, Contributions
 from hmer.ui.options import AppOptions, for_this_place
 from hmer.ui.space import SpaceServices
 
@@ -106,6 +108,7 @@ def test_staged_blocks_are_built_where_gradio_knows_it_is_a_space(staged: Path, 
     assert Path(told["hmer"]).is_relative_to(staged)
     assert told["files"] == []  # no database on the disk
     assert "Terms of the weights: cc-by-nc-sa-3.0" in told["labels"]
+    assert not {"Your name", "Queue"} & set(told["labels"])  # no desk, whose store all would share
     used = {module for path in told["ours"] for module in imported_by(Path(path))} - sys.stdlib_module_names
     owners = metadata.packages_distributions()
     assert {canonical(owners[module][0]) for module in used - {"hmer", "annotations"}} <= needed_by(
@@ -230,7 +233,9 @@ def test_every_visit_has_its_own_corrections(services: SpaceServices, visit: Vis
     services.save(png("2"), "2")
     services.save(png("2"), "x")
 
+    earlier = services.zipped_corrections()
     archive = services.zipped_corrections()
+    assert not earlier.exists()
     with zipfile.ZipFile(archive) as zipped:
         zipped.extractall(tmp_path / "mine")
     with AnnotationStore(tmp_path / "again.db") as store:
@@ -307,7 +312,9 @@ def test_only_what_a_visitor_agreed_to_is_given_away(
     sentence = space.consent_sentence(services.contributions)
     assert "ada/given" in sentence and "cc-by-4.0" in sentence
     services.save(png("1"), "1")
+    assert "this visit only" in services.kept_where()
     services.visitor().agreed = True
+    assert services.kept_where().endswith("also go to ada/given")
     services.save(png("2"), r"\frac12")
     services.save(png("2"), r"\frac12")
     with pytest.raises(LatexError):
@@ -337,6 +344,19 @@ def test_a_failing_hub_loses_nothing(
     services.contributions.close()
     assert services.contributions.waiting() == 0
     assert len(giving.committed[0]["lfsFile"]) == 2
+
+
+def test_what_failed_is_sent_again_without_a_further_correction(giving: HubServer) -> None:
+    contributions = Contributions(publish.destination("ada/given", "dataset"), "cc-by-4.0", send_every_s=0.05)
+    giving.faults.append(Fault("POST .*/commit/", 403))
+    contributions.add(Contribution("a" * 64, png("1"), "1"))
+    give_up = time.monotonic() + 20
+    while not giving.committed and time.monotonic() < give_up:
+        time.sleep(0.05)
+    assert giving.faults == []
+    assert len(giving.committed) == 1
+    contributions.close()
+    assert contributions.waiting() == 0
 
 
 def test_settings_of_the_owner_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:

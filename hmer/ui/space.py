@@ -54,7 +54,7 @@ class Visitor:
     """What one visit holds: corrections in memory, whether they may be given away, and when pictures were read."""
 
     store: AnnotationStore = field(default_factory=lambda: AnnotationStore("sqlite://"))
-    downloads: list[Path] = field(default_factory=list)
+    download: Path | None = None  # the folder of the last one
     correction_bytes: int = 0
     agreed: bool = False
     read_at: deque[float] = field(default_factory=deque)
@@ -62,8 +62,12 @@ class Visitor:
     def close(self) -> None:
         """Let go of everything."""
         self.store.close()
-        for folder in self.downloads:
-            shutil.rmtree(folder, ignore_errors=True)
+        self.drop_download()
+
+    def drop_download(self) -> None:
+        """Delete what was made for a download."""
+        if self.download is not None:
+            shutil.rmtree(self.download, ignore_errors=True)
 
 
 class BundledRecognizers(Recognizers):
@@ -177,6 +181,10 @@ class SpaceServices(Services):
 
     def kept_where(self) -> str:
         """Where corrections are kept, as the end of a sentence."""
+        with self._lock:
+            known = self._visitors.get(self._visit())
+        if known is not None and known.agreed and self.contributions is not None:
+            return f"held for this visit; those saved since you agreed also go to {self.contributions.repository.id}"
         return "held for this visit only; they are gone when you close the page"
 
     def checkpoints(self) -> list[CheckpointChoice]:
@@ -189,9 +197,9 @@ class SpaceServices(Services):
         visitor = self.visitor()
         if not visitor.store.count():
             raise LimitError("There is nothing to download yet: save a correction first.")
-        working = Path(tempfile.mkdtemp(prefix="hmer-visit-"))
-        visitor.downloads.append(working)
-        folder = working / "corrections"
+        visitor.drop_download()  # or each press of the button would take its space on the disk
+        visitor.download = Path(tempfile.mkdtemp(prefix="hmer-visit-"))
+        folder = visitor.download / "corrections"
         write_dataset(visitor.store, folder)
         return Path(shutil.make_archive(str(folder), "zip", folder))
 
