@@ -22,7 +22,14 @@ from urllib.parse import quote, unquote
 import httpx2
 import huggingface_hub
 from huggingface_hub import errors as client_errors
-from huggingface_hub.utils import WeakFileLock, build_hf_headers, get_session, hf_raise_for_status, http_stream_backoff
+from huggingface_hub.utils import (
+    WeakFileLock,
+    build_hf_headers,
+    get_session,
+    hf_raise_for_status,
+    http_stream_backoff,
+    parse_ratelimit_headers,
+)
 
 from hmer import __version__
 from hmer.errors import HmerError, HubError
@@ -293,22 +300,20 @@ def _download(
         asked = {**headers, "Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
         try:
             if have < file.size or not part.is_file():
-                with (
-                    http_stream_backoff(
-                        "GET", url, headers=asked, max_retries=RETRIES, retry_on_exceptions=(), timeout=TIMEOUT_S
-                    ) as response,
-                    part.open("ab" if response.status_code == 206 else "wb") as output,
-                ):
-                    hf_raise_for_status(response)
-                    if response.status_code != 206:
-                        arrived(-have)
-                        have = 0
-                    for chunk in response.iter_bytes():
-                        if have + len(chunk) > file.size:
-                            raise HubError(f"{file.path!r} is larger than the Hub's list says; it was not kept.")
-                        output.write(chunk)
-                        have += len(chunk)
-                        arrived(len(chunk))
+                with http_stream_backoff(
+                    "GET", url, headers=asked, max_retries=RETRIES, retry_on_exceptions=(), timeout=TIMEOUT_S
+                ) as response:
+                    hf_raise_for_status(response)  # before the part is opened: a refusal must not empty it
+                    with part.open("ab" if response.status_code == 206 else "wb") as output:
+                        if response.status_code != 206:
+                            arrived(-have)
+                            have = 0
+                        for chunk in response.iter_bytes():
+                            if have + len(chunk) > file.size:
+                                raise HubError(f"{file.path!r} is larger than the Hub's list says; it was not kept.")
+                            output.write(chunk)
+                            have += len(chunk)
+                            arrived(len(chunk))
         except httpx2.TransportError:
             failures = failures + 1 if have <= before else 1
             if failures > RETRIES:
@@ -456,9 +461,13 @@ def _bound_the_wait(request: httpx2.Request) -> None:
 
 def _refuse_long_waits(response: httpx2.Response) -> None:
     """The client would sleep for as long as a server says."""
-    wait = _retry_after(response)
-    if response.status_code == 429 and wait > LONGEST_WAIT_S:
-        raise HubError(f"The Hub has had too many requests and asks to wait {wait:.0f} seconds; try again then.")
+    limit = parse_ratelimit_headers(response.headers)
+    wait = max(_retry_after(response), limit.reset_in_seconds if limit is not None and limit.remaining == 0 else 0)
+    if (response.status_code == 429 or response.status_code >= 500) and wait > LONGEST_WAIT_S:
+        trouble = (
+            "has had too many requests" if response.status_code == 429 else f"is in trouble ({response.status_code})"
+        )
+        raise HubError(f"The Hub {trouble} and asks to wait {wait:.0f} seconds; try again then.")
 
 
 def _retry_after(response: httpx2.Response) -> float:
