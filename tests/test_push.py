@@ -102,6 +102,8 @@ def test_licences(mine: Path, hub_server: HubServer, data_folder: Path, capsys: 
     orphan = make(data_folder / "checkpoints" / "orphan", parent="gone-0123456789", seed=3)
     assert "The parent gone-0123456789 is not on this computer" in refused("orphan", "--licence", "mit")
     assert "No licence: the card names none" in refused(str(make(data_folder / "x" / "alone", seed=4)))
+    assert "mit is looser than the parent's cc-by-nc-sa-3.0" in refused("handwritten", "--licence", "mit")
+    assert "mit is looser than the parent's cc-by-nc-sa-3.0" in refused("hf://bob/parent", "--licence", "mit")
     assert hub_server.asked("POST") == []
 
     assert publish.checkpoint_plan(grandchild).licence == "cc-by-nc-sa-3.0"
