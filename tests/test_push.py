@@ -217,6 +217,18 @@ def test_annotations_travel_without_names_and_come_back(
         assert {item.annotator for item in opened.find()} == {""}
 
 
+def test_a_picture_stays_upright_without_its_metadata(tmp_path: Path) -> None:
+    turned = PIL.Image.Exif()
+    turned[0x0112] = 6  # orientation: a quarter turn
+    folder = tmp_path / "data"
+    folder.mkdir()
+    PIL.Image.new("L", (30, 10)).save(folder / "a.jpg", exif=turned)
+    (folder / "labels.tsv").write_text("file\tlatex\na.jpg\t1\n")
+    write_imagefolder(folder, tmp_path / "out")
+    with PIL.Image.open(tmp_path / "out" / "train" / "a.png") as picture:
+        assert picture.size == (10, 30) and not picture.getexif()
+
+
 def test_two_readings_of_one_picture_and_a_test_split(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "set", {"1": ONE, "2": TWO})
     (dataset / "labels.tsv").write_text(

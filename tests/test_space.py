@@ -326,6 +326,8 @@ def test_only_what_a_visitor_agreed_to_is_given_away(
     services.contributions.send()
     assert len(giving.committed) == 1
     assert giving.repos["dataset", "ada/given"].private
+    card = giving.files("dataset", "ada/given")["README.md"].decode()
+    assert "not reviewed" in card and "0 different formulas" not in card
     assert publish.pull_dataset("hf://datasets/ada/given", tmp_path / "given") == 1
     assert r"\frac { 1 } { 2 }" in (tmp_path / "given" / "labels.tsv").read_text()
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
+import numpy.typing as npt
 from gradio.context import LocalContext
 
 from annotations import AnnotationStore, Prediction, Saved, Status, write_dataset
@@ -29,7 +31,7 @@ from hmer.recognizer import Recognizer
 from hmer.ui.contributions import Contribution, Contributions
 from hmer.ui.messages import explained
 from hmer.ui.options import AppOptions
-from hmer.ui.services import CheckpointChoice, Recognizers, Services
+from hmer.ui.services import CheckpointChoice, Recognizers, Seen, Services
 
 KEEP_UPLOADS_S = 600
 VISITORS = 300
@@ -141,6 +143,11 @@ class SpaceServices(Services):
                     raise LimitError(f"At most {most} pictures a minute are read for {whose}; try again in a minute.")
             for times, _, _ in limits:
                 times.extend([now] * pictures)
+
+    def looks(self, seen: Seen) -> npt.NDArray[np.uint8]:
+        """As in `Services`, and counted as a picture that is read. Raises LimitError too."""
+        self.admit(1)
+        return super().looks(seen)
 
     def save(
         self,
