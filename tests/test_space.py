@@ -271,7 +271,10 @@ def test_limits(services: SpaceServices, visit: Visit, monkeypatch: pytest.Monke
     services.admit(1)
 
     monkeypatch.setattr(space, "MOST_CORRECTIONS", 1)
-    services.save(png("1"), "1")
+    jpeg = io.BytesIO()
+    PIL.Image.effect_noise((200, 200), 50).save(jpeg, format="JPEG", quality=1)
+    services.save(jpeg.getvalue(), "1")
+    assert services.visitor().correction_bytes > 2 * len(jpeg.getvalue())  # counted as it is held
     with pytest.raises(LimitError, match="at most 1 corrections"):
         services.save(png("2"), "2")
     monkeypatch.setattr(space, "MOST_CORRECTIONS", 9)

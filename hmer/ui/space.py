@@ -173,9 +173,9 @@ class SpaceServices(Services):
             image, prediction=prediction, correction=correction, status=Status.ACCEPTED, source="space", strokes=strokes
         )
         if saved.created:
-            visitor.correction_bytes = size
+            stored = next(content for item, content in visitor.store.corrected() if item.id == saved.annotation.id)
+            visitor.correction_bytes += len(stored)  # as PNG, which may be many times what was uploaded
             if visitor.agreed and self.contributions is not None:
-                stored = next(content for item, content in visitor.store.corrected() if item.id == saved.annotation.id)
                 latex = " ".join(saved.annotation.tokens or ())
                 self.contributions.add(Contribution(saved.annotation.image_sha256, stored, latex))
         return saved
