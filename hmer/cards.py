@@ -152,7 +152,10 @@ def _results(figures: Mapping[str, Any]) -> list[EvalResult]:
 
 
 def dataset_card(facts: DatasetFacts, *, title: str, licence: str, statement: str) -> str:
-    """The card of pushed annotations: what they are, how many, under which licence, and who vouched for that."""
+    """The card of pushed annotations: what they are, how many, under which licence, and who vouched for that.
+
+    No rows: the card of a data set that visitors of a Space add to, whose numbers change.
+    """
     total = sum(facts.rows.values())
     data = DatasetCardData(
         license=licence, task_categories=[PIPELINE], tags=[TAG, "latex", "mathematics"], pretty_name=title,
@@ -160,19 +163,21 @@ def dataset_card(facts: DatasetFacts, *, title: str, licence: str, statement: st
     )  # fmt: skip
     rows = "\n".join(f"| {split} | {count} |" for split, count in facts.rows.items())
     symbols = " ".join(f"`{token}` {count}" for token, count in facts.symbols.items())
-    text = f"""# {title}
-
-Pictures of formulas with the LaTeX that people say is right, collected and reviewed in hmer. A picture lies beside the
-`metadata.jsonl` that names it: `file_name` and `latex` (tokens with spaces between them). No names of people, no
-metadata in the pictures.
-
+    counts = f"""
 | split | pictures |
 |---|---|
 {rows}
 
 {facts.formulas} different formulas. Symbols and how often they occur:
 {symbols}
+"""
+    origin = "collected and reviewed in hmer" if total else "given by visitors of a Space of hmer, not reviewed"
+    text = f"""# {title}
 
+Pictures of formulas with the LaTeX that people say is right, {origin}. A picture lies beside the
+`metadata.jsonl` that names it: `file_name` and `latex` (tokens with spaces between them). No names of people, no
+metadata in the pictures.
+{counts if total else ""}
     python scripts/manage_annotations.py import hf://datasets/OWNER/NAME
 
 ## Rights

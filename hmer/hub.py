@@ -22,7 +22,14 @@ from urllib.parse import quote, unquote
 import httpx2
 import huggingface_hub
 from huggingface_hub import errors as client_errors
-from huggingface_hub.utils import WeakFileLock, build_hf_headers, get_session, hf_raise_for_status, http_stream_backoff
+from huggingface_hub.utils import (
+    WeakFileLock,
+    build_hf_headers,
+    get_session,
+    hf_raise_for_status,
+    http_stream_backoff,
+    parse_ratelimit_headers,
+)
 
 from hmer import __version__
 from hmer.errors import HmerError, HubError
@@ -455,9 +462,13 @@ def _bound_the_wait(request: httpx2.Request) -> None:
 
 def _refuse_long_waits(response: httpx2.Response) -> None:
     """The client would sleep for as long as a server says."""
-    wait = _retry_after(response)
-    if response.status_code == 429 and wait > LONGEST_WAIT_S:
-        raise HubError(f"The Hub has had too many requests and asks to wait {wait:.0f} seconds; try again then.")
+    limit = parse_ratelimit_headers(response.headers)
+    wait = max(_retry_after(response), limit.reset_in_seconds if limit is not None and limit.remaining == 0 else 0)
+    if (response.status_code == 429 or response.status_code >= 500) and wait > LONGEST_WAIT_S:
+        trouble = (
+            "has had too many requests" if response.status_code == 429 else f"is in trouble ({response.status_code})"
+        )
+        raise HubError(f"The Hub {trouble} and asks to wait {wait:.0f} seconds; try again then.")
 
 
 def _retry_after(response: httpx2.Response) -> float:

@@ -130,7 +130,7 @@ def _parent_of(identity: str) -> str:
 
 
 def _chosen_licence(folder: Path, parent: str, asked: str, parent_licence: str) -> str:
-    """The licence to push under, checked against the parent's. Raises HubError."""
+    """The licence to push under, checked against the parent's, and for a released checkpoint against its own. Raises HubError."""
     theirs = _inherited(parent) or parent_licence
     chosen = asked or cards.licence_named_in(folder) or theirs
     if parent and not theirs:
@@ -141,7 +141,14 @@ def _chosen_licence(folder: Path, parent: str, asked: str, parent_licence: str) 
         raise HubError("No licence: the card names none; give one, such as cc-by-4.0.")
     if theirs:
         cards.check_licence(chosen, theirs)
+    if folder in _released() and (own := cards.licence_named_in(folder)) not in ("", chosen):
+        cards.check_licence(chosen, own)  # somebody's work as it is: under its terms
     return chosen
+
+
+def _released() -> list[Path]:
+    """The folders of bundled and pulled checkpoints."""
+    return list({**checkpoints.pulled(), **checkpoints.bundled()}.values())
 
 
 def _inherited(identity: str) -> str:
@@ -175,8 +182,9 @@ def _figures(file: Path | str, identity: str) -> Mapping[str, Any]:
 
 def _public_files() -> frozenset[str]:
     """Hashes of the files in the replay and regression sets of bundled and pulled checkpoints."""
-    folders = {**checkpoints.pulled(), **checkpoints.bundled()}.values()
-    return frozenset(_sha256(path) for folder in folders for name in PICTURE_SETS for path in _files_of(folder / name))
+    return frozenset(
+        _sha256(path) for folder in _released() for name in PICTURE_SETS for path in _files_of(folder / name)
+    )
 
 
 def _picture_set(folder: Path, public: frozenset[str], *, everything: bool) -> tuple[dict[str, hub.Content], int]:

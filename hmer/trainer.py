@@ -288,7 +288,7 @@ class Trainer:
                     f"{self.out}: the run was begun with another model or other tokens ({str(error).splitlines()[-1].strip()}); "
                     "resume it with the settings and data that it was begun with."
                 ) from error
-        self.model.to(memory_format=torch.channels_last)  # with bf16 and AMX three times as fast; see the README
+        self.model.to(memory_format=torch.channels_last)  # what `faster_precision` tries bf16 with
         self.model.to(self.accelerator.device)
         self.frozen = freeze(self.model.encoder, config.frozen_stages)
         self.average = _Average(self.model, config.average_decay)

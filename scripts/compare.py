@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clo
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from hmer.checkpoint import parameters
+from hmer.checkpoint import parameters, resolve
 from hmer.command_line import run
 from hmer.config import Decoding, TrainConfig, check, from_dict
 from hmer.datasets.folder import read_dataset, sample
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 rows += measured(name, kind, train(name, kind, Path(folder), options), Path(folder), options)
                 write(out, rows, options)
         for reference in options.checkpoints if kind == "handwritten" else ():
-            rows += measured(reference, kind, Path(reference), Path(folder), options)
+            rows += measured(reference, kind, reference, Path(folder), options)
             write(out, rows, options)
     print((out / "comparison.md").read_text(encoding="utf-8"))
     return 0
@@ -124,12 +124,12 @@ def train(name: str, kind: str, folder: Path, options: Namespace) -> Path:
     return out / "best"
 
 
-def measured(name: str, kind: str, reference: Path, folder: Path, options: Namespace) -> list[dict[str, Any]]:
+def measured(name: str, kind: str, reference: str | Path, folder: Path, options: Namespace) -> list[dict[str, Any]]:
     """A row for each search: size, speed in training, milliseconds a formula (one by one), and every measure."""
     recognizer = Recognizer.load(reference)
     problems: list[str] = []
     items = sample(read_dataset(folder / "test", recognizer.config.label_form, problems), options.limit)
-    log = reference.parent / LOG
+    log = resolve(reference).parent / LOG
     speeds = (
         [line["samples_per_second"] for line in read_log(log) if "samples_per_second" in line] if log.is_file() else []
     )

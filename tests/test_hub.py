@@ -143,6 +143,16 @@ def test_a_refusal_in_between_costs_nothing_of_what_is_there(hub_server: HubServ
     assert len(hub_server.asked("resolve.*weights")) == 1
 
 
+def test_a_refusal_does_not_empty_what_is_there(hub_server: HubServer) -> None:
+    hub_server.create("model", "ada/model", FILES)
+    hub_server.faults += [Fault("weights", cut_after=150_000), Fault("weights", 403)]
+    with pytest.raises(HubError, match="your token may not do that"):
+        pull()
+    (part,) = hub.parse("hf://ada/model").home.rglob(".weights.safetensors.part")
+    assert 0 < part.stat().st_size < len(FILES["weights.safetensors"])
+    assert content(pull()) == FILES
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -155,6 +165,8 @@ def test_a_refusal_in_between_costs_nothing_of_what_is_there(hub_server: HubServ
         (Fault("revision", 500), r"in trouble \(500\)"),
         (Fault("resolve.*weights", 500, times=100), r"in trouble \(500\)"),
         (Fault("resolve.*weights", 403), "your token may not do that"),
+        (Fault("resolve.*weights", 503, {"Retry_After": "3600"}), r"in trouble \(503\) and asks to wait 3600 seconds"),
+        (Fault("resolve.*weights", 429, {"ratelimit": '"api";r=0;t=3600'}), "asks to wait 3600 seconds"),
     ],
 )
 def test_refusals_in_plain_words(hub_server: HubServer, fault: Fault, said: str) -> None:

@@ -102,6 +102,8 @@ def test_licences(mine: Path, hub_server: HubServer, data_folder: Path, capsys: 
     orphan = make(data_folder / "checkpoints" / "orphan", parent="gone-0123456789", seed=3)
     assert "The parent gone-0123456789 is not on this computer" in refused("orphan", "--licence", "mit")
     assert "No licence: the card names none" in refused(str(make(data_folder / "x" / "alone", seed=4)))
+    assert "mit is looser than the parent's cc-by-nc-sa-3.0" in refused("handwritten", "--licence", "mit")
+    assert "mit is looser than the parent's cc-by-nc-sa-3.0" in refused("hf://bob/parent", "--licence", "mit")
     assert hub_server.asked("POST") == []
 
     assert publish.checkpoint_plan(grandchild).licence == "cc-by-nc-sa-3.0"
@@ -213,6 +215,18 @@ def test_annotations_travel_without_names_and_come_back(
         assert here < {(item.image_sha256, item.tokens) for item in first.find()}
         assert {item.source for item in opened.find()} == {"hf://datasets/ada/ink"}
         assert {item.annotator for item in opened.find()} == {""}
+
+
+def test_a_picture_stays_upright_without_its_metadata(tmp_path: Path) -> None:
+    turned = PIL.Image.Exif()
+    turned[0x0112] = 6  # orientation: a quarter turn
+    folder = tmp_path / "data"
+    folder.mkdir()
+    PIL.Image.new("L", (30, 10)).save(folder / "a.jpg", exif=turned)
+    (folder / "labels.tsv").write_text("file\tlatex\na.jpg\t1\n")
+    write_imagefolder(folder, tmp_path / "out")
+    with PIL.Image.open(tmp_path / "out" / "train" / "a.png") as picture:
+        assert picture.size == (10, 30) and not picture.getexif()
 
 
 def test_two_readings_of_one_picture_and_a_test_split(tmp_path: Path) -> None:

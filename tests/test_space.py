@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from importlib import metadata
@@ -24,6 +25,7 @@ from annotations import AnnotationStore, import_dataset
 from hmer import publish
 from hmer.errors import CheckpointError, ConfigError, HubError, LatexError, LimitError
 from hmer.ui import space
+from hmer.ui.contributions import Contribution, Contributions
 from hmer.ui.options import AppOptions, for_this_place
 from hmer.ui.space import SpaceServices
 
@@ -249,7 +251,9 @@ def test_every_visit_has_its_own_corrections(services: SpaceServices, visit: Vis
     services.save(png("2"), "2")
     services.save(png("2"), "x")
 
+    earlier = services.zipped_corrections()
     archive = services.zipped_corrections()
+    assert not earlier.exists()
     with zipfile.ZipFile(archive) as zipped:
         zipped.extractall(tmp_path / "mine")
     with AnnotationStore(tmp_path / "again.db") as store:
@@ -287,7 +291,10 @@ def test_limits(services: SpaceServices, visit: Visit, monkeypatch: pytest.Monke
     services.admit(1)
 
     monkeypatch.setattr(space, "MOST_CORRECTIONS", 1)
-    services.save(png("1"), "1")
+    jpeg = io.BytesIO()
+    PIL.Image.effect_noise((200, 200), 50).save(jpeg, format="JPEG", quality=1)
+    services.save(jpeg.getvalue(), "1")
+    assert services.visitor().correction_bytes > 2 * len(jpeg.getvalue())  # counted as it is held
     with pytest.raises(LimitError, match="at most 1 corrections"):
         services.save(png("2"), "2")
     monkeypatch.setattr(space, "MOST_CORRECTIONS", 9)
@@ -328,7 +335,9 @@ def test_only_what_a_visitor_agreed_to_is_given_away(
     sentence = space.consent_sentence(services.contributions)
     assert "ada/given" in sentence and "cc-by-4.0" in sentence
     services.save(png("1"), "1")
+    assert "this visit only" in services.kept_where()
     services.visitor().agreed = True
+    assert services.kept_where().endswith("also go to ada/given")
     services.save(png("2"), r"\frac12")
     services.save(png("2"), r"\frac12")
     with pytest.raises(LatexError):
@@ -340,6 +349,8 @@ def test_only_what_a_visitor_agreed_to_is_given_away(
     services.contributions.send()
     assert len(giving.committed) == 1
     assert giving.repos["dataset", "ada/given"].private
+    card = giving.files("dataset", "ada/given")["README.md"].decode()
+    assert "not reviewed" in card and "0 different formulas" not in card
     assert publish.pull_dataset("hf://datasets/ada/given", tmp_path / "given") == 1
     assert r"\frac { 1 } { 2 }" in (tmp_path / "given" / "labels.tsv").read_text()
 
@@ -358,6 +369,19 @@ def test_a_failing_hub_loses_nothing(
     services.contributions.close()
     assert services.contributions.waiting() == 0
     assert len(giving.committed[0]["lfsFile"]) == 2
+
+
+def test_what_failed_is_sent_again_without_a_further_correction(giving: HubServer) -> None:
+    contributions = Contributions(publish.destination("ada/given", "dataset"), "cc-by-4.0", send_every_s=0.05)
+    giving.faults.append(Fault("POST .*/commit/", 403))
+    contributions.add(Contribution("a" * 64, png("1"), "1"))
+    give_up = time.monotonic() + 20
+    while not giving.committed and time.monotonic() < give_up:
+        time.sleep(0.05)
+    assert giving.faults == []
+    assert len(giving.committed) == 1
+    contributions.close()
+    assert contributions.waiting() == 0
 
 
 def test_settings_of_the_owner_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import PIL.Image
+import PIL.ImageOps
 
 from hmer.datasets.folder import IMAGE_SUFFIXES, read_rows, write_labels
 from hmer.errors import DatasetError
@@ -76,10 +77,11 @@ def _bare(path: Path, dataset: Path) -> bytes:
     if not path.resolve().is_relative_to(dataset.resolve()):
         raise DatasetError(f"{path.name!r}: lies outside of the dataset folder.")
     try:
-        with PIL.Image.open(path) as picture:
+        with PIL.Image.open(path) as opened:
+            picture = PIL.ImageOps.exif_transpose(opened)  # what turns it upright does not travel
             plain = picture if picture.mode in ("1", "L", "LA", "RGB", "RGBA", "I;16") else picture.convert("RGBA")
             bare = PIL.Image.frombytes(plain.mode, plain.size, plain.tobytes())
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
         raise DatasetError(f"{path.name!r}: cannot be read as a picture ({error}).") from error
     encoded = io.BytesIO()
     bare.save(encoded, format="PNG")

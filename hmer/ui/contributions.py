@@ -57,6 +57,7 @@ class Contributions:
         """Send what waits in one commit; what cannot be sent waits on."""
         with self._sending:
             with self._lock:
+                self._timer = None  # this may be it: what comes from now on needs another
                 batch, self._waiting = self._waiting, []
             if not batch:
                 return
@@ -92,8 +93,10 @@ class Contributions:
 
     def _send_after(self, delay_s: float) -> None:
         with self._lock:
-            if self._timer is not None and self._timer.is_alive() and delay_s:
-                return
+            if self._timer is not None:
+                if delay_s:
+                    return
+                self._timer.cancel()
             self._timer = threading.Timer(delay_s, self.send)
             self._timer.daemon = True
             self._timer.start()

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
+import numpy.typing as npt
 from gradio.context import LocalContext
 
 from annotations import AnnotationStore, Prediction, Saved, Status, write_dataset
@@ -29,7 +31,7 @@ from hmer.recognizer import Recognizer
 from hmer.ui.contributions import Contribution, Contributions
 from hmer.ui.messages import explained
 from hmer.ui.options import AppOptions
-from hmer.ui.services import CheckpointChoice, Recognizers, Services
+from hmer.ui.services import CheckpointChoice, Recognizers, Seen, Services
 
 KEEP_UPLOADS_S = 600
 VISITORS = 300
@@ -54,7 +56,7 @@ class Visitor:
     """What one visit holds: corrections in memory, whether they may be given away, and when pictures were read."""
 
     store: AnnotationStore = field(default_factory=lambda: AnnotationStore("sqlite://"))
-    downloads: list[Path] = field(default_factory=list)
+    download: Path | None = None  # the folder of the last one
     correction_bytes: int = 0
     agreed: bool = False
     read_at: deque[float] = field(default_factory=deque)
@@ -62,8 +64,12 @@ class Visitor:
     def close(self) -> None:
         """Let go of everything."""
         self.store.close()
-        for folder in self.downloads:
-            shutil.rmtree(folder, ignore_errors=True)
+        self.drop_download()
+
+    def drop_download(self) -> None:
+        """Delete what was made for a download."""
+        if self.download is not None:
+            shutil.rmtree(self.download, ignore_errors=True)
 
 
 class BundledRecognizers(Recognizers):
@@ -147,6 +153,11 @@ class SpaceServices(Services):
             for times, _, _ in limits:
                 times.extend([now] * pictures)
 
+    def looks(self, seen: Seen) -> npt.NDArray[np.uint8]:
+        """As in `Services`, and counted as a picture that is read. Raises LimitError too."""
+        self.admit(1)
+        return super().looks(seen)
+
     def save(
         self,
         image: bytes,
@@ -171,9 +182,9 @@ class SpaceServices(Services):
             image, prediction=prediction, correction=correction, status=Status.ACCEPTED, source="space", strokes=strokes
         )
         if saved.created:
-            visitor.correction_bytes = size
+            stored = next(content for item, content in visitor.store.corrected() if item.id == saved.annotation.id)
+            visitor.correction_bytes += len(stored)  # as PNG, which may be many times what was uploaded
             if visitor.agreed and self.contributions is not None:
-                stored = next(content for item, content in visitor.store.corrected() if item.id == saved.annotation.id)
                 latex = " ".join(saved.annotation.tokens or ())
                 self.contributions.add(Contribution(saved.annotation.image_sha256, stored, latex))
         return saved
@@ -186,6 +197,10 @@ class SpaceServices(Services):
 
     def kept_where(self) -> str:
         """Where corrections are kept, as the end of a sentence."""
+        with self._lock:
+            known = self._visitors.get(self._visit())
+        if known is not None and known.agreed and self.contributions is not None:
+            return f"held for this visit; those saved since you agreed also go to {self.contributions.repository.id}"
         return "held for this visit only; they are gone when you close the page"
 
     def checkpoints(self) -> list[CheckpointChoice]:
@@ -198,9 +213,9 @@ class SpaceServices(Services):
         visitor = self.visitor()
         if not visitor.store.count():
             raise LimitError("There is nothing to download yet: save a correction first.")
-        working = Path(tempfile.mkdtemp(prefix="hmer-visit-"))
-        visitor.downloads.append(working)
-        folder = working / "corrections"
+        visitor.drop_download()  # or each press of the button would take its space on the disk
+        visitor.download = Path(tempfile.mkdtemp(prefix="hmer-visit-"))
+        folder = visitor.download / "corrections"
         write_dataset(visitor.store, folder)
         return Path(shutil.make_archive(str(folder), "zip", folder))
 
