@@ -85,7 +85,7 @@ import hmer
 labels = [block.get("props", {}).get("label") for block in blocks.config["components"]]
 ours = [module.__file__ for name, module in sys.modules.items() if name.split(".")[0] in ("hmer", "annotations", "app")]
 print(json.dumps({"hmer": hmer.__file__, "ours": [name for name in ours if name],
-                  "labels": labels, "files": sorted(os.listdir(os.environ["HMER_HOME"]))}))
+                  "labels": labels, "pages": blocks.pages, "files": sorted(os.listdir(os.environ["HMER_HOME"]))}))
 """
 
 
@@ -105,6 +105,7 @@ def test_staged_blocks_are_built_where_gradio_knows_it_is_a_space(staged: Path, 
     told = json.loads(done.stdout.splitlines()[-1])
     assert Path(told["hmer"]).is_relative_to(staged)
     assert told["files"] == []  # no database on the disk
+    assert [page[0] for page in told["pages"]] == [""]  # no desk, which shows the whole store
     assert "Terms of the weights: cc-by-nc-sa-3.0" in told["labels"]
     used = {module for path in told["ours"] for module in imported_by(Path(path))} - sys.stdlib_module_names
     owners = metadata.packages_distributions()

@@ -54,7 +54,8 @@ def build_app(options: AppOptions, services: Services | None = None) -> gr.Block
             lambda: correct.tally(services), None, correction.tally,
             queue=False, show_progress="hidden", api_visibility="private",
         )  # fmt: skip
-    desk.add_desk(blocks, services)
+    if not services.public:  # it shows the whole store, which on a Space would be everybody's
+        desk.add_desk(blocks, services)
     blocks.queue(max_size=options.queue_size, default_concurrency_limit=4)
     return blocks
 
