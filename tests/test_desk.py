@@ -183,6 +183,46 @@ def test_limits_hold_whatever_an_archive_claims(tmp_path: Path) -> None:
     assert [type(item) for item in kept] == [Found, Found, Found, Refusal]
 
 
+def test_limits_count_what_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(9):
+            archive.writestr(f"{number}.png", bytes(1_000_000))
+    kept = list(pictures_in([tmp_path / "bomb.zip"], Limits(file_bytes=500_000, total_bytes=1_200_000)))
+    assert [type(item) for item in kept] == [Refusal] * 3
+    assert "second batch" in kept[-1].reason  # type: ignore[union-attr]
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for number in range(9):
+            archive.writestr(f"{number}.txt", b"")
+    kept = list(pictures_in([tmp_path / "many.zip"], Limits(entries=4)))
+    assert len(kept) == 5
+    assert "More than 4 files" in kept[-1].reason  # type: ignore[union-attr]
+
+
+def test_a_damaged_entry_spoils_no_other(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", bytes(10_000))
+        archive.writestr("b.png", png(0))
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    start = content.index(b"a.png") + len("a.png")
+    content[start : start + 4] = b"\xff" * 4  # no deflate stream begins so
+    (tmp_path / "a.zip").write_bytes(content)
+    damaged, sound = pictures_in([tmp_path / "a.zip"])
+    assert isinstance(damaged, Refusal) and "damaged here" in damaged.reason
+    assert isinstance(sound, Found)
+
+
+def test_an_unknown_packing_is_no_encryption(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.png", png(0))
+        archive.writestr("b.png", png(1))
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[content.index(b"PK\x01\x02") + 10] = 97  # the method of the first entry
+    (tmp_path / "a.zip").write_bytes(content)
+    unknown, sound = pictures_in([tmp_path / "a.zip"])
+    assert isinstance(unknown, Refusal) and "unusual" in unknown.reason
+    assert isinstance(sound, Found)
+
+
 def test_an_encrypted_archive_says_so(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("a.png", png(0))
