@@ -135,8 +135,27 @@ def test_all_but_the_marked_are_accepted(services: Services) -> None:
     assert [str(services.store.get(number).status) for number in ids] == ["pending", "accepted", "pending", "accepted"]
     assert after.ids == ()  # the marked does not come again here, but in the queue
     assert ids[0] in work.queue(services.store, "newest", "").ids
+    services.store.set_status(ids[2], "skipped", by="Ada")  # later and elsewhere: not this sheet's to undo
     back, *_ = grid.undone(after, services, "Ada")
     assert set(back.ids) == set(sheet.ids)
+    assert services.store.get(ids[2]).status is Status.SKIPPED
+
+
+def test_only_what_was_shown_is_accepted_and_undone(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(grid.gr, "Warning", said.append)
+    store = services.store
+    ids = waiting(store, ("x", 0.9), ("y", 0.8), ("z", 0.7))
+    sheet, *_ = grid.shown(grid.Sheet(), services)
+    store.set_status(ids[0], "rejected", reason="illegible", by="Bob")
+    store.add_prediction(ids[1], Prediction("v", "newer"))
+    after, *_ = grid.accepted(sheet, [False] * grid.CELLS, services, "Ada")
+    assert [str(store.get(number).status) for number in ids] == ["rejected", "pending", "accepted"]
+    assert "2 could not be accepted" in said.pop()
+    store.set_status(ids[2], "skipped", by="Bob")
+    grid.undone(after, services, "Ada")
+    assert store.get(ids[2]).status is Status.SKIPPED
+    assert "1 could not be taken back" in said.pop()
 
 
 # --- taking in ---

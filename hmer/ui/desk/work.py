@@ -144,16 +144,34 @@ def grid_page(store: AnnotationStore, size: int, passed: Sequence[int] = ()) -> 
     return Page(tuple(wanted[:size]))
 
 
-def accept_all(store: AnnotationStore, ids: Iterable[int], by: str) -> tuple[int, dict[int, str]]:
-    """Accept each as proposed, one transaction each; how many, and what went wrong with which others."""
-    accepted, problems = 0, {}
-    for annotation_id in ids:
+def accept_all(store: AnnotationStore, shown: Mapping[int, str], by: str) -> tuple[tuple[int, ...], dict[int, str]]:
+    """Accept each, by number, as it was shown, one transaction each; which, and what went wrong with which others."""
+    accepted, problems = [], {}
+    for annotation_id, text in shown.items():
         try:
-            decide(store, annotation_id, Status.ACCEPTED, text=proposal(store.get(annotation_id)), by=by)
-            accepted += 1
+            row = store.get(annotation_id)
+            if row.status not in OPEN or proposal(row) != text:
+                raise StoreError("Somebody decided on it, or it was read anew, since it was shown.")
+            decide(store, annotation_id, Status.ACCEPTED, text=text, by=by)
+            accepted.append(annotation_id)
         except (StoreError, LatexError) as error:
             problems[annotation_id] = str(error)
-    return accepted, problems
+    return tuple(accepted), problems
+
+
+def undo_all(store: AnnotationStore, ids: Iterable[int], by: str) -> tuple[int, dict[int, str]]:
+    """Take back the last change of each, if it is still `by`'s; how many, and what went wrong with which others."""
+    undone, problems = 0, {}
+    for annotation_id in ids:
+        try:
+            for change in store.history(annotation_id, limit=1):
+                if change.annotator != by or change.undoes is not None:
+                    raise StoreError("Somebody changed it since.")
+                store.undo(change.id, by=by)
+                undone += 1
+        except StoreError as error:
+            problems[annotation_id] = str(error)
+    return undone, problems
 
 
 @dataclass(frozen=True)
