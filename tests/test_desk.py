@@ -108,6 +108,19 @@ def test_a_second_opinion_sees_no_other_and_is_its_own(services: Services) -> No
         work.queue(store, work.SECOND, "")
 
 
+def test_a_second_opinion_can_be_changed(services: Services) -> None:
+    store = services.store
+    first = store.add(picture(), correction="x", status="accepted", annotator="Ada").annotation.id
+    at = work.queue(store, work.SECOND, "Bob")
+    queue.decided(at, services, Status.DRAFT, "Bob", text="y")
+    queue.decided(at, services, Status.ACCEPTED, "Bob", text="y")
+    (his,) = store.find(Selection(annotator="Bob"))
+    assert (his.status, his.correction) == (Status.ACCEPTED, "y")
+    with pytest.raises(ConfigError, match="Give your name"):
+        queue.decided(at, services, Status.REJECTED, "", reason=Reason.ILLEGIBLE)
+    assert store.get(first).status is Status.ACCEPTED
+
+
 def test_the_page_gets_no_html_from_a_store(services: Services) -> None:
     evil = "<img src=x onerror=alert(1)>"
     row = services.store.add(
@@ -290,6 +303,8 @@ def test_looking_elsewhere_loses_nothing_that_was_typed(services: Services) -> N
     assert on[3] == "y"
     assert queue.shown(on[0].moved(-1), services)[3] == "x + 2"
     assert work.Queue().keeping("x") == work.Queue()
+    after = queue.decided(at.keeping("x + 2"), services, Status.ACCEPTED, "Ada", text="x + 3")
+    assert queue.shown(after[0].moved(-1), services)[3] == "x + 3"  # what was saved, not what was typed before
 
 
 # --- browsing ---

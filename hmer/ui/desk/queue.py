@@ -77,12 +77,12 @@ def shown(at: work.Queue, services: Services) -> tuple[Any, ...]:
 
 
 def decided(at: work.Queue, services: Services, status: Status, by: str, **what: Any) -> tuple[Any, ...]:
-    """Save the decision on the item shown, and show the next. Raises LatexError or StoreError."""
+    """Save the decision on the item shown, and show the next. Raises ConfigError, LatexError or StoreError."""
     at, annotation = work.current(services.store, at)
     if annotation is None:
         return shown(at, services)
     work.decide(services.store, annotation.id, status, by=by, second=at.second, **what)
-    return shown(at.moved(1), services)
+    return shown(at.without(annotation.id).moved(1), services)
 
 
 def undone(at: work.Queue, services: Services, by: str) -> tuple[Any, ...]:

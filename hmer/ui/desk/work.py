@@ -47,6 +47,10 @@ class Queue:
             return self
         return replace(self, typed={**self.typed, self.ids[self.position]: text})
 
+    def without(self, annotation_id: int) -> "Queue":
+        """With nothing unsaved of an annotation: what is in the store counts again."""
+        return replace(self, typed={number: text for number, text in self.typed.items() if number != annotation_id})
+
 
 def queue(store: AnnotationStore, order: str, by: str, checkpoints: tuple[str, str] | None = None) -> Queue:
     """What waits for `by`, in one of ORDERS. Raises ConfigError or StoreError.
@@ -105,14 +109,19 @@ def decide(
 ) -> Annotation:
     """Save a decision on an annotation, `text` being its LaTeX; a second opinion becomes an annotation of its own.
 
-    Raises LatexError or StoreError, and then nothing has changed.
+    Raises ConfigError, LatexError or StoreError, and then nothing has changed.
     """
     if second:
+        if not by:
+            raise ConfigError("Give your name: a second opinion is somebody's.")
         first = store.get(annotation_id)
-        return store.add(
+        saved = store.add(
             store.image(annotation_id), prediction=first.prediction, correction=text, status=status, reason=reason,
             annotator=by, source=first.source,
-        ).annotation  # fmt: skip
+        )  # fmt: skip
+        if saved.created or saved.annotation.status is status and saved.annotation.reason == reason:
+            return saved.annotation
+        return store.set_status(saved.annotation.id, status, reason=reason, by=by)  # one thought better of it
     if text is not None:
         return store.update_correction(annotation_id, text, status=status, reason=reason, by=by)
     return store.set_status(annotation_id, status, reason=reason, by=by)
@@ -210,7 +219,8 @@ def take_in(services: Services, paths: Sequence[Path], reference: str, *, source
         saved = 0
         for item, answer in zip(usable, recognizer.recognize_prepared(prepared, decoding), strict=True):
             prediction = Seen(item.content, answer, decoding, reference).prediction
-            saved += services.store.add(item.content, prediction=prediction, source=source).created
+            created = services.store.add(item.content, prediction=prediction, source=source).created
+            saved, known = saved + created, known + (not created)  # the same picture twice in one batch
         done = TakenIn(done.saved + saved, done.known + known, (*done.refused, *refused))
         yield done
 
