@@ -83,6 +83,22 @@ def test_what_was_deleted_meanwhile_is_passed_over(services: Services) -> None:
     assert queue.decided(values[0], services, Status.SKIPPED, "Ada")[1] == values[1]
 
 
+def test_nobody_decides_on_what_is_not_on_the_page(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(queue.gr, "Warning", said.append)
+    store = services.store
+    ids = waiting(store, ("x", 0.1), ("y", 0.2), ("z", 0.3))
+    page = queue.shown(work.queue(store, "least confident", ""), services)
+    store.update_correction(ids[0], "a", status="accepted", by="Bob")
+    page = queue.decided(page[0], services, Status.ACCEPTED, "Ada", text="b")
+    assert (store.get(ids[0]).correction, store.get(ids[0]).annotator, page[3]) == ("a", "Bob", "b")
+    page = queue.decided(page[0], services, Status.ACCEPTED, "Ada", text="b")  # seen now, and meant
+    assert store.get(ids[0]).correction == "b"
+    store.delete(ids[1])
+    page = queue.decided(page[0], services, Status.ACCEPTED, "Ada", text="y")
+    assert (store.get(ids[2]).status, page[3], len(said)) == (Status.PENDING, "z", 2)
+
+
 def test_a_second_opinion_sees_no_other_and_is_its_own(services: Services) -> None:
     store = services.store
     for seed, person in enumerate(("Ada", "Ada", "Bob")):

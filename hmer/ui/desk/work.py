@@ -6,6 +6,7 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from annotations import Annotation, AnnotationStore, Reason, Refusal, Selection, Status
@@ -29,17 +30,26 @@ READ_AT_ONCE = 16
 class Queue:
     """The numbers of the annotations to look at, and where one stands; `second` asks for further opinions.
 
-    `typed` holds by number what was typed and not saved, so that looking elsewhere loses nothing.
+    `typed` holds by number what was typed and not saved, so that looking elsewhere loses nothing. `seen` is the
+    annotation that is on the page and when it had last been changed.
     """
 
     ids: tuple[int, ...] = ()
     position: int = 0
     second: bool = False
     typed: Mapping[int, str] = field(default_factory=dict)
+    seen: tuple[int, datetime] | None = None
 
     def moved(self, steps: int) -> "Queue":
         """Some steps on or back, at most just behind the last."""
-        return replace(self, position=min(max(self.position + steps, 0), len(self.ids)))
+        return replace(self, position=min(max(self.position + steps, 0), len(self.ids)), seen=None)
+
+    def shows(self, annotation: Annotation) -> bool:
+        """Whether this is what is on the page, unchanged; of a second opinion, the first may change."""
+        if self.seen is None:
+            return True
+        number, changed = self.seen
+        return number == annotation.id and (self.second or changed == annotation.updated_at)
 
     def keeping(self, text: str) -> "Queue":
         """With what now stands in the field of the item shown."""
@@ -119,7 +129,7 @@ def decide(
             store.image(annotation_id), prediction=first.prediction, correction=text, status=status, reason=reason,
             annotator=by, source=first.source,
         )  # fmt: skip
-        if saved.created or saved.annotation.status is status and saved.annotation.reason == reason:
+        if saved.created or (saved.annotation.status is status and saved.annotation.reason == reason):
             return saved.annotation
         return store.set_status(saved.annotation.id, status, reason=reason, by=by)  # one thought better of it
     if text is not None:
