@@ -12,7 +12,7 @@ prediction  the prediction that it corrects, as JSON
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from annotations.pictures import ImageLike
@@ -99,9 +99,9 @@ def _typed(latex: str, typed: str | None) -> str:
 
 def _read_time(text: str) -> datetime:
     try:
-        return datetime.fromisoformat(text)
-    except ValueError as error:
-        raise DatasetError(f"created_at: {text[:40]!r} is not a time such as 2026-11-30T18:00:00+00:00.") from error
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # the latter: no year in UTC
+        raise DatasetError(f"{text[:40]!r} is not a time such as 2026-11-30T18:00:00+00:00.") from error
 
 
 def _prediction_fields(prediction: Prediction) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def _read_prediction(text: str | None) -> Prediction | None:
                 Alternative(str(other["latex"]), other.get("confidence")) for other in value.get("alternatives", ())
             ),
             decoding=dict(value.get("decoding", {})),
-            made_at=datetime.fromisoformat(value["made_at"]) if value.get("made_at") else None,
+            made_at=_read_time(str(value["made_at"])) if value.get("made_at") else None,
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DatasetError(f"prediction: is not what an export writes ({error}).") from error

@@ -1,6 +1,9 @@
 """Many pictures at once: files, folders and zip archives, within limits, each with the name it had."""
 
+import lzma
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -10,12 +13,20 @@ from hmer.datasets.folder import IMAGE_SUFFIXES
 
 SUFFIXES = (*IMAGE_SUFFIXES, ".gif", ".tif", ".tiff")
 
+# What the unpackers raise for bytes that are not theirs.
+_DAMAGED = (OSError, EOFError, ValueError, struct.error, zlib.error, lzma.LZMAError)
+
 
 @dataclass(frozen=True)
 class Limits:
-    """What is taken in at once. `total_bytes` counts what comes out of archives, whatever they claim."""
+    """What is taken in at once.
+
+    `total_bytes` counts what comes out of archives, whatever they claim, also of what is too large; `entries` counts
+    what is no picture, too.
+    """
 
     files: int = 2_000
+    entries: int = 20_000
     file_bytes: int = 20_000_000
     total_bytes: int = 1_000_000_000
 
@@ -36,20 +47,26 @@ def pictures_in(paths: Sequence[Path], limits: Limits | None = None) -> Iterator
     """
     limits = limits or Limits()
     count = total = 0
-    for item in _files(paths, limits):
-        if isinstance(item, Found):
-            count, total = count + 1, total + len(item.content)
-            if count > limits.files:
-                yield Refusal(item.name, f"More than {limits.files} pictures at once; send the rest in a second batch.")
-                return
-            if total > limits.total_bytes:
-                megabytes = limits.total_bytes // 1_000_000
-                yield Refusal(item.name, f"More than {megabytes} MB at once; send the rest in a second batch.")
-                return
+    for entries, (item, read_bytes) in enumerate(_files(paths, limits), start=1):
+        count, total = count + isinstance(item, Found), total + read_bytes
+        too_much = ""
+        if count > limits.files:
+            too_much = f"{limits.files} pictures"
+        elif total > limits.total_bytes:
+            too_much = f"{limits.total_bytes // 1_000_000} MB"
+        elif entries > limits.entries:
+            too_much = f"{limits.entries} files"
+        if too_much:
+            name = item.name if isinstance(item, Found) else item.file
+            yield Refusal(name, f"More than {too_much} at once; send the rest in a second batch.")
+            return
         yield item
 
 
-def _files(paths: Sequence[Path], limits: Limits) -> Iterator[Found | Refusal]:
+Read = tuple[Found | Refusal, int]  # and how many bytes were read for it
+
+
+def _files(paths: Sequence[Path], limits: Limits) -> Iterator[Read]:
     for path in paths:
         if path.is_dir():
             for inner in sorted(path.rglob("*")):
@@ -61,19 +78,19 @@ def _files(paths: Sequence[Path], limits: Limits) -> Iterator[Found | Refusal]:
             yield _from_file(path, path.name, limits)
 
 
-def _from_file(path: Path, name: str, limits: Limits) -> Found | Refusal:
+def _from_file(path: Path, name: str, limits: Limits) -> Read:
     refused = _refused_by_name(path.suffix)
     if refused:
-        return Refusal(name, refused)
+        return Refusal(name, refused), 0
     try:
         with path.open("rb") as file:
             content = file.read(limits.file_bytes + 1)
     except OSError:
-        return Refusal(name, "The file cannot be read.")
+        return Refusal(name, "The file cannot be read."), 0
     return _within(name, content, limits)
 
 
-def _from_zip(path: Path, limits: Limits) -> Iterator[Found | Refusal]:
+def _from_zip(path: Path, limits: Limits) -> Iterator[Read]:
     try:
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
@@ -83,26 +100,31 @@ def _from_zip(path: Path, limits: Limits) -> Iterator[Found | Refusal]:
                 name = f"{path.name}: {entry.filename}"
                 refused = _refused_by_name(inner.suffix)
                 if refused:
-                    yield Refusal(name, refused)
+                    yield Refusal(name, refused), 0
                     continue
                 try:
                     with archive.open(entry) as file:  # read so far and no further, whatever size is claimed
                         content = file.read(limits.file_bytes + 1)
+                except NotImplementedError as error:
+                    yield Refusal(name, f"It is packed in an unusual way ({error}); unpack the archive first."), 0
+                    continue
                 except RuntimeError:  # how zipfile says that it needs a password
-                    yield Refusal(name, "The archive is encrypted; unpack it first.")
+                    yield Refusal(name, "The archive is encrypted; unpack it first."), 0
                     return
-                except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError) as error:
-                    yield Refusal(name, f"The archive is damaged here ({error}).")
+                except (zipfile.BadZipFile, *_DAMAGED) as error:
+                    # What was unpacked until then cannot be known: count all that may have been.
+                    yield Refusal(name, f"The archive is damaged here ({error})."), limits.file_bytes
                     continue
                 yield _within(name, content, limits)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        yield Refusal(path.name, "The file is no zip archive, or a damaged one; pack it anew.")
+        yield Refusal(path.name, "The file is no zip archive, or a damaged one; pack it anew."), 0
 
 
-def _within(name: str, content: bytes, limits: Limits) -> Found | Refusal:
+def _within(name: str, content: bytes, limits: Limits) -> Read:
     if len(content) > limits.file_bytes:
-        return Refusal(name, f"The picture is larger than {limits.file_bytes // 1_000_000} MB; crop it to the formula.")
-    return Found(name, content)
+        too_large = f"The picture is larger than {limits.file_bytes // 1_000_000} MB; crop it to the formula."
+        return Refusal(name, too_large), len(content)
+    return Found(name, content), len(content)
 
 
 def _refused_by_name(suffix: str) -> str | None:

@@ -15,6 +15,9 @@ from hmer.errors import BadImage
 
 MAX_PIXELS = 64_000_000  # a full-page scan at 600 dpi has 35 million
 
+# What the recogniser reads, too. Pillow knows more, some of it through other programs (Ghostscript for EPS).
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
+
 ImageLike: TypeAlias = PIL.Image.Image | bytes | NDArray[np.generic]
 
 
@@ -50,7 +53,7 @@ def make_picture(image: ImageLike) -> Picture:
 
 def open_picture(content: bytes) -> PIL.Image.Image:
     """A picture that the store keeps, loaded."""
-    picture = PIL.Image.open(io.BytesIO(content))
+    picture = PIL.Image.open(io.BytesIO(content), formats=("PNG",))
     picture.load()
     return picture
 
@@ -59,7 +62,7 @@ def _open(image: ImageLike) -> PIL.Image.Image:
     if isinstance(image, np.ndarray):
         return _from_array(image)
     try:
-        opened = PIL.Image.open(io.BytesIO(image)) if isinstance(image, bytes) else image
+        opened = PIL.Image.open(io.BytesIO(image), formats=FORMATS) if isinstance(image, bytes) else image
         if opened.width * opened.height > MAX_PIXELS:
             raise BadImage(f"The picture has {opened.width} x {opened.height} pixels; crop it to the formula.")
         opened.load()

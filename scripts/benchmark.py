@@ -99,7 +99,11 @@ def personalise(options: Namespace) -> dict[str, Any]:
 def _items(options: Namespace, label_form: str) -> list[Any]:
     from hmer.datasets.folder import read_dataset, sample
 
-    return sample(read_dataset(options.data, label_form, []), options.limit)
+    problems: list[str] = []
+    items = sample(read_dataset(options.data, label_form, problems), options.limit)
+    for problem in problems:
+        print(f"not read: {problem}", file=sys.stderr)
+    return items
 
 
 BENCHMARKS = {"speed": speed, "robustness": robustness, "calibration": calibration, "personalise": personalise}

@@ -288,6 +288,17 @@ def test_damaged_csv_is_refused(damaged: bytes, store: AnnotationStore, tmp_path
         import_annotations(store, tmp_path)
 
 
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+05:00", "soon"])
+def test_an_impossible_time_is_its_rows_fault(time: str, store: AnnotationStore, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(0))
+    rows = [{"created_at": time}, {"prediction": json.dumps({"latex": "x", "checkpoint": "c", "made_at": time})}, {}]
+    lines = (json.dumps({**row, "file_name": "a.png", "latex": "x"}) + "\n" for row in rows)
+    (tmp_path / "metadata.jsonl").write_text("".join(lines))
+    counts = import_annotations(store, tmp_path)
+    assert (counts.created, len(counts.refused)) == (1, 2)
+    assert all("is not a time" in refusal.reason for refusal in counts.refused)
+
+
 def test_no_row_reaches_outside_of_its_folder(store: AnnotationStore, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()

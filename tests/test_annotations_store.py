@@ -319,8 +319,9 @@ def test_a_palette_with_transparency_keeps_it() -> None:
         np.full((3, 3), np.nan),
         np.full((3, 3), 255.0),
         np.broadcast_to(np.uint8(0), (9_000, 9_000)),
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n",
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_what_is_no_picture_is_refused(image: ImageLike, store: AnnotationStore) -> None:
     with pytest.raises(BadImage) as raised:

@@ -83,6 +83,22 @@ def test_what_was_deleted_meanwhile_is_passed_over(services: Services) -> None:
     assert queue.decided(values[0], services, Status.SKIPPED, "Ada")[1] == values[1]
 
 
+def test_nobody_decides_on_what_is_not_on_the_page(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(queue.gr, "Warning", said.append)
+    store = services.store
+    ids = waiting(store, ("x", 0.1), ("y", 0.2), ("z", 0.3))
+    page = queue.shown(work.queue(store, "least confident", ""), services)
+    store.update_correction(ids[0], "a", status="accepted", by="Bob")
+    page = queue.decided(page[0], services, Status.ACCEPTED, "Ada", text="b")
+    assert (store.get(ids[0]).correction, store.get(ids[0]).annotator, page[3]) == ("a", "Bob", "b")
+    page = queue.decided(page[0], services, Status.ACCEPTED, "Ada", text="b")  # seen now, and meant
+    assert store.get(ids[0]).correction == "b"
+    store.delete(ids[1])
+    page = queue.decided(page[0], services, Status.ACCEPTED, "Ada", text="y")
+    assert (store.get(ids[2]).status, page[3], len(said)) == (Status.PENDING, "z", 2)
+
+
 def test_a_second_opinion_sees_no_other_and_is_its_own(services: Services) -> None:
     store = services.store
     for seed, person in enumerate(("Ada", "Ada", "Bob")):
@@ -106,6 +122,19 @@ def test_a_second_opinion_sees_no_other_and_is_its_own(services: Services) -> No
     assert (result.share, result.token_edits) == (0.5, 5)
     with pytest.raises(ConfigError, match="Give your name"):
         work.queue(store, work.SECOND, "")
+
+
+def test_a_second_opinion_can_be_changed(services: Services) -> None:
+    store = services.store
+    first = store.add(picture(), correction="x", status="accepted", annotator="Ada").annotation.id
+    at = work.queue(store, work.SECOND, "Bob")
+    queue.decided(at, services, Status.DRAFT, "Bob", text="y")
+    queue.decided(at, services, Status.ACCEPTED, "Bob", text="y")
+    (his,) = store.find(Selection(annotator="Bob"))
+    assert (his.status, his.correction) == (Status.ACCEPTED, "y")
+    with pytest.raises(ConfigError, match="Give your name"):
+        queue.decided(at, services, Status.REJECTED, "", reason=Reason.ILLEGIBLE)
+    assert store.get(first).status is Status.ACCEPTED
 
 
 def test_the_page_gets_no_html_from_a_store(services: Services) -> None:
@@ -135,8 +164,27 @@ def test_all_but_the_marked_are_accepted(services: Services) -> None:
     assert [str(services.store.get(number).status) for number in ids] == ["pending", "accepted", "pending", "accepted"]
     assert after.ids == ()  # the marked does not come again here, but in the queue
     assert ids[0] in work.queue(services.store, "newest", "").ids
+    services.store.set_status(ids[2], "skipped", by="Ada")  # later and elsewhere: not this sheet's to undo
     back, *_ = grid.undone(after, services, "Ada")
     assert set(back.ids) == set(sheet.ids)
+    assert services.store.get(ids[2]).status is Status.SKIPPED
+
+
+def test_only_what_was_shown_is_accepted_and_undone(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(grid.gr, "Warning", said.append)
+    store = services.store
+    ids = waiting(store, ("x", 0.9), ("y", 0.8), ("z", 0.7))
+    sheet, *_ = grid.shown(grid.Sheet(), services)
+    store.set_status(ids[0], "rejected", reason="illegible", by="Bob")
+    store.add_prediction(ids[1], Prediction("v", "newer"))
+    after, *_ = grid.accepted(sheet, [False] * grid.CELLS, services, "Ada")
+    assert [str(store.get(number).status) for number in ids] == ["rejected", "pending", "accepted"]
+    assert "2 could not be accepted" in said.pop()
+    store.set_status(ids[2], "skipped", by="Bob")
+    grid.undone(after, services, "Ada")
+    assert store.get(ids[2]).status is Status.SKIPPED
+    assert "1 could not be taken back" in said.pop()
 
 
 # --- taking in ---
@@ -181,6 +229,46 @@ def test_limits_hold_whatever_an_archive_claims(tmp_path: Path) -> None:
     assert "second batch" in kept[-1].reason  # type: ignore[union-attr]
     kept = list(pictures_in([tmp_path / "bomb.zip"], Limits(files=3)))
     assert [type(item) for item in kept] == [Found, Found, Found, Refusal]
+
+
+def test_limits_count_what_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(9):
+            archive.writestr(f"{number}.png", bytes(1_000_000))
+    kept = list(pictures_in([tmp_path / "bomb.zip"], Limits(file_bytes=500_000, total_bytes=1_200_000)))
+    assert [type(item) for item in kept] == [Refusal] * 3
+    assert "second batch" in kept[-1].reason  # type: ignore[union-attr]
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for number in range(9):
+            archive.writestr(f"{number}.txt", b"")
+    kept = list(pictures_in([tmp_path / "many.zip"], Limits(entries=4)))
+    assert len(kept) == 5
+    assert "More than 4 files" in kept[-1].reason  # type: ignore[union-attr]
+
+
+def test_a_damaged_entry_spoils_no_other(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", bytes(10_000))
+        archive.writestr("b.png", png(0))
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    start = content.index(b"a.png") + len("a.png")
+    content[start : start + 4] = b"\xff" * 4  # no deflate stream begins so
+    (tmp_path / "a.zip").write_bytes(content)
+    damaged, sound = pictures_in([tmp_path / "a.zip"])
+    assert isinstance(damaged, Refusal) and "damaged here" in damaged.reason
+    assert isinstance(sound, Found)
+
+
+def test_an_unknown_packing_is_no_encryption(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.png", png(0))
+        archive.writestr("b.png", png(1))
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[content.index(b"PK\x01\x02") + 10] = 97  # the method of the first entry
+    (tmp_path / "a.zip").write_bytes(content)
+    unknown, sound = pictures_in([tmp_path / "a.zip"])
+    assert isinstance(unknown, Refusal) and "unusual" in unknown.reason
+    assert isinstance(sound, Found)
 
 
 def test_an_encrypted_archive_says_so(tmp_path: Path) -> None:
@@ -231,6 +319,8 @@ def test_looking_elsewhere_loses_nothing_that_was_typed(services: Services) -> N
     assert on[3] == "y"
     assert queue.shown(on[0].moved(-1), services)[3] == "x + 2"
     assert work.Queue().keeping("x") == work.Queue()
+    after = queue.decided(at.keeping("x + 2"), services, Status.ACCEPTED, "Ada", text="x + 3")
+    assert queue.shown(after[0].moved(-1), services)[3] == "x + 3"  # what was saved, not what was typed before
 
 
 # --- browsing ---

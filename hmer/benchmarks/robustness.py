@@ -104,7 +104,10 @@ def cut_symbols(inks: Sequence[Ink], count: int, seed: int = 0) -> list[tuple[tu
 
 
 def symbols_right(recognizer: Recognizer, cuts: Sequence[tuple[tuple[str, ...], Ink]]) -> dict[str, Any]:
-    """Share of cut symbols and pairs that are read right, classes that are alike taken as one."""
+    """Share of cut symbols and pairs that are read right, classes that are alike taken as one.
+
+    Empty for ink that does not say which strokes form which symbol.
+    """
     answers = read_all(recognizer, [draw(ink) for _, ink in cuts], None)
     right = [
         len(answer) == len(labels) and all(map(alike, labels, answer))
@@ -113,7 +116,8 @@ def symbols_right(recognizer: Recognizer, cuts: Sequence[tuple[tuple[str, ...], 
     figures: dict[str, Any] = {}
     for name, length in (("single_symbols", 1), ("pairs", 2)):
         part = [float(good) for good, (labels, _) in zip(right, cuts, strict=True) if len(labels) == length]
-        figures[name] = {"n": len(part), "right": float(np.mean(part)), "interval": list(interval(part))}
+        if part:
+            figures[name] = {"n": len(part), "right": float(np.mean(part)), "interval": list(interval(part))}
     return figures
 
 

@@ -20,10 +20,11 @@
     const typing = event.target.closest('input:not([type=radio]):not([type=checkbox]), textarea, [contenteditable=true], [role=listbox]');
     const key = event.key.toLowerCase();
     let done = false;
-    if (key === 'enter' && (event.ctrlKey || event.metaKey)) done = press('hm-q-accept') || press('hm-g-accept');
+    if (key === 'enter' && (event.ctrlKey || event.metaKey)) done = event.repeat || press('hm-q-accept') || press('hm-g-accept');
     else if (event.ctrlKey || event.metaKey || event.altKey) return;
     else if (key === 'escape' && typing) { event.target.blur(); done = true; }
     else if (typing) return;
+    else if (event.repeat && !key.startsWith('arrow')) return;  // a key held down would decide on what nobody has seen
     else if (key === 'e' && seen(field)) { field.focus(); done = true; }
     else if (/^[1-9]$/.test(key)) {
       const reading = document.querySelectorAll('#hm-q-alternatives label')[Number(key) - 1];

@@ -23,11 +23,12 @@ COLUMNS = 4
 
 @dataclass(frozen=True)
 class Sheet:
-    """What is shown: numbers of the annotations; those `passed` over do not come again on this page."""
+    """What is shown: numbers and readings; those `passed` over do not come again on this page."""
 
     ids: tuple[int, ...] = ()
+    texts: tuple[str, ...] = ()
     passed: tuple[int, ...] = ()
-    accepted: int = 0  # with the last press, to be undone
+    accepted: tuple[int, ...] = ()  # with the last press, to be undone
 
 
 def shown(sheet: Sheet, services: Services, news: str = "") -> tuple[Any, ...]:
@@ -40,7 +41,9 @@ def shown(sheet: Sheet, services: Services, news: str = "") -> tuple[Any, ...]:
     button = gr.Button(f"Accept all but the marked ({count}) · Ctrl+Enter", interactive=count > 0)
     said = news or ("" if count else "Nothing is waiting that could be accepted as it stands.")
     tally = f'<p class="hm-tally" role="status" id="hm-g-said">{said}</p>'
-    return (Sheet(tuple(row.id for row in page.rows), sheet.passed, sheet.accepted), button, tally, *cells)
+    texts = tuple(work.proposal(row) for row in page.rows)
+    now = Sheet(tuple(row.id for row in page.rows), texts, sheet.passed, sheet.accepted)
+    return (now, button, tally, *cells)
 
 
 def cell(annotation: Annotation | None, services: Services) -> list[Any]:
@@ -65,19 +68,24 @@ def cell(annotation: Annotation | None, services: Services) -> list[Any]:
 def accepted(sheet: Sheet, marks: Sequence[bool], services: Services, by: str) -> tuple[Any, ...]:
     """Accept what is not marked, pass over the marked, and show the next sheet. Raises StoreError."""
     marked = tuple(number for number, mark in zip(sheet.ids, marks, strict=False) if mark)
-    count, problems = work.accept_all(services.store, [number for number in sheet.ids if number not in marked], by)
-    if problems:
-        number, why = next(iter(problems.items()))
-        gr.Warning(html.escape(f"{len(problems)} could not be accepted and wait on; No. {number}: {why}"))
-    after = Sheet((), (*sheet.passed, *marked, *problems), count)
-    return shown(after, services, f"{count} accepted, {len(marked)} left for the queue.")
+    taken = {number: text for number, text in zip(sheet.ids, sheet.texts, strict=True) if number not in marked}
+    done, problems = work.accept_all(services.store, taken, by)
+    _warn(problems, "could not be accepted")
+    after = Sheet((), (), (*sheet.passed, *marked, *problems), done)
+    return shown(after, services, f"{len(done)} accepted, {len(marked)} left for the queue.")
 
 
 def undone(sheet: Sheet, services: Services, by: str) -> tuple[Any, ...]:
-    """Take the last sheet's decisions back. Raises StoreError."""
-    for _ in range(sheet.accepted):
-        work.undo_last(services.store, by)
-    return shown(Sheet(), services, f"{sheet.accepted} taken back.")
+    """Take the last sheet's decisions back, and no others. Raises StoreError."""
+    count, problems = work.undo_all(services.store, sheet.accepted, by)
+    _warn(problems, "could not be taken back")
+    return shown(Sheet(), services, f"{count} taken back.")
+
+
+def _warn(problems: dict[int, str], what: str) -> None:
+    if problems:
+        number, why = next(iter(problems.items()))
+        gr.Warning(html.escape(f"{len(problems)} {what}; No. {number}: {why}"))
 
 
 # --- layout -----------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -63,6 +63,7 @@ def shown(at: work.Queue, services: Services) -> tuple[Any, ...]:
     if annotation is None:
         empty = '<p class="hm-empty">Nothing more is waiting here. Choose another order, or take pictures in.</p>'
         return (at, empty, "", "", "", "", gr.Radio(choices=[], value=None, visible=False), progress(at, services))
+    at = replace(at, seen=(annotation.id, annotation.updated_at))
     text = at.typed.get(annotation.id) or work.proposal(annotation, second=at.second)
     others = readings(annotation)
     return (
@@ -77,12 +78,19 @@ def shown(at: work.Queue, services: Services) -> tuple[Any, ...]:
 
 
 def decided(at: work.Queue, services: Services, status: Status, by: str, **what: Any) -> tuple[Any, ...]:
-    """Save the decision on the item shown, and show the next. Raises LatexError or StoreError."""
+    """Save the decision on the item shown, and show the next. Raises ConfigError, LatexError or StoreError.
+
+    What somebody else has changed or deleted since it was shown is not decided on but shown as it now is.
+    """
     at, annotation = work.current(services.store, at)
     if annotation is None:
         return shown(at, services)
+    if not at.shows(annotation):
+        gr.Warning("Somebody has changed or deleted this one meanwhile: nothing was saved, look again.")
+        same = at.seen is not None and at.seen[0] == annotation.id
+        return shown(at.keeping(what["text"]) if same and what.get("text") else at, services)
     work.decide(services.store, annotation.id, status, by=by, second=at.second, **what)
-    return shown(at.moved(1), services)
+    return shown(at.without(annotation.id).moved(1), services)
 
 
 def undone(at: work.Queue, services: Services, by: str) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from annotations import Annotation, AnnotationStore, Reason, Refusal, Selection, Status
@@ -29,23 +30,36 @@ READ_AT_ONCE = 16
 class Queue:
     """The numbers of the annotations to look at, and where one stands; `second` asks for further opinions.
 
-    `typed` holds by number what was typed and not saved, so that looking elsewhere loses nothing.
+    `typed` holds by number what was typed and not saved, so that looking elsewhere loses nothing. `seen` is the
+    annotation that is on the page and when it had last been changed.
     """
 
     ids: tuple[int, ...] = ()
     position: int = 0
     second: bool = False
     typed: Mapping[int, str] = field(default_factory=dict)
+    seen: tuple[int, datetime] | None = None
 
     def moved(self, steps: int) -> "Queue":
         """Some steps on or back, at most just behind the last."""
-        return replace(self, position=min(max(self.position + steps, 0), len(self.ids)))
+        return replace(self, position=min(max(self.position + steps, 0), len(self.ids)), seen=None)
+
+    def shows(self, annotation: Annotation) -> bool:
+        """Whether this is what is on the page, unchanged; of a second opinion, the first may change."""
+        if self.seen is None:
+            return True
+        number, changed = self.seen
+        return number == annotation.id and (self.second or changed == annotation.updated_at)
 
     def keeping(self, text: str) -> "Queue":
         """With what now stands in the field of the item shown."""
         if self.position >= len(self.ids):
             return self
         return replace(self, typed={**self.typed, self.ids[self.position]: text})
+
+    def without(self, annotation_id: int) -> "Queue":
+        """With nothing unsaved of an annotation: what is in the store counts again."""
+        return replace(self, typed={number: text for number, text in self.typed.items() if number != annotation_id})
 
 
 def queue(store: AnnotationStore, order: str, by: str, checkpoints: tuple[str, str] | None = None) -> Queue:
@@ -105,14 +119,19 @@ def decide(
 ) -> Annotation:
     """Save a decision on an annotation, `text` being its LaTeX; a second opinion becomes an annotation of its own.
 
-    Raises LatexError or StoreError, and then nothing has changed.
+    Raises ConfigError, LatexError or StoreError, and then nothing has changed.
     """
     if second:
+        if not by:
+            raise ConfigError("Give your name: a second opinion is somebody's.")
         first = store.get(annotation_id)
-        return store.add(
+        saved = store.add(
             store.image(annotation_id), prediction=first.prediction, correction=text, status=status, reason=reason,
             annotator=by, source=first.source,
-        ).annotation  # fmt: skip
+        )  # fmt: skip
+        if saved.created or (saved.annotation.status is status and saved.annotation.reason == reason):
+            return saved.annotation
+        return store.set_status(saved.annotation.id, status, reason=reason, by=by)  # one thought better of it
     if text is not None:
         return store.update_correction(annotation_id, text, status=status, reason=reason, by=by)
     return store.set_status(annotation_id, status, reason=reason, by=by)
@@ -144,16 +163,34 @@ def grid_page(store: AnnotationStore, size: int, passed: Sequence[int] = ()) -> 
     return Page(tuple(wanted[:size]))
 
 
-def accept_all(store: AnnotationStore, ids: Iterable[int], by: str) -> tuple[int, dict[int, str]]:
-    """Accept each as proposed, one transaction each; how many, and what went wrong with which others."""
-    accepted, problems = 0, {}
-    for annotation_id in ids:
+def accept_all(store: AnnotationStore, shown: Mapping[int, str], by: str) -> tuple[tuple[int, ...], dict[int, str]]:
+    """Accept each, by number, as it was shown, one transaction each; which, and what went wrong with which others."""
+    accepted, problems = [], {}
+    for annotation_id, text in shown.items():
         try:
-            decide(store, annotation_id, Status.ACCEPTED, text=proposal(store.get(annotation_id)), by=by)
-            accepted += 1
+            row = store.get(annotation_id)
+            if row.status not in OPEN or proposal(row) != text:
+                raise StoreError("Somebody decided on it, or it was read anew, since it was shown.")
+            decide(store, annotation_id, Status.ACCEPTED, text=text, by=by)
+            accepted.append(annotation_id)
         except (StoreError, LatexError) as error:
             problems[annotation_id] = str(error)
-    return accepted, problems
+    return tuple(accepted), problems
+
+
+def undo_all(store: AnnotationStore, ids: Iterable[int], by: str) -> tuple[int, dict[int, str]]:
+    """Take back the last change of each, if it is still `by`'s; how many, and what went wrong with which others."""
+    undone, problems = 0, {}
+    for annotation_id in ids:
+        try:
+            for change in store.history(annotation_id, limit=1):
+                if change.annotator != by or change.undoes is not None:
+                    raise StoreError("Somebody changed it since.")
+                store.undo(change.id, by=by)
+                undone += 1
+        except StoreError as error:
+            problems[annotation_id] = str(error)
+    return undone, problems
 
 
 @dataclass(frozen=True)
@@ -192,7 +229,8 @@ def take_in(services: Services, paths: Sequence[Path], reference: str, *, source
         saved = 0
         for item, answer in zip(usable, recognizer.recognize_prepared(prepared, decoding), strict=True):
             prediction = Seen(item.content, answer, decoding, reference).prediction
-            saved += services.store.add(item.content, prediction=prediction, source=source).created
+            created = services.store.add(item.content, prediction=prediction, source=source).created
+            saved, known = saved + created, known + (not created)  # the same picture twice in one batch
         done = TakenIn(done.saved + saved, done.known + known, (*done.refused, *refused))
         yield done
 

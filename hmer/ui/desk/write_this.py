@@ -17,9 +17,9 @@ from annotations import Selection, Status
 from annotations.statistics import weakness
 from hmer import checkpoint, latex
 from hmer.datasets.folder import read_rows
-from hmer.errors import BadImage, DatasetError, LatexError
+from hmer.errors import BadImage, DatasetError, HmerError, LatexError
 from hmer.ui import draw_and_upload
-from hmer.ui.messages import explained
+from hmer.ui.messages import explained, warn
 from hmer.ui.services import Services
 from hmer.ui.typeset import formula_view, typeset
 
@@ -171,7 +171,12 @@ def wire(panel: WritePanel, services: Services, name: gr.Textbox, who: Callable[
     @explained
     def save(drawing: Any, strokes: str, formula: str, wanted: str, given: str, request: gr.Request) -> Any:
         told = saved(drawing, strokes, formula, services, who(given, request))
-        return told, next_formula(reference, wanted, formula, services), draw_and_upload.empty_sheet()
+        try:
+            following = next_formula(reference, wanted, formula, services)
+        except HmerError as error:  # the drawing is saved, and the page must say so
+            warn(error)
+            following = ""
+        return told, following, draw_and_upload.empty_sheet()
 
     def preview(text: str) -> str:
         return typeset(text) if latex.is_valid(text) else ""
