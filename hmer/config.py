@@ -249,7 +249,7 @@ class Decoding:
 
     strategy: Literal["greedy", "beam", "sample"] = "greedy"
     beam_width: int = 5
-    length_penalty: float = 1.0
+    length_penalty: float = 0.0  # 0: as likely as the model says; found as good as 1 and quicker
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
