@@ -33,6 +33,7 @@ def launched(out: Path, data: Path, processes: int) -> list[dict[str, Any]]:
     return [json.loads((out / f"{processes}-{index}.json").read_text(encoding="utf-8")) for index in range(processes)]
 
 
+@pytest.mark.slow
 def test_two_processes_are_as_one(toy_data: Path, tmp_path: Path) -> None:
     several_processes.main(toy_data, tmp_path, 1)
     alone = json.loads((tmp_path / "1-0.json").read_text(encoding="utf-8"))

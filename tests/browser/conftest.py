@@ -7,10 +7,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from hmer.ui.options import DEFAULT_CHECKPOINT
 from scripts.screenshots import launch_browser, running_app
+
+expect.set_options(timeout=30_000)  # two busy cores need their time
 
 CHECKPOINT = os.environ.get("HMER_TEST_CHECKPOINT", DEFAULT_CHECKPOINT)
 

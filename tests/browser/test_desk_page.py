@@ -225,6 +225,7 @@ def test_browse_edit_delete_undo_erase(desk: Page, store: AnnotationStore) -> No
     assert store.history(rows[1].id) == []
 
 
+@pytest.mark.slow
 def test_write_this_keeps_the_drawing_and_its_strokes(desk: Page, store: AnnotationStore) -> None:
     tab(desk, "Write this")
     desk.click("#hm-w-other")

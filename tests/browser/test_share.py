@@ -98,6 +98,7 @@ def visit(browser: Browser, url: str, width: int, height: int) -> Iterator[Page]
     context.close()
 
 
+@pytest.mark.slow
 def test_a_visit_to_a_space(browser: Browser, hub_server: HubServer, tmp_path: Path) -> None:
     staged = deploy.stage(tmp_path / "staged")
     settings = {
