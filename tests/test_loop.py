@@ -25,6 +25,7 @@ def heart(random: np.random.Generator) -> np.ndarray:
     return rasterize([points.astype(np.float32)], thickness_px=float(random.uniform(2, 6)), margin_px=20, jagged=True)
 
 
+@pytest.mark.slow  # a minute or two
 def test_a_symbol_that_the_model_lacks_is_learnt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     random = np.random.default_rng(3)
     old = Recognizer.load("handwritten")

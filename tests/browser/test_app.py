@@ -96,6 +96,7 @@ def test_upload_is_read_as_everywhere_else(page: Page, app: App, recognizer: Rec
     expect(page.locator("#hm-facts")).to_contain_text(recognizer.id)
 
 
+@pytest.mark.slow
 def test_where_it_looked_is_drawn_on_request(page: Page, app: App) -> None:
     open_app(page, app.url)
     page.click("#hm-looking button")
@@ -146,6 +147,7 @@ def test_example_and_settings_that_apply(page: Page, app: App) -> None:
     expect(page.locator(CORRECTION)).to_have_value(chosen.strip())
 
 
+@pytest.mark.slow
 def test_hostile_text_stays_text(page: Page, app: App) -> None:
     open_app(page, app.url)
     page.fill(CORRECTION, r"\text{<img src=x onerror=alert(1)>} <b>")
