@@ -13,6 +13,11 @@ Tokens = Sequence[str]
 LENGTH_GROUPS = ((1, 7), (8, 14), (15, 30), (31, 60), (61, None))
 
 
+def without(tokens: Tokens, ignore: Sequence[str]) -> list[str]:
+    """The tokens but those to be passed over, such as what the labels of a set lack."""
+    return [token for token in tokens if token not in ignore]
+
+
 def token_edits(truth: Tokens, prediction: Tokens) -> int:
     """Insertions, deletions and substitutions of tokens that turn one sequence into the other."""
     return Levenshtein.distance(list(truth), list(prediction))

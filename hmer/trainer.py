@@ -31,7 +31,7 @@ from hmer.datasets.folder import Item, read_dataset, sample
 from hmer.epochs import Patience, sampling_share
 from hmer.errors import CheckpointError, DatasetError, HmerError
 from hmer.image import Grey
-from hmer.metrics import Scores, by_length, by_structure, by_symbol, confusions, score
+from hmer.metrics import Scores, by_length, by_structure, by_symbol, confusions, score, without
 from hmer.models import Model, build
 from hmer.models.encoders import freeze, load_backbone
 from hmer.plots import read_log, training_curves
@@ -62,12 +62,12 @@ class Evaluation:
     @property
     def truths(self) -> list[list[str]]:
         """What was compared, without the tokens that are ignored: of the items, then of what could not be read."""
-        return [_without(item.tokens, self.ignore) for item in (*self.items, *self.unread)]
+        return [without(item.tokens, self.ignore) for item in (*self.items, *self.unread)]
 
     @property
     def predictions(self) -> list[list[str]]:
         """As `truths`; nothing for what could not be read."""
-        return [*(_without(answer.tokens, self.ignore) for answer in self.recognitions), *([] for _ in self.unread)]
+        return [*(without(answer.tokens, self.ignore) for answer in self.recognitions), *([] for _ in self.unread)]
 
     @property
     def token_accuracy(self) -> float | None:
@@ -150,8 +150,8 @@ def _evaluation(
     ignore: Sequence[str],
 ) -> Evaluation:
     """Every figure of answers to items, and of what could not be read."""
-    truths = [_without(item.tokens, ignore) for item in (*items, *unread)]
-    predictions = [*(_without(answer.tokens, ignore) for answer in answers), *([] for _ in unread)]
+    truths = [without(item.tokens, ignore) for item in (*items, *unread)]
+    predictions = [*(without(answer.tokens, ignore) for answer in answers), *([] for _ in unread)]
     count = max(len(truths), 1)
     return Evaluation(
         scores=score(truths, predictions),
@@ -200,10 +200,6 @@ def _teacher_forced(recognizer: Recognizer, pictures: Sequence[Grey], items: Seq
         count = loss.count + unknown if loss.count else 0
         sums += Forced(loss.correct, count, loss.log_likelihood, loss.tokens)
     return sums
-
-
-def _without(tokens: Sequence[str], ignore: Sequence[str]) -> list[str]:
-    return [token for token in tokens if token not in ignore]
 
 
 class _Average:

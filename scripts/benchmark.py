@@ -59,6 +59,7 @@ def calibration(options: Namespace) -> dict[str, Any]:
     import torch
 
     from hmer.benchmarks.calibration import calibration
+    from hmer.metrics import without
     from hmer.recognizer import Recognizer
     from hmer.trainer import evaluate
 
@@ -66,10 +67,8 @@ def calibration(options: Namespace) -> dict[str, Any]:
     recognizer = Recognizer.load(options.checkpoint)
     items = _items(options, recognizer.config.label_form)
     evaluation = evaluate(recognizer, items, settings(Decoding, options), ignore=options.ignore)
-    ignored = set(options.ignore)
     right = [
-        [token for token in item.tokens if token not in ignored]
-        == [token for token in answer.tokens if token not in ignored]
+        without(item.tokens, options.ignore) == without(answer.tokens, options.ignore)
         for item, answer in zip(evaluation.items, evaluation.recognitions, strict=True)
     ]
     figures = calibration([answer.log_prob for answer in evaluation.recognitions], right)

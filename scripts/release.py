@@ -23,6 +23,7 @@ from hmer.datasets.folder import Item, read_dataset, sample, write_labels
 from hmer.errors import HmerError
 from hmer.finetune import REGRESSION, REPLAY
 from hmer.ink import draw, read_inkml, write_inkml
+from hmer.metrics import without
 from hmer.recognizer import Recognizer
 from hmer.trainer import evaluate
 
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     validation = read_dataset(options.regression, form, problems)
     evaluation = evaluate(recognizer, validation, ignore=options.ignore)
     right = [
-        _without(item.tokens, options.ignore) == _without(answer.tokens, options.ignore)
+        without(item.tokens, options.ignore) == without(answer.tokens, options.ignore)
         for item, answer in zip(evaluation.items, evaluation.recognitions, strict=True)
     ]
     calibration = fit_calibration([answer.log_prob for answer in evaluation.recognitions], right)
@@ -63,10 +64,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         checkpoints.save(options.out, recognizer.model, config, card=card, extra=extra, overwrite=True)
     print(f"{options.out}: {len(replay)} replay items, calibration {calibration}")
     return 0
-
-
-def _without(tokens: Sequence[str], ignore: Sequence[str]) -> list[str]:
-    return [token for token in tokens if token not in ignore]
 
 
 def _carry_ink(items: Sequence[Item], folder: Path) -> None:

@@ -13,7 +13,7 @@ from hmer.benchmarks.bootstrap import interval
 from hmer.datasets.folder import Item, read_dataset, sample
 from hmer.errors import DatasetError
 from hmer.finetune import REGRESSION, learn
-from hmer.metrics import token_edits
+from hmer.metrics import token_edits, without
 from hmer.recognizer import Recognizer
 from hmer.trainer import evaluate
 
@@ -86,7 +86,7 @@ def _errors(recognizer: Recognizer, items: Sequence[Item], ignore: Sequence[str]
         (item.tokens, answer.tokens) for item, answer in zip(evaluation.items, evaluation.recognitions, strict=True)
     ]
     pairs += [(item.tokens, ()) for item in evaluation.unread]
-    kept = [tuple([token for token in side if token not in ignore] for side in pair) for pair in pairs]
+    kept = [(without(truth, ignore), without(read, ignore)) for truth, read in pairs]
     edits = [token_edits(truth, read) for truth, read in kept]
     return {
         "edits": sum(edits), "tokens": sum(len(truth) for truth, _ in kept),

@@ -11,6 +11,7 @@ from hmer.config import Decoding
 from hmer.datasets.folder import Item
 from hmer.errors import HmerError
 from hmer.ink import Ink, Symbol, draw, read_inkml
+from hmer.metrics import without
 from hmer.recognizer import Recognizer
 
 # A condition fails when the interval of its loss of ExpRate lies wholly above this.
@@ -39,14 +40,14 @@ def robustness(
     The items are ink, drawn anew under each condition. A picture that is refused counts as read wrongly.
     """
     inks = [read_inkml(item.path) for item in items]
-    truths = [_without(item.tokens, ignore) for item in items]
+    truths = [without(item.tokens, ignore) for item in items]
     right: dict[str, list[bool]] = {}
     results: dict[str, Any] = {}
     for name in ("plain", *(name for name in conditions if name != "plain")):
         random = np.random.default_rng(seed)
         pictures = [CONDITIONS[name](ink, random) for ink in inks]
         answers = read_all(recognizer, pictures, decoding)
-        right[name] = [_without(answer, ignore) == truth for answer, truth in zip(answers, truths, strict=True)]
+        right[name] = [without(answer, ignore) == truth for answer, truth in zip(answers, truths, strict=True)]
         losses = [float(plain) - float(here) for plain, here in zip(right["plain"], right[name], strict=True)]
         low, high = interval(losses)
         bound = BOUNDS.get(name, BOUND)
@@ -72,10 +73,6 @@ def read_all(recognizer: Recognizer, pictures: Sequence[Pixels], decoding: Decod
     for place, answer in zip(places, recognizer.recognize_prepared(prepared, decoding), strict=True):
         answers[place] = answer.tokens
     return answers
-
-
-def _without(tokens: Sequence[str], ignore: Sequence[str]) -> list[str]:
-    return [token for token in tokens if token not in ignore]
 
 
 def alike(truth: str, read: str) -> bool:

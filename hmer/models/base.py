@@ -91,7 +91,6 @@ class Model(nn.Module):
     """
 
     encoder: nn.Module
-
     out: nn.Linear  # states to logits over the vocabulary
 
     def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
