@@ -12,6 +12,9 @@ from hmer.ink import Ink, Stroke, rasterize, symbol_size
 
 Random = np.random.Generator
 
+# Standard deviations of a single symbol's rotation (radians), slant, and stretching (logarithm) in width and height.
+_SYMBOL_SPREAD = np.array([0.07, 0.08, 0.08, 0.06])
+
 
 @dataclass(frozen=True)
 class DrawnInk:
@@ -22,13 +25,13 @@ class DrawnInk:
 
 
 def distort_strokes(ink: Ink, random: Random, strength: float) -> list[Stroke]:
-    """The strokes, symbols about 1 large, after rotation, shear, stretching, a smooth warp and jitter per symbol."""
+    """The strokes, symbols about 1 large, after rotation, slant, stretching, a smooth warp and the same per symbol."""
     factor = 1.0 / symbol_size(ink)
     counts = [len(stroke) for stroke in ink.strokes]
     points = np.concatenate(ink.strokes).astype(np.float64) * factor
     points -= points.mean(axis=0)
     if strength > 0:
-        points += _jitter(ink, counts, random, strength)
+        points = _vary_symbols(points, ink, counts, random, strength)
         points += _warp(points, random, strength)
         points = points @ _affine(random, strength).T
     return [part.astype(np.float32) for part in np.split(points, np.cumsum(counts)[:-1])]
@@ -40,27 +43,41 @@ def _affine(random: Random, strength: float) -> npt.NDArray[np.float64]:
     angle = np.deg2rad(random.uniform(-9, 9) if wide else random.normal(0, 2.5)) * strength
     shear = random.normal(0, 0.12) * strength
     stretch = np.exp(random.normal(0, 0.12) * strength)
-    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return np.asarray(rotation @ np.array([[stretch, shear], [0.0, 1.0 / stretch]]))
+    return np.asarray(_turned(angle) @ np.array([[stretch, shear], [0.0, 1.0 / stretch]]))
 
 
-def _jitter(ink: Ink, counts: list[int], random: Random, strength: float) -> npt.NDArray[np.float64]:
-    """Each symbol (each stroke, without segmentation) shifted a little: (points, 2)."""
-    shifts = random.normal(0, 0.02, (len(counts), 2))
+def _vary_symbols(
+    points: npt.NDArray[np.float64], ink: Ink, counts: list[int], random: Random, strength: float
+) -> npt.NDArray[np.float64]:
+    """Each symbol turned, slanted, stretched and shifted by itself, each stroke shifted a little: (points, 2).
+
+    A writer does not repeat a symbol exactly; and what is learnt must not hang on how the few writers hold theirs.
+    """
+    points = points + np.repeat(random.normal(0, 0.02 * strength, (len(counts), 2)), counts, axis=0)
+    ends = np.cumsum(counts)
     for symbol in ink.symbols:
-        shifts[list(symbol.strokes)] += random.normal(0, 0.05, 2)
-    return np.repeat(shifts * strength, counts, axis=0)
+        own = np.concatenate([np.arange(ends[stroke] - counts[stroke], ends[stroke]) for stroke in symbol.strokes])
+        angle, slant, wide, high = random.normal(0, 1, 4) * strength * _SYMBOL_SPREAD
+        middle = (points[own].min(axis=0) + points[own].max(axis=0)) / 2
+        matrix = _turned(angle) @ np.array([[np.exp(wide), slant], [0.0, np.exp(high)]])
+        points[own] = (points[own] - middle) @ matrix.T + middle + random.normal(0, 0.05 * strength, 2)
+    return points
+
+
+def _turned(angle: float) -> npt.NDArray[np.float64]:
+    """Rotation by `angle` radians: (2, 2)."""
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
 def _warp(points: npt.NDArray[np.float64], random: Random, strength: float) -> npt.NDArray[np.float64]:
     """A smooth displacement: a few long waves along both axes: (points, 2)."""
     shift = np.zeros_like(points)
     for _ in range(3):
-        length = random.uniform(1.5, 6.0)
+        length = random.uniform(1.2, 6.0)
         direction = random.normal(0, 1, 2)
         direction /= max(float(np.hypot(*direction)), 1e-6)
         phase = points @ direction * (2 * np.pi / length) + random.uniform(0, 2 * np.pi)
-        shift += np.sin(phase)[:, None] * random.normal(0, 0.025, 2) * length / 3
+        shift += np.sin(phase)[:, None] * random.normal(0, 0.035, 2) * length / 3
     return shift * strength
 
 

@@ -25,7 +25,7 @@ from hmer.vocabulary import PAD_ID, UNWRITTEN, Vocabulary
 
 log = logging.getLogger(__name__)
 
-MAX_BATCH_AREA_PX = 1_200_000
+MAX_BATCH_AREA_PX = 1_600_000
 _STEP_HEIGHT_PX, _STEP_WIDTH_PX = 8, 32
 _LENGTH_GROUPS = (10, 20, 40)  # tokens
 
