@@ -89,8 +89,8 @@ def draw_ink(ink: Ink, image: ImageConfig, augment: AugmentConfig, random: Rando
     else:
         strokes = distort_strokes(ink, random, augment.strokes)
         symbol_px = float(np.exp(random.uniform(np.log(24), np.log(48))))
-        # Half like the published images (3 px on 40), half anything from a hair to a marker.
-        relative = 3 / 40 if random.random() < 0.5 else float(np.exp(random.uniform(np.log(0.03), np.log(0.2))))
+        # Some like the published images (3 px on 40), most anything from a hair to a marker.
+        relative = 3 / 40 if random.random() < 0.35 else float(np.exp(random.uniform(np.log(0.025), np.log(0.28))))
         thickness, jagged = max(1.0, relative * symbol_px), bool(random.random() < 0.6)
         zoom = float(np.exp(np.clip(random.normal(0, augment.scale / 2), -augment.scale, augment.scale)))
     extent = max(float(np.ptp(np.concatenate(strokes), axis=0).max()), 1e-6)

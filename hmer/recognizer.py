@@ -77,9 +77,7 @@ class Recognizer:
 
         Raises BadImage or BadInk.
         """
-        if isinstance(source, (str, Path)) and str(source).lower().endswith(".inkml"):
-            source = draw(read_inkml(source))
-        return prepare(read_image(source), self.config.image).pixels
+        return prepare(whole_picture(source), self.config.image).pixels
 
     def recognize(
         self,
@@ -187,6 +185,13 @@ class Recognizer:
             return math.exp(hypothesis.log_prob)
         slope, offset = self.config.calibration
         return 1.0 / (1.0 + math.exp(-max(min(slope * hypothesis.log_prob + offset, 60.0), -60.0)))
+
+
+def whole_picture(source: Any) -> Grey:
+    """Anything a person can hand over as it is, before it is cropped and scaled. Raises BadImage or BadInk."""
+    if isinstance(source, (str, Path)) and str(source).lower().endswith(".inkml"):
+        source = draw(read_inkml(source))
+    return read_image(source)
 
 
 def _token_confidence(hypothesis: Hypothesis) -> tuple[float, ...]:

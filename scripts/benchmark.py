@@ -17,16 +17,30 @@ from hmer.errors import DatasetError
 
 
 def speed(options: Namespace) -> dict[str, Any]:
-    """Milliseconds a formula, one after the other, from file to LaTeX; and what loading costs."""
+    """Milliseconds a formula from file to LaTeX, what loading costs, and the same beside other networks."""
     started = time.perf_counter()
-    from hmer.benchmarks.speed import speed
+    from hmer.benchmarks.speed import compare, speed
     from hmer.recognizer import Recognizer
 
     imported = time.perf_counter()
     recognizer = Recognizer.load(options.checkpoint)
     loading = {"import_s": imported - started, "load_s": time.perf_counter() - imported}
     items = _items(options, recognizer.config.label_form)
-    return speed(recognizer, items, settings(Decoding, options), threads=options.threads) | loading
+    threads = range(1, options.threads + 1)
+    figures = speed(recognizer, items, settings(Decoding, options), threads=threads) | loading
+    for line in figures["formulas"]:
+        print(
+            "{threads} threads  {strategy:<6}  batch {batch:>2}  mean {mean_ms:5.0f} ms  median {median_ms:5.0f} ms  "
+            "95th percentile {p95_ms:5.0f} ms".format(**line)
+        )
+    if options.others:
+        figures["networks"] = compare(recognizer, items, threads=threads)
+        for line in figures["networks"]:
+            print(
+                "{threads} threads  {network:<25}  mean {mean_ms:5.0f} ms  median {median_ms:5.0f} ms  "
+                "95th percentile {p95_ms:5.0f} ms  {times_hmer:.1f} times hmer's".format(**line)
+            )
+    return figures
 
 
 def robustness(options: Namespace) -> dict[str, Any]:
@@ -122,7 +136,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         sub.add_argument("--threads", type=int, default=1, help="processor cores to use")
         sub.add_argument("--json", type=str, default="", help="write the figures to this file")
-        if name != "speed":
+        if name == "speed":
+            sub.add_argument("--others", action="store_true", help="time other networks (random weights) beside ours")
+        else:
             sub.add_argument("--ignore", nargs="*", type=str, default=[], help="tokens that the labels lack")
         if name == "robustness":
             sub.add_argument(
@@ -138,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = arguments[arguments.subcommand]
     figures = BENCHMARKS[arguments.subcommand](options)
     for key, value in figures.items():
-        if key != "conditions":
+        if key not in ("conditions", "formulas", "networks"):
             print(f"{key:<28} {value:.3f}" if isinstance(value, float) else f"{key:<28} {value}")
     if options.json:
         Path(options.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

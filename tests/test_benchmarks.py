@@ -106,12 +106,21 @@ def test_personalise_counts_writers_and_corrections(
 @pytest.mark.parametrize("name", ["speed", "robustness", "calibration"])
 def test_each_measures_and_writes(name: str, ink_data: Path, tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "figures.json"
+    more = {"robustness": ["--symbol_count", "6"], "speed": ["--others"]}
     common = ["--data", str(ink_data), "--limit", "4" if name != "calibration" else "30", "--json", str(out)]
-    assert benchmark.main([name, *common, *(["--symbol_count", "6"] if name == "robustness" else [])]) == 0
+    assert benchmark.main([name, *common, *more.get(name, [])]) == 0
     figures = json.loads(out.read_text(encoding="utf-8"))
     assert figures["checkpoint"].startswith("handwritten")
     if name == "speed":
-        assert 0 < figures["median_ms"] <= figures["p95_ms"] and figures["load_s"] > 0
+        assert figures["load_s"] > 0
+        assert [(line["strategy"], line["batch"]) for line in figures["formulas"]] == [
+            ("greedy", 1), ("greedy", 16), ("beam", 1), ("beam", 16),
+        ]  # fmt: skip
+        assert all(0 < line["median_ms"] <= line["p95_ms"] for line in figures["formulas"])
+        assert [line["network"] for line in figures["networks"]] == [
+            "hmer", "pix2tex's network", "pix2tex's network, cached", "CoMER-sized", "CoMER-sized, cached",
+        ]  # fmt: skip
+        assert figures["networks"][0]["times_hmer"] == 1.0
     elif name == "robustness":
         assert len(figures["conditions"]) == 15
         assert figures["conditions"]["plain"]["loss"] == 0.0
