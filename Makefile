@@ -38,8 +38,11 @@ fix: $(VENV)/.development
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-train-handwritten: $(VENV)/.runtime  ## DATA: a folder with train/ and validation/ dataset folders
-	$(RUN) scripts/train.py --config hmer/configs/handwritten.yaml --train '["$(DATA)/train"]' --validation '$(DATA)/validation'
+train-handwritten: $(VENV)/.runtime  ## DATA: a folder with train/, composed/ and validation/ dataset folders
+	$(RUN) scripts/train.py --config hmer/configs/handwritten_small.yaml --train '["$(DATA)/train"]' \
+	  --validation '$(DATA)/validation'
+	$(RUN) scripts/train.py --config hmer/configs/handwritten.yaml --train '["$(DATA)/train", "$(DATA)/composed"]' \
+	  --validation '$(DATA)/validation'
 
 # Hours each: five runs on handwriting, and three on printed formulas where PRINTED names a folder of them.
 HOURS ?= 2

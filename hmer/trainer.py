@@ -307,7 +307,8 @@ class Trainer:
             self.start: Checkpoint | None = start
             self.parent = start.id
             vocabulary = Vocabulary(start.config.vocabulary).grown(sorted(set(tokens)))
-            image, model, form = start.config.image, start.config.model, start.config.label_form
+            image = start.config.image if self.config.keep_image else self.config.image
+            model, form = start.config.model, start.config.label_form
         else:
             self.start = None
             vocabulary = Vocabulary(sorted(set(tokens)))

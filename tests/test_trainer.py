@@ -226,6 +226,8 @@ def test_training_from_a_checkpoint_keeps_its_settings_and_grows_it(
     assert new.config.model == narrow("transformer")
     assert new.config.image == ImageConfig()
     assert new.config.parent == load(toy_checkpoint).id
+    larger = Trainer(dataclasses.replace(settings, keep_image=False, out=config.out + "-larger"))
+    assert larger.base.image.writing_px == 20.0
 
 
 @pytest.mark.parametrize("workers", [0, 2])
