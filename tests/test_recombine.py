@@ -148,3 +148,11 @@ def test_without_segmentation_nothing_is_recombined(toy_data: Path) -> None:
     source = Source(items, vocabulary, ImageConfig(), AugmentConfig(recombine=1.0))
     sample = source.sample(0, np.random.default_rng(0))
     assert sample.ids == tuple(vocabulary.encode(items[0].tokens)) and sample.owners is None
+
+
+def test_empty_braces_are_no_part() -> None:
+    strokes = (line((0, 0), (0, 10)), line((5, 0), (8, 5)))
+    formula = Formula(("f", "{", "}", "^", "{", "2", "}"), Ink(strokes, (Symbol("f", (0,)), Symbol("2", (1,)))), (0, 5))
+    recombiner = Recombiner([formula])
+    made = [recombiner.part(formula, np.random.default_rng(seed)) for seed in range(200)]
+    assert all(part.ink.strokes for part in made)

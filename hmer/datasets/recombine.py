@@ -131,9 +131,9 @@ class Recombiner:
         count = int(random.integers(1, min(most, len(spans)) + 1))
         first = int(random.integers(len(spans) - count + 1))
         begin, stop = spans[first][0], spans[first + count - 1][1]
-        if all(token in _NOTHING_ALONE for token in tokens[begin:stop]):
-            return formula
         chosen = [index for index, position in enumerate(formula.positions) if begin <= position < stop]
+        if not chosen or all(token in _NOTHING_ALONE for token in tokens[begin:stop]):  # empty braces hold nothing
+            return formula
         symbols = [(formula.ink.symbols[index], formula.positions[index] - begin) for index in chosen]
         strokes = [[formula.ink.strokes[index] for index in symbol.strokes] for symbol, _ in symbols]
         return _assemble(tokens[begin:stop], [position for _, position in symbols], strokes)
