@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=str, required=True, help="the dataset folder to write; must not exist yet")
     parser.add_argument("--count", type=int, default=16_000, help="how many formulas")
     parser.add_argument("--longest", type=int, default=45, help="formulas of more tokens are left out")
+    parser.add_argument("--matrices", type=float, default=0.05, help="share of matrices and cases among them")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(None if argv is None else list(argv))
     if options.part not in ("", "train", "test"):
@@ -47,7 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         bank.add_font(Path(font))
     bank.derive(np.random.default_rng(options.seed))
     excluded = [item.tokens for folder in options.exclude for item in read_dataset(folder, "crohme")]
-    composer = Composer(bank, read_formulas(Path(options.formulas)), longest=options.longest, exclude=excluded)
+    composer = Composer(
+        bank,
+        read_formulas(Path(options.formulas)),
+        longest=options.longest,
+        exclude=excluded,
+        matrices=options.matrices,
+    )
     with tqdm(total=options.count, unit="formula", disable=None) as bar:
         compose(composer, Path(options.out), options.count, options.seed, bar.update)
     listed = sorted(composer.counts.items(), key=lambda pair: (-pair[1], pair[0]))

@@ -21,6 +21,7 @@ from hmer.ink import Stroke, read_inkml
 from hmer.vocabulary import UNWRITTEN
 from scripts.compose_handwriting import main
 
+SILENT = UNWRITTEN | {r"\begin{matrix}", r"\end{matrix}", r"\end{cases}"}  # of these nothing is drawn
 FORMULAS = [
     "x^2+y_1=0", r"\frac{a+b}{2}", r"\sqrt{x}", r"\sum_{i=1}^n i", "f(x)", r"\overline{ab}", r"\hat{x}",
     r"\begin{pmatrix}1&0\\0&1\end{pmatrix}", r"a\in A\cup B", "Q+1",
@@ -49,8 +50,7 @@ def written(latex: str, seed: int = 0) -> tuple[list[str], dict[int, tuple[float
 @given(st.sampled_from(FORMULAS), st.integers(0, 1_000))
 def test_every_written_token_has_strokes(latex: str, seed: int) -> None:
     tokens, places = written(latex, seed)
-    silent = UNWRITTEN if "pmatrix" in latex else UNWRITTEN | {r"\begin{pmatrix}"}
-    assert sorted(places) == [index for index, token in enumerate(tokens) if token not in silent]
+    assert sorted(places) == [index for index, token in enumerate(tokens) if token not in SILENT]
 
 
 @given(st.integers(0, 1_000))
@@ -115,7 +115,7 @@ def test_composed_ink_matches_its_captions(replay: Path, tmp_path: Path, capsys:
     out = tmp_path / "out"
     arguments = [
         str(formulas), "--ink", str([str(replay)]), "--characters", str(characters), "--drawings", str(drawings),
-        "--out", str(out), "--count", "200", "--part", "train",
+        "--out", str(out), "--count", "200", "--part", "train", "--matrices", "0.2",
     ]  # fmt: skip
     assert main(arguments) == 0
     assert "200 formulas" in capsys.readouterr().out
@@ -123,13 +123,12 @@ def test_composed_ink_matches_its_captions(replay: Path, tmp_path: Path, capsys:
     assert len(items) == 200
     used = {token for item in items for token in item.tokens}
     assert {"Q", r"\cup", r"\frac", r"\hbar"} <= used  # isolated, drawn, typed, and made of others
+    assert sum(r"\\" in item.tokens for item in items) > 10  # the list has one matrix
     for item in items:
         ink = read_inkml(item.path)
-        silent = [token for token in item.tokens if token not in UNWRITTEN]
-        assert len(ink.symbols) == len(silent)
-        assert sorted(symbol_positions(item.tokens, ink)) == [
-            index for index, token in enumerate(item.tokens) if token not in UNWRITTEN
-        ]
+        drawn = [index for index, token in enumerate(item.tokens) if token not in SILENT]
+        assert len(ink.symbols) == len(drawn)
+        assert sorted(symbol_positions(item.tokens, ink)) == drawn
     with pytest.raises(DatasetError, match="exists already"):
         main(arguments)
 

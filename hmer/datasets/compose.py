@@ -74,10 +74,19 @@ class Composer:
     """Writes formulas with the symbols of a bank; rare tokens are taken more often than they were typed."""
 
     def __init__(
-        self, bank: SymbolBank, formulas: Iterable[str], *, longest: int, exclude: Iterable[Sequence[str]] = ()
+        self,
+        bank: SymbolBank,
+        formulas: Iterable[str],
+        *,
+        longest: int,
+        exclude: Iterable[Sequence[str]] = (),
+        matrices: float = 0.05,
     ) -> None:
-        """`formulas` as LaTeX; `exclude` holds captions (tokens) that are not to be written. Raises DatasetError."""
-        self.bank = bank
+        """`formulas` as LaTeX; `exclude` holds captions (tokens) that are not to be written. Raises DatasetError.
+
+        A share of `matrices` is made of short formulas in rows: of those, lists have few.
+        """
+        self.bank, self.matrices = bank, matrices
         self.environments = {rf"\{end}{{{name}}}" for name in MATRICES for end in ("begin", "end")}
         kept = set(map(tuple, exclude))
         self.formulas = []
@@ -87,6 +96,7 @@ class Composer:
                 self.formulas.append(tuple(tokens))
         if not self.formulas:
             raise DatasetError("None of the formulas can be written with these symbols; give more formulas or symbols.")
+        self._cells = [formula for formula in self.formulas if len(formula) <= 5] or self.formulas
         self.counts: Counter[str] = Counter()
 
     def _writable(self, tokens: Iterable[str]) -> bool:
@@ -120,7 +130,9 @@ class Composer:
         """A formula as typed or with other symbols, or a single symbol."""
         if random.random() < 0.12:
             return (self._rare([token for token in self._singles if token in self.bank], random),)
-        tokens = self.formulas[int(random.integers(len(self.formulas)))]
+        tokens = self._any(self.formulas, random)
+        if random.random() < self.matrices:
+            tokens = self._rows(random)
         exchanged: dict[str, str] = {}
         if random.random() < 0.7:
             for token in sorted(set(tokens)):
@@ -131,6 +143,25 @@ class Composer:
                 pairs = [pair for pair in _DELIMITERS if self._writable(pair)]
                 exchanged |= dict(zip("()", pairs[int(random.integers(len(pairs)))], strict=True))
         return _with_limits([exchanged.get(token, token) for token in tokens])
+
+    def _any(self, formulas: Sequence[tuple[str, ...]], random: Random) -> tuple[str, ...]:
+        return formulas[int(random.integers(len(formulas)))]
+
+    def _rows(self, random: Random) -> tuple[str, ...]:
+        """A matrix or a choice of cases, often after a symbol and an equals sign."""
+        name = tuple(MATRICES)[int(random.integers(len(MATRICES)))]
+        columns = 2 if name == "cases" else int(random.integers(1, 4))
+        tokens: list[str] = []
+        for row in range(int(random.integers(2, 4))):
+            tokens += [r"\\"] if row else []
+            for column in range(columns):
+                cell: Sequence[str] = self._any(self._cells, random)
+                if name != "cases" and random.random() < 0.6:
+                    cell = [token for token in cell if token.isalnum()][:1] or ["0"]
+                tokens += [*(["&"] if column else []), *cell]
+        capitals = [token for token in _KINDS[1].split() if token in self.bank]
+        before = [self._rare(capitals, random), "="] if random.random() < 0.5 else []
+        return (*before, rf"\begin{{{name}}}", *tokens, rf"\end{{{name}}}")
 
     @property
     def _singles(self) -> list[str]:
