@@ -66,6 +66,8 @@ class Image(Base):
     """A picture, once, however often it was handed in; `sha256` is over its pixels, not over its encoding."""
 
     __tablename__ = "image"
+    # Holds all that near duplicates are looked for by: the table's rows carry the pictures.
+    __table_args__ = (Index(None, "fingerprint", "sha256"),)
 
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     media_type: Mapped[str] = mapped_column(String(64))

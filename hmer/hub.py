@@ -442,7 +442,8 @@ def push(
         )  # fmt: skip
         now = _changes(repository, files)
         _check_changes(repository, now, seen, replace_foreign)
-        travels = [*now.added, *now.changed]
+        differ = {*now.added, *now.changed}
+        travels = [path for path in files if path in differ]
         commit = now.head
         if travels or now.removed:
             additions = [huggingface_hub.CommitOperationAdd(path, files[path]) for path in travels]

@@ -56,7 +56,7 @@ def save(text: str, seen: Seen | None, services: Services, annotator: str) -> st
         gr.Warning("Recognise a picture first; then its correction can be saved.")
         return tally(services)
     saved = services.save(seen.image, text, prediction=seen.prediction, annotator=annotator, strokes=seen.strokes)
-    return tally(services, "Saved." if saved.created else "Saved before.")
+    return tally(services, "Saved." if saved.created or saved.completed else "Saved before.")
 
 
 # --- layout -----------------------------------------------------------------------------------------------
