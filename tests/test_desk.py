@@ -2,11 +2,13 @@
 
 import io
 import random
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,10 @@ from gradio.context import LocalContext
 from annotations import AnnotationStore, Prediction, Reason, Refusal, Selection, Status
 from annotations.intake import Found, Limits, pictures_in
 from annotations.statistics import NOTHING, accuracy_by_day, agreement, confusions, pairs, weakness
+from hmer import latex
 from hmer.errors import BadImage, ConfigError, LatexError, StoreError
-from hmer.ui import api
+from hmer.recognizer import Recognizer, Replacement
+from hmer.ui import api, symbols
 from hmer.ui.desk import browse, charts, grid, intake, queue, work, write_this
 from hmer.ui.draw_and_upload import examples
 from hmer.ui.options import AppOptions
@@ -240,6 +244,61 @@ def test_the_page_gets_no_html_from_a_store(services: Services) -> None:
         if isinstance(value, str) and value != r"\text{<b>}":
             assert evil not in value
             assert "<b>" not in value.replace("<{}b>", "")
+
+
+# --- symbols to click ---
+
+
+class Fixed:
+    """A recogniser that always holds the same tokens likely."""
+
+    def __init__(self, form: str, *others: tuple[str, float]) -> None:
+        self.config = SimpleNamespace(label_form=form)
+        self.others = [Replacement(token, probability) for token, probability in others]
+        self.asked: list[str] = []
+
+    def read(self, source: object) -> object:
+        return source
+
+    def replacements(self, picture: object, tokens: list[str], count: int) -> list[list[Replacement]]:
+        self.asked = list(tokens)
+        return [self.others] * len(tokens)
+
+
+def test_symbols_are_buttons_and_marks_are_not() -> None:
+    shown = symbols.chips(r"x^2<\frac{1}{2}")
+    assert [token for _, token in re.findall(r'data-place="(\d+)">([^<]*)<', shown)] == [
+        "x", "^", "2", "&lt;", r"\frac", "1", "2",
+    ]  # fmt: skip
+    assert shown.count("hm-mark") == 6
+    assert symbols.chips(r"\text{<b>}").count("<b>") == 0
+    assert symbols.chips("{") == symbols.chips("") == ""
+
+
+def test_what_a_symbol_might_be_makes_a_formula() -> None:
+    model = Fixed("crohme", ("z", 0.5), ("}", 0.2), (r"\frac", 0.1), (r"\beta", 0.05), ("q", 1e-6))
+    found = symbols.options(r"\mathrm{a} + x^2", 5, None, model)  # type: ignore[arg-type]
+    assert latex.normalise(r"\mathrm{a} + x^2")[5] == "x"
+    assert model.asked == latex.label_tokens(r"\mathrm{a} + x^2", "crohme")  # what the label form drops is not asked
+    assert [(option.token, option.probability) for option in found] == [("z", 0.5), (r"\beta", 0.05)]
+    assert [option.formula for option in found] == [r"\mathrm{a}+z^2", r"\mathrm{a}+\beta^2"]
+    *_, left_out = symbols.options("x+1", 1, None, model)  # type: ignore[arg-type]
+    assert (left_out.token, left_out.probability, left_out.formula) == ("", None, "x1")
+    page = symbols.offered("a < b", [symbols.Option("<", 0.004, "x<y")])
+    assert 'data-for="a &lt; b"' in page and "&lt;1%" in page and "<code>&lt;</code>" in page
+    assert "nothing else" in symbols.offered("x", [])
+    with pytest.raises(LatexError):
+        symbols.options("{", 0, None, model)  # type: ignore[arg-type]
+
+
+def test_the_bundled_model_says_what_else(tmp_path: Path) -> None:
+    recognizer = Recognizer.load("handwritten")
+    source = examples()[0]
+    (answer,) = recognizer.recognize([source])
+    tokens = latex.normalise(answer.latex)
+    found = symbols.options(answer.latex, 0, source, recognizer)
+    assert all(latex.normalise(option.formula)[1:] == tokens[1:] for option in found if option.token)
+    assert any(option.token for option in found)
 
 
 # --- the grid ---

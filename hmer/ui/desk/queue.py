@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from annotations import Annotation, Reason, Status
-from hmer.ui import correct
+from hmer.ui import correct, symbols
 from hmer.ui.desk import work
 from hmer.ui.messages import explained
 from hmer.ui.services import Services
@@ -20,7 +20,7 @@ PALETTE = (
 )  # fmt: skip
 KEYS_HELP = (
     "<kbd>A</kbd> right as it stands · <kbd>E</kbd> mend · <kbd>Ctrl</kbd>+<kbd>Enter</kbd> save and next · "
-    "<kbd>Esc</kbd> leave the field · <kbd>1</kbd>–<kbd>9</kbd> take another reading · <kbd>S</kbd> skip · "
+    "<kbd>Esc</kbd> leave the field · <kbd>1</kbd>–<kbd>9</kbd> take another reading, or what else a symbol might be · <kbd>S</kbd> skip · "
     "<kbd>D</kbd> keep as a draft · <kbd>I</kbd> <kbd>N</kbd> <kbd>V</kbd> <kbd>B</kbd> reject · <kbd>U</kbd> undo · "
     "<kbd>←</kbd> <kbd>→</kbd> back and on"
 )
@@ -122,6 +122,7 @@ class QueuePanel:
     picture: gr.HTML
     facts: gr.HTML
     text: gr.Textbox
+    symbols: symbols.SymbolsPanel
     formula: gr.Markdown
     problem: gr.HTML
     alternatives: gr.Radio
@@ -162,6 +163,7 @@ def layout() -> QueuePanel:
                 label="LaTeX", lines=2, max_lines=8, elem_id="hm-q-text", elem_classes="hm-code",
                 html_attributes=gr.InputHTMLAttributes(spellcheck=False, autocapitalize="off", autocorrect="off"),
             )  # fmt: skip
+            clickable = symbols.layout("hm-q-text")
             problem = gr.HTML("", elem_id="hm-q-problem", padding=False)
             gr.HTML(palette(), elem_id="hm-q-palette", padding=False)
             alternatives = gr.Radio([], label="Other readings", visible=False, elem_id="hm-q-alternatives",
@@ -179,7 +181,7 @@ def layout() -> QueuePanel:
                 button("undo", "Undo · U", size="sm", min_width=80)
     gr.HTML(f'<p class="hm-keys">{KEYS_HELP}</p>', padding=False)
     return QueuePanel(
-        order, first, second, start, state, number, shown_picture, details, text, formula, problem, alternatives, count,
+        order, first, second, start, state, number, shown_picture, details, text, clickable, formula, problem, alternatives, count,
         buttons,
     )  # fmt: skip
 
@@ -244,5 +246,9 @@ def wire(panel: QueuePanel, services: Services, name: gr.Textbox, who: Callable[
     panel.text.change(
         lambda text: correct.preview(text, None, services), panel.text, [panel.formula, panel.problem],
         trigger_mode="always_last", queue=False, **quiet,
+    )  # fmt: skip
+    symbols.wire(
+        panel.symbols, panel.text, panel.number,
+        lambda number: (services.store.image(int(number)), services.options.checkpoint) if number else None, services,
     )  # fmt: skip
     panel.alternatives.input(lambda text: text, panel.alternatives, panel.text, queue=False, **quiet)
