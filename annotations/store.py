@@ -155,9 +155,10 @@ class AnnotationStore:
                 session.flush()  # the prediction refers to it by key alone
             if written is not None and kept.strokes is None:
                 kept.strokes = written
-            same = session.scalar(same_annotation(picture.sha256, label_sha256, annotator))
+            same = session.scalar(same_annotation(picture.sha256, label_sha256, annotator).with_for_update(**_THE_ROW))
             if complete and label is not None and (same is None or same.status != status):
-                open_one = same or session.scalar(open_annotation(picture.sha256, annotator))
+                waiting = open_annotation(picture.sha256, annotator).with_for_update(**_THE_ROW)
+                open_one = same or session.scalar(waiting)
                 if open_one is not None:
                     before = state_of(open_one)
                     if prediction is not None and (open_one.correction is None or open_one.prediction is None):

@@ -4,6 +4,7 @@ Weights are kept in half precision. Loading is strict: every tensor must be ther
 configuration asks for, and nothing else. Nothing in a checkpoint is ever executed.
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -152,8 +153,18 @@ def pull(reference: str, *, refresh: bool = True, progress: hub.Progress | None 
 
 def remove_superseded(reference: str) -> tuple[str, ...]:
     """Delete the earlier versions of a pulled checkpoint but those that a fine-tuned one comes from; their commits."""
-    parents = {read_config(folder).parent for folder in fine_tuned().values()}
-    return hub.remove_superseded(reference, keep=lambda folder: identify(folder) in parents)
+    parents = set()
+    for folder in fine_tuned().values():
+        with contextlib.suppress(CheckpointError):  # a damaged one comes from nowhere
+            parents.add(read_config(folder).parent)
+
+    def is_parent(folder: Path) -> bool:
+        try:
+            return identify(folder) in parents
+        except CheckpointError:
+            return False
+
+    return hub.remove_superseded(reference, keep=is_parent)
 
 
 def known() -> dict[str, Path]:

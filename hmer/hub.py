@@ -46,7 +46,10 @@ PUSH_TIMEOUT_S = 120.0  # a commit of many files takes its time
 LONGEST_WAIT_S = 60.0  # that a server may ask for (Retry-After)
 RETRIES = 3  # of a request that brings nothing; a download that still brings something goes on
 DOWNLOADS_AT_ONCE = 8
-UPLOADS_AT_ONCE = 32  # files that are sent before a push looks whether it is to stop
+UPLOADS_AT_ONCE, UPLOADED_BYTES = (
+    32,
+    5_000_000,
+)  # files, or bytes, that are sent before a push looks whether it is to stop
 OURS_TO_KEEP = (".gitattributes",)  # the Hub's own file, neither pulled nor removed
 CARD = "README.md"  # the Hub makes one when somebody begins a repository on its page
 
@@ -490,15 +493,17 @@ def _upload(
 ) -> None:
     """Send what is stored apart (LFS), some files at a time; the commit then only names it."""
     total = sum(addition.upload_info.size for addition in additions)
-    sent = 0
-    for start in range(0, len(additions), UPLOADS_AT_ONCE):
-        if progress is not None:
-            progress(sent, total)
-        some = additions[start : start + UPLOADS_AT_ONCE]
-        api.preupload_lfs_files(repository.id, some, repo_type=repository.kind, free_memory=False)
-        sent += sum(addition.upload_info.size for addition in some)
-    if progress is not None:
-        progress(sent, total)
+    sent, waiting = 0, []
+    tell = progress or (lambda *_: None)
+    tell(0, total)
+    for number, addition in enumerate(additions, start=1):
+        waiting.append(addition)
+        size = sum(item.upload_info.size for item in waiting)
+        if len(waiting) < UPLOADS_AT_ONCE and size < UPLOADED_BYTES and number < len(additions):
+            continue
+        api.preupload_lfs_files(repository.id, waiting, repo_type=repository.kind, free_memory=False)
+        sent, waiting = sent + size, []
+        tell(sent, total)
 
 
 def add(repository: Repository, files: Mapping[str, Content], message: str, *, card: str = "") -> str:
