@@ -12,7 +12,7 @@ from hmer import checkpoint, hub, publish
 from hmer.cards import LICENCES
 from hmer.errors import HubError
 from hmer.ui.decoding_controls import DecodingPanel, checkpoint_choices
-from hmer.ui.messages import explained
+from hmer.ui.messages import explained, warn
 from hmer.ui.options import AppOptions
 from hmer.ui.services import Services
 
@@ -34,19 +34,23 @@ def said(text: str, *, listing: bool = False) -> str:
     return f'<{tag} class="{look}" role="status">{html.escape(text)}</{tag}>'
 
 
+class Stopped(HubError):
+    """A person pressed Cancel."""
+
+
 class Stops:
-    """What a visit has under way, so that its Cancel button stops that and nobody else's."""
+    """What each visit has under way, so that its Cancel button stops that and nobody else's."""
 
     def __init__(self) -> None:
         self._running: dict[str, threading.Event] = {}
 
     def begin(self, visit: str, progress: Callable[..., Any]) -> hub.Progress:
-        """Shows progress on the page, and raises HubError once the visit asks to stop."""
+        """Shows progress on the page, and raises Stopped once the visit asks for it."""
         asked = self._running[visit] = threading.Event()
 
         def show(there: int, total: int) -> None:
             if asked.is_set():
-                raise HubError("Stopped. Begin again to go on; what is on the Hub has not changed.")
+                raise Stopped("Stopped. Begin again to go on; what is on the Hub has not changed.")
             progress(there / max(total, 1), desc=f"{there / 1e6:.1f} of {total / 1e6:.1f} MB")
 
         return show
@@ -171,21 +175,27 @@ def panel(services: Services, settings: DecodingPanel) -> None:
         label = f"Offered by {owner.strip()}" if found else f"{owner.strip()} offers nothing for hmer."
         return gr.Radio(choices=found, value=None, visible=True, label=label)
 
-    stops = Stops()
+    pulling, pushing = Stops(), Stops()
 
     @explained
     def pull_it(reference: str, request: gr.Request, progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008 - how gradio asks for it
         try:
-            text = pull(reference, stops.begin(visit_of(request), progress))
+            text = pull(reference, pulling.begin(visit_of(request), progress))
+        except Stopped as stopped:
+            return said(str(stopped)), gr.skip()
         finally:
-            stops.end(visit_of(request))
+            pulling.end(visit_of(request))
         return said(text), gr.Dropdown(choices=checkpoint_choices(services))
 
     @explained
     def show_it(name: str, to: str, licence: str, pictures: bool) -> Any:
         target = publish.destination(to.strip(), "model")
         planned = plan(name, licence, pictures)
-        changes = hub.changes(target, planned.files)
+        try:
+            changes = hub.changes(target, planned.files)
+        except HubError as error:
+            warn(error)
+            return said(planned.listing(), listing=True), gr.Button(interactive=False), None
         text = f"{planned.listing()}\n{publish.told(changes, target)}"
         return said(text, listing=True), gr.Button(interactive=not changes.lost), changes
 
@@ -204,21 +214,26 @@ def panel(services: Services, settings: DecodingPanel) -> None:
         try:
             pushed = publish.push(
                 plan(name, licence, pictures), target,
-                private=not public, seen=seen, progress=stops.begin(visit_of(request), progress),
+                private=not public, seen=seen, progress=pushing.begin(visit_of(request), progress),
             )  # fmt: skip
+        except Stopped as stopped:
+            return said(str(stopped)), gr.skip()
         finally:
-            stops.end(visit_of(request))
+            pushing.end(visit_of(request))
         text = f"Pushed as {target}@{pushed.tag}: {len(pushed.added)} files sent, {len(pushed.removed)} removed."
         return said(text), gr.Button(interactive=False)
-
-    def stop(request: gr.Request) -> str:
-        return said(stops.ask(visit_of(request)))
 
     parts.look.click(list_them, parts.owner, parts.offers, api_visibility="private")
     parts.offers.input(lambda chosen: chosen, parts.offers, parts.reference, **QUIET)
 
-    def with_cancel(button: gr.Button, cancel: gr.Button, told: gr.HTML, work: Any, takes: Any, gives: Any) -> None:
+    def with_cancel(
+        stops: Stops, button: gr.Button, cancel: gr.Button, told: gr.HTML, work: Any, takes: Any, gives: Any
+    ) -> None:
         """Press, watch the progress, cancel: the button for that is there only meanwhile."""
+
+        def stop(request: gr.Request) -> str:
+            return said(stops.ask(visit_of(request)))
+
         button.click(lambda: gr.Button(visible=True), None, cancel, **QUIET)
         button.click(
             work, takes, gives, api_visibility="private", concurrency_limit=1, show_progress_on=told
@@ -226,7 +241,13 @@ def panel(services: Services, settings: DecodingPanel) -> None:
         cancel.click(stop, None, told, **QUIET)
 
     with_cancel(
-        parts.pull, parts.stop_pull, parts.pulled, pull_it, parts.reference, [parts.pulled, settings.checkpoint]
+        pulling,
+        parts.pull,
+        parts.stop_pull,
+        parts.pulled,
+        pull_it,
+        parts.reference,
+        [parts.pulled, settings.checkpoint],
     )
     decides = [parts.name, parts.to, parts.licence, parts.pictures]
     parts.show.click(show_it, decides, [parts.pushed, parts.push, parts.seen], api_visibility="private")
@@ -236,7 +257,7 @@ def panel(services: Services, settings: DecodingPanel) -> None:
         **QUIET,
     )  # fmt: skip
     with_cancel(
-        parts.push, parts.stop_push, parts.pushed, push_it,
+        pushing, parts.push, parts.stop_push, parts.pushed, push_it,
         [parts.name, parts.to, parts.licence, parts.public, parts.pictures, parts.seen], [parts.pushed, parts.push],
     )  # fmt: skip
     parts.name.focus(lambda: gr.Dropdown(choices=own_checkpoints()), None, parts.name, **QUIET)

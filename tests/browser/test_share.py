@@ -105,7 +105,7 @@ def test_a_pull_is_watched_and_cancelled(
     page.click("#hm-pull")
     expect(page.locator("#hm-pulled")).to_contain_text(re.compile(r"\d\.\d of 1\.\d MB"))
     page.click("#hm-stop-pull")
-    expect(page.locator(".toast-body").last).to_contain_text("Stopped. Begin again to go on")
+    expect(page.locator("#hm-pulled")).to_contain_text("Stopped. Begin again to go on")
     expect(page.locator("#hm-stop-pull")).to_be_hidden()
     assert not list((app.home / "hub").glob("models--bob--large/refs/*"))
     hub_server.faults.clear()
