@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -162,6 +163,8 @@ def test_a_visit_to_a_space(browser: Browser, hub_server: HubServer, tmp_path: P
             expect(page.locator("#hm-count")).to_have_text("0")  # another visit
             assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert deploy.ask(url, staged)
+        too_large = httpx2.post(f"{url}gradio_api/upload", files={"files": ("a.png", bytes(6_000_000))})
+        assert too_large.status_code == 413
         client = Client(url, verbose=False)
         with pytest.raises(AppError, match="here: there are handwritten"):
             client.predict(image=handle_file(str(examples()[0])), checkpoint="/etc", api_name="/recognize")
