@@ -17,7 +17,7 @@ from hmer.vocabulary import UNWRITTEN
 
 SCRIPTS = ("^", "_")  # nobody writes them, but where a symbol stands is often misread
 OFFERED, ASKED = 8, 40  # how many are shown, of how many that are asked for: not all of them make a formula
-LEAST = 0.0005  # probability of what is worth showing
+LEAST = 0.001  # probability of what is worth showing
 
 
 # --- functions --------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def offered(text: str, found: Sequence[Option]) -> str:
 
 
 def _percent(probability: float) -> str:
-    return f"{probability:.0%}" if probability >= 0.01 else "&lt;1%"
+    return f"{probability:.0%}" if probability >= 0.1 else f"{probability:.1%}"
 
 
 # --- layout and wiring ------------------------------------------------------------------------------------
