@@ -55,7 +55,7 @@ def pairs(readings: Iterable[Reading]) -> list[Pair]:
     """The readings (`AnnotationStore.readings`) that some checkpoint made, comparable."""
     return [
         Pair(
-            _comparable(" ".join(reading.tokens)), _comparable(reading.latex), reading.created_at.date(),
+            latex.reduce(reading.tokens, FORM), _comparable(reading.latex), reading.created_at.date(),
             reading.checkpoint or "",
         )
         for reading in readings

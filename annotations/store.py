@@ -7,6 +7,7 @@ import contextlib
 import json
 import sqlite3
 import tempfile
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ from sqlalchemy.orm import Session, aliased
 from sqlalchemy.pool import QueuePool
 
 from annotations import models, sqlite
-from annotations.fingerprint import NEAR_BITS, distances
+from annotations.fingerprint import Known
 from annotations.pictures import ImageLike, make_picture, open_picture
 from annotations.records import Annotation, Change, Prediction, Reading, Reason, Saved, Selection, Status
 from annotations.rows import (
@@ -55,6 +56,7 @@ from hmer.errors import StoreError
 T = TypeVar("T")
 
 _ANYTHING = Selection()
+_AT_ONCE = 500  # rows that one statement names
 _ERASED_TRIES = 5  # how often the log of writes is emptied after purging, while others read
 
 
@@ -70,6 +72,8 @@ class AnnotationStore:
         self.name = self._url.render_as_string(hide_password=True)
         self._file = _sqlite_file(self._url)
         self._busy_timeout_s = busy_timeout_s
+        self._lock = threading.Lock()
+        self._known = Known()
         if self._file is not None:
             self.name = str(self._file)
             self._make_room_for(self._file, create)
@@ -380,9 +384,15 @@ class AnnotationStore:
         offset: int = 0,
     ) -> list[Annotation]:
         """The selected annotations, `order` being one of ORDERS; `limit` and `offset` cut out a page."""
-        query = select(models.Annotation).where(*conditions(selection)).order_by(*_order(order))
+        chosen = select(models.Annotation.id).where(*conditions(selection)).order_by(*_order(order))
         with self._transaction() as session:
-            return [annotation_of(row) for row in session.scalars(query.limit(limit).offset(offset))]
+            # Numbers first: sorting would drag along what is joined to each row.
+            numbers = session.scalars(chosen.limit(limit).offset(offset)).all()
+            found: dict[int, models.Annotation] = {}
+            for start in range(0, len(numbers), _AT_ONCE):
+                some = models.Annotation.id.in_(numbers[start : start + _AT_ONCE])
+                found |= {row.id: row for row in session.scalars(select(models.Annotation).where(some))}
+            return [annotation_of(found[number]) for number in numbers]
 
     def count(self, selection: Selection = _ANYTHING) -> int:
         """How many annotations are selected."""
@@ -428,20 +438,32 @@ class AnnotationStore:
 
         The number is how many of the fingerprint's bits differ, at most `fingerprint.NEAR_BITS`.
         """
-        other = select(models.Image.sha256, models.Image.fingerprint).where(models.Image.fingerprint != "")
         with self._transaction() as session:
             image = _existing(session, annotation_id).image
             if not image.fingerprint:
                 return []
-            rows = session.execute(other.where(models.Image.sha256 != image.sha256)).all()
-            apart = distances(image.fingerprint, [row.fingerprint for row in rows])
-            near = {row.sha256: int(bits) for row, bits in zip(rows, apart, strict=True) if bits <= NEAR_BITS}
+            near = self._fingerprints(session).near(image.fingerprint)
             # A list of names may be longer than a statement takes: one statement a picture, of few.
             return [
                 (annotation_of(row), bits)
-                for sha256, bits in sorted(near.items(), key=lambda item: item[1])
+                for sha256, bits in near
+                if sha256 != image.sha256
                 for row in session.scalars(select(models.Annotation).where(models.Annotation.image_sha256 == sha256))
             ]
+
+    def _fingerprints(self, session: Session) -> Known:
+        """Those of all pictures. Kept, since there may be many: only what came since is read, unless some are gone."""
+        table = models.Image
+        rows = select(table.created_at, table.fingerprint, table.sha256).order_by(table.created_at)
+        with self._lock:
+            count = session.scalar(select(func.count()).select_from(table)) or 0
+            if self._known.newest is not None and len(self._known) < count:
+                since = rows.where(table.created_at > self._known.newest)
+                self._known.add([(row[0], row[1], row[2]) for row in session.execute(since)])
+            if len(self._known) != count:  # purged, restored, or saved by another clock
+                self._known = Known()
+                self._known.add([(row[0], row[1], row[2]) for row in session.execute(rows)])
+            return self._known
 
     def disagreeing(
         self, first: str, second: str, selection: Selection = _ANYTHING, limit: int | None = None

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from annotations import Alternative, AnnotationStore, Prediction, Reason, Selection, Status, write_annotations
 from annotations.export import split_of
-from annotations.fingerprint import BITS, NEAR_BITS, distances, fingerprint
+from annotations.fingerprint import BITS, NEAR_BITS, Known, fingerprint
 from annotations.strokes import from_inkml, ink_of, make_strokes, to_inkml
 from hmer.errors import BadInk, LatexError, StoreError
 from hmer.ink import draw, parse_inkml
@@ -428,12 +428,33 @@ def test_every_kind_of_picture_has_the_same_fingerprint(mode: str) -> None:
     assert fingerprint(shown) == fingerprint(image)
 
 
-@given(st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=5))
-@settings(max_examples=30, deadline=None)
-def test_distances_count_differing_bits(hashes: list[bytes]) -> None:
-    slow = [(int.from_bytes(hashes[0]) ^ int.from_bytes(other)).bit_count() for other in hashes]
-    assert distances(hashes[0].hex(), [other.hex() for other in hashes]).tolist() == slow
-    assert distances(hashes[0].hex(), []).tolist() == []
+@given(st.binary(min_size=32, max_size=32), st.lists(st.sets(st.integers(0, BITS - 1), max_size=80), max_size=6))
+@settings(max_examples=50, deadline=None)
+def test_the_near_ones_differ_in_few_bits(one: bytes, flips: list[set[int]]) -> None:
+    known = Known()
+    for number, flip in enumerate(flips):
+        other = int.from_bytes(one) ^ sum(1 << bit for bit in flip)
+        known.add([(datetime.now(UTC), other.to_bytes(32).hex(), f"{number}")])
+    assert len(known) == len(flips)
+    near = sorted((len(flip), f"{number}") for number, flip in enumerate(flips) if len(flip) <= NEAR_BITS)
+    assert known.near(one.hex()) == [(name, bits) for bits, name in near]
+
+
+def test_near_duplicates_follow_what_others_save_and_purge(sqlite_store: AnnotationStore, tmp_path: Path) -> None:
+    first = sqlite_store.add(writing(0), correction="x").annotation
+    assert sqlite_store.near(first.id) == []
+    with AnnotationStore(tmp_path / "annotations.db") as other:
+        copy = other.add(np.pad(writing(0), 9, constant_values=255), correction="x").annotation
+        assert [row.id for row, _ in sqlite_store.near(first.id)] == [copy.id]
+        other.purge(copy.id)
+        assert sqlite_store.near(first.id) == []
+        for pad, moment in ((10, "2020-01-01"), (11, "2030-01-01"), (12, "2025-01-01")):  # clocks differ
+            row = other.add(np.pad(writing(0), pad, constant_values=255), correction="x").annotation
+            with other._writer.begin() as connection:
+                connection.exec_driver_sql(
+                    "UPDATE image SET created_at = ? WHERE sha256 = ?", (f"{moment} 00:00:00.000000", row.image_sha256)
+                )
+        assert len(sqlite_store.near(first.id)) == 3
 
 
 # --- strokes ---

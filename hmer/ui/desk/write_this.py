@@ -19,7 +19,6 @@ from hmer import checkpoint, latex
 from hmer.datasets.folder import read_rows
 from hmer.errors import BadImage, DatasetError, HmerError, LatexError
 from hmer.ui import draw_and_upload
-from hmer.ui.desk import work
 from hmer.ui.messages import explained, warn
 from hmer.ui.services import Services
 from hmer.ui.typeset import formula_view, typeset
@@ -27,6 +26,7 @@ from hmer.ui.typeset import formula_view, typeset
 SOURCE = "write this"
 CHOICES = 8  # one of so many best is shown, so that it is not always the same
 LONGEST_TOKENS = 25
+LOOKED_AT = 1_000  # of the newest corrections, for what is weak; each formula is chosen anew
 UNSEEN = 0.5  # weakness of a symbol that nobody has written yet
 PLAIN = ("{", "}", "^", "_")  # structure, not to be written
 
@@ -88,7 +88,7 @@ def choose(
 
 def next_formula(reference: str, wanted: str, shown: str, services: Services) -> str:
     """The formula to write next, as people read it; `wanted` names symbols to practise."""
-    readings = services.store.readings(work.COUNTED)
+    readings = services.store.readings(LOOKED_AT)
     try:
         before = " ".join(latex.normalise(shown)) if shown else ""
     except LatexError:
