@@ -376,8 +376,9 @@ def _replace(temporary: Path, folder: Path) -> None:
 
 def _put_back(folder: Path) -> None:
     """Bring back a checkpoint that an interrupted `save` had set aside; the lock tells one that is still at it."""
-    beside = folder.parent.iterdir() if folder.parent.is_dir() else ()
-    for aside in [path for path in beside if path.name.startswith(f".{folder.name}{_ASIDE}")]:
+    if not folder.parent.is_dir():
+        return
+    for aside in [path for path in folder.parent.iterdir() if path.name.startswith(f".{folder.name}{_ASIDE}")]:
         if not (aside / folder.name).is_dir():
             continue
         try:

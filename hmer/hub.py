@@ -493,7 +493,8 @@ def _upload(
 ) -> None:
     """Send what is stored apart (LFS), some files at a time; the commit then only names it."""
     total = sum(addition.upload_info.size for addition in additions)
-    sent, waiting = 0, []
+    sent = 0
+    waiting: list[huggingface_hub.CommitOperationAdd] = []
     tell = progress or (lambda *_: None)
     tell(0, total)
     for number, addition in enumerate(additions, start=1):
