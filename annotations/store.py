@@ -159,9 +159,11 @@ class AnnotationStore:
                 session.flush()  # the prediction refers to it by key alone
             if written is not None and kept.strokes is None:
                 kept.strokes = written
-            same = session.scalar(same_annotation(picture.sha256, label_sha256, annotator).with_for_update(**_THE_ROW))
+            same = session.scalar(
+                same_annotation(picture.sha256, label_sha256, annotator).with_for_update(of=models.Annotation)
+            )
             if complete and label is not None and (same is None or same.status != status):
-                waiting = open_annotation(picture.sha256, annotator).with_for_update(**_THE_ROW)
+                waiting = open_annotation(picture.sha256, annotator).with_for_update(of=models.Annotation)
                 open_one = same or session.scalar(waiting)
                 if open_one is not None:
                     before = state_of(open_one)

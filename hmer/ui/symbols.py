@@ -57,7 +57,7 @@ def options(text: str, place: int, picture: Any, recognizer: Recognizer) -> list
     tokens = latex.normalise(text)
     label = latex.reduce(tokens, recognizer.config.label_form)
     at = _places(tokens, label).get(place)
-    found = []
+    found: list[Option] = []
     if at is not None:
         for other in recognizer.replacements(recognizer.read(picture), label, ASKED)[at]:
             formula = _replaced(tokens, place, [other.token])
