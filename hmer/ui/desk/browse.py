@@ -173,10 +173,8 @@ def layout(services: Services) -> BrowsePanel:
             gr.Textbox(label="LaTeX", placeholder=r"\frac{1}{2}", max_lines=1, elem_id="hm-b-latex"),
             gr.Textbox(label="Symbol", placeholder=r"\alpha", max_lines=1, elem_id="hm-b-symbol"),
             gr.Dropdown([ANY, *map(str, Status)], value=ANY, label="Status", elem_id="hm-b-status"),
-            gr.Dropdown(choices(names["annotator"]), value=ANY, label="Annotator", allow_custom_value=True,
-                        elem_id="hm-b-annotator"),
-            gr.Dropdown(choices(names["source"]), value=ANY, label="Source", allow_custom_value=True,
-                        elem_id="hm-b-source"),
+            gr.Dropdown(choices(names["annotator"]), value=ANY, label="Annotator", elem_id="hm-b-annotator"),
+            gr.Dropdown(choices(names["source"]), value=ANY, label="Source", elem_id="hm-b-source"),
             gr.Textbox(label="From", placeholder="2026-11-01", max_lines=1, elem_id="hm-b-since"),
             gr.Textbox(label="To", placeholder="2026-11-30", max_lines=1, elem_id="hm-b-until"),
         ]  # fmt: skip
