@@ -2,7 +2,7 @@
 
 from annotations.export import ExportCounts, write_annotations, write_dataset
 from annotations.imports import ImportCounts, Refusal, import_annotations, import_dataset
-from annotations.records import Alternative, Annotation, Change, Prediction, Reason, Saved, Selection, Status
+from annotations.records import Alternative, Annotation, Change, Prediction, Reading, Reason, Saved, Selection, Status
 from annotations.store import AnnotationStore
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "ExportCounts",
     "ImportCounts",
     "Prediction",
+    "Reading",
     "Reason",
     "Refusal",
     "Saved",

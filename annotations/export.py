@@ -6,13 +6,15 @@
     jsonl        one file, a line an annotation, the picture in it as base64 of a PNG
 
 All hold the fields of annotations.fields. Pen strokes stand beside the picture as InkML, named in the column `ink`;
-in JSON lines as lists of points [x, y, t].
+in JSON lines as lists of points [x, y, t]. A cell of the CSV that a spreadsheet would take for a formula begins with an
+apostrophe, which importing takes away again.
 """
 
 import base64
 import csv
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -190,7 +192,21 @@ def _write_metadata_csv(folder: Path, rows: Rows) -> None:
     with (folder / METADATA_CSV).open("w", encoding="utf-8", newline="") as table:
         writer = csv.DictWriter(table, ("file_name", *FIELDS, "ink"), extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows({"file_name": row["file"], **row} for row in rows)
+        for row in rows:
+            writer.writerow({name: quoted(text) for name, text in {"file_name": row["file"], **row}.items()})
+
+
+_ACTIVE = re.compile(r"'*[=+\-@\t\r\n]")  # after any apostrophes, so that taking one away is exact
+
+
+def quoted(text: str) -> str:
+    """A cell that no spreadsheet computes."""
+    return f"'{text}" if _ACTIVE.match(text) else text
+
+
+def unquoted(text: str) -> str:
+    """What `quoted` was given."""
+    return text[1:] if text.startswith("'") and _ACTIVE.match(text) else text
 
 
 def _write_jsonl(store: AnnotationStore, selection: Selection, held_out_share: float, path: Path) -> ExportCounts:

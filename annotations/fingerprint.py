@@ -7,6 +7,7 @@ or enlarging, other margins, blurring, inverting and turning by one degree moved
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import cv2
 import numpy as np
@@ -30,13 +31,33 @@ def fingerprint(image: PIL.Image.Image) -> str:
     return np.packbits(spectrum > np.median(spectrum)).tobytes().hex()
 
 
-def distances(one: str, others: Sequence[str]) -> npt.NDArray[np.int64]:
-    """How many bits each of `others` differs from `one`: (N,) from 0 to BITS; no fingerprint may be empty."""
-    if not others:
-        return np.zeros(0, np.int64)
-    bits = np.frombuffer(bytes.fromhex("".join(others)), np.uint8).reshape(len(others), BITS // 8)
-    differing = bits ^ np.frombuffer(bytes.fromhex(one), np.uint8)
-    return np.asarray(np.bitwise_count(differing).sum(axis=1), np.int64)
+class Known:
+    """The fingerprints of many pictures, to be searched at once. `newest` is when the last of them was added."""
+
+    def __init__(self) -> None:
+        self.newest: datetime | None = None
+        self._names: list[str] = []
+        self._bits = np.zeros((0, BITS // 8), np.uint8)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def add(self, rows: Sequence[tuple[datetime, str, str]]) -> None:
+        """Take in further pictures: when, fingerprint (which may be empty) and name, the oldest first."""
+        if not rows:
+            return
+        self.newest = rows[-1][0]
+        self._names += [name for _, _, name in rows]
+        blank = "0" * (BITS // 4)
+        joined = bytes.fromhex("".join(fingerprint or blank for _, fingerprint, _ in rows))
+        self._bits = np.concatenate([self._bits, np.frombuffer(joined, np.uint8).reshape(len(rows), BITS // 8)])
+
+    def near(self, one: str) -> list[tuple[str, int]]:
+        """Names of pictures of the same writing, and how many bits of each differ, the nearest first."""
+        differing = np.bitwise_count(self._bits ^ np.frombuffer(bytes.fromhex(one), np.uint8)).sum(axis=1)
+        # The median cuts a fingerprint in two halves of ones and noughts: a blank one is near to none.
+        found = [(int(differing[index]), self._names[index]) for index in np.flatnonzero(differing <= NEAR_BITS)]
+        return [(name, bits) for bits, name in sorted(found)]
 
 
 def _grey(image: PIL.Image.Image) -> npt.NDArray[np.uint8]:

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from annotations.export import CSV, DATASET, IMAGEFOLDER, JSONL, METADATA_CSV, METADATA_JSONL
+from annotations.export import CSV, DATASET, IMAGEFOLDER, JSONL, METADATA_CSV, METADATA_JSONL, unquoted
 from annotations.fields import Entry, save
 from annotations.records import Status
 from annotations.store import AnnotationStore
@@ -135,7 +135,7 @@ def _read_csv(folder: Path) -> Iterator[Reading]:
     finally:
         csv.field_size_limit(usual)
     for row in rows:
-        fields = {name: text for name, text in row.items() if name is not None and text is not None}
+        fields = {name: unquoted(text) for name, text in row.items() if name is not None and text is not None}
         name = fields.get("file_name", "")
         yield name, partial(_from_folder, folder, name, fields)
 

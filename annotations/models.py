@@ -66,6 +66,8 @@ class Image(Base):
     """A picture, once, however often it was handed in; `sha256` is over its pixels, not over its encoding."""
 
     __tablename__ = "image"
+    # Holds all that near duplicates are looked for by: the table's rows carry the pictures.
+    __table_args__ = (Index(None, "created_at", "fingerprint", "sha256"),)
 
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     media_type: Mapped[str] = mapped_column(String(64))
@@ -111,6 +113,7 @@ class Annotation(Base):
         CheckConstraint("status <> 'accepted' OR correction IS NOT NULL", name="accepted_has_correction"),
         CheckConstraint("(correction IS NULL) = (label_sha256 = '')", name="label_of_correction"),
         Index(None, "status", "created_at"),
+        Index(None, "created_at", "id"),
         {"sqlite_autoincrement": True},  # an id is never given twice, so a stale one cannot meet another row
     )
 

@@ -88,7 +88,8 @@ class Prediction:
 class Annotation:
     """One picture with what was predicted and what somebody says it is.
 
-    `correction` is the LaTeX as typed and `tokens` its normal form; both are None while there is none.
+    `correction` is the LaTeX as typed and `tokens` its normal form; both are None while there is none, and `tokens`
+    also while a draft is not well-formed.
     `prediction` is the one that the correction is about. `annotator` and `source` are empty when unknown. Times are
     in UTC.
     """
@@ -107,6 +108,16 @@ class Annotation:
     created_at: datetime
     updated_at: datetime
     reason: Reason | None = None  # of a rejected one
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An accepted correction's tokens beside the LaTeX that a checkpoint had read before; None where none had."""
+
+    tokens: tuple[str, ...]
+    latex: str | None
+    checkpoint: str | None
+    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -144,10 +155,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Saved:
-    """The outcome of a save: `created` is False when the very same annotation was there already."""
+    """The outcome of a save: `created` is False when the annotation was there already.
+
+    `completed`: it was there, open or decided otherwise, and is now accepted.
+    """
 
     annotation: Annotation
     created: bool
+    completed: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,7 +170,7 @@ class Selection:
     """Which annotations: None means any. `since` is included, `until` is not; both are times of creation.
 
     A time without a zone is local time. `latex` is looked for in what was typed, in its normal form and in the
-    prediction; `symbol` is one token of the normal form. Capitals matter in both.
+    prediction; `symbol` is one token of the normal form. Capitals matter in both. `picture` is an `image_sha256`.
     """
 
     statuses: tuple[Status | str, ...] | None = None
@@ -165,6 +180,7 @@ class Selection:
     until: datetime | None = None
     latex: str | None = None
     symbol: str | None = None
+    picture: str | None = None
 
     def __post_init__(self) -> None:
         given: object = self.statuses
@@ -175,7 +191,14 @@ class Selection:
         for bound in ("since", "until"):
             time = getattr(self, bound)
             if time is not None:
-                object.__setattr__(self, bound, time.astimezone(UTC))
+                object.__setattr__(self, bound, _in_utc(time))
+
+
+def _in_utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except (OverflowError, OSError, ValueError) as error:  # the last years of the calendar, or before the first
+        raise StoreError(f"{time:%Y-%m-%d} is no day that anything here was made on.") from error
 
 
 def _probability(confidence: float | None) -> float | None:

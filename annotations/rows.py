@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, func, or_, select
 from annotations import models
 from annotations.fingerprint import fingerprint
 from annotations.pictures import Picture
-from annotations.records import Alternative, Annotation, Change, Prediction, Reason, Selection, Status
+from annotations.records import Alternative, Annotation, Change, Prediction, Reading, Reason, Selection, Status
 from hmer.errors import LatexError, StoreError
 from hmer.latex import normalise
 
@@ -34,17 +34,27 @@ ORDERS: dict[str, tuple[Any, ...]] = {
 
 
 class Label:
-    """A correction's normal form: tokens joined by spaces, and a short name for it. Raises LatexError."""
+    """A correction's normal form: tokens joined by spaces, and a short name for it. Raises LatexError.
 
-    def __init__(self, correction: str) -> None:
+    A draft keeps whatever was typed: what is not well-formed yet has no tokens and is known by its text.
+    """
+
+    tokens: str | None
+
+    def __init__(self, correction: str, *, draft: bool = False) -> None:
         unstorable = _UNSTORABLE.search(correction)
         if unstorable:
             raise LatexError("A character that cannot be stored stands here; remove it.", *unstorable.span())
-        tokens = normalise(correction)
-        if not tokens:
-            raise LatexError("There is no LaTeX here; type the formula.", 0, len(correction))
-        self.tokens = " ".join(tokens)
-        self.sha256 = hashlib.sha256(self.tokens.encode()).hexdigest()
+        try:
+            tokens = normalise(correction)
+            if not tokens:
+                raise LatexError("There is no LaTeX here; type the formula.", 0, len(correction))
+            self.tokens = " ".join(tokens)
+        except LatexError:
+            if not draft or not correction.strip():
+                raise
+            self.tokens = None
+        self.sha256 = hashlib.sha256((self.tokens or correction).encode()).hexdigest()
 
 
 def checked_name(text: str, what: str) -> str:
@@ -70,6 +80,8 @@ def conditions(selection: Selection) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if selection.statuses is not None:
         found.append(table.status.in_([str(status) for status in selection.statuses]))
+    if selection.picture is not None:
+        found.append(table.image_sha256 == selection.picture)
     if selection.annotator is not None:
         found.append(table.annotator == selection.annotator)
     if selection.source is not None:
@@ -102,6 +114,24 @@ def same_annotation(image_sha256: str, label_sha256: str, annotator: str) -> Sel
         models.Annotation.label_sha256 == label_sha256,
         models.Annotation.annotator == annotator,
     )
+
+
+def open_annotation(image_sha256: str, annotator: str) -> Select[models.Annotation]:
+    """What waits for this annotator's decision on a picture: a draft, or what has no correction yet; signed ones first."""
+    table = models.Annotation
+    open_statuses = [str(Status.DRAFT), str(Status.PENDING)]
+    return (
+        select(table)
+        .where(table.image_sha256 == image_sha256, table.annotator.in_({annotator, ""}))
+        .where(table.status.in_(open_statuses), or_(table.status == str(Status.DRAFT), table.correction.is_(None)))
+        .order_by(table.annotator.desc(), table.id)
+        .limit(1)
+    )
+
+
+def put_label(row: models.Annotation, correction: str | None, label: Label) -> None:
+    """Give an annotation its LaTeX."""
+    row.correction, row.tokens, row.label_sha256 = correction, label.tokens, label.sha256
 
 
 # --- to rows ----------------------------------------------------------------------------------------------
@@ -160,12 +190,17 @@ def same_state(row: models.Annotation | None, state: dict[str, Any] | None) -> b
 # --- from rows --------------------------------------------------------------------------------------------
 
 
+def reading_of(row: Any) -> Reading:
+    """The record of an accepted correction's tokens, the LaTeX read, its checkpoint, and when."""
+    return Reading(split_tokens(row.tokens), row.latex, row.checkpoint, row.created_at)
+
+
 def prediction_of(row: models.Prediction) -> Prediction:
     """The record of a prediction's row."""
     return Prediction(
         latex=row.latex,
         checkpoint=row.checkpoint,
-        tokens=_split(row.tokens),
+        tokens=split_tokens(row.tokens),
         confidence=row.confidence,
         alternatives=tuple(Alternative(other["latex"], other["confidence"]) for other in row.alternatives),
         decoding=row.decoding,
@@ -182,7 +217,7 @@ def annotation_of(row: models.Annotation) -> Annotation:
         height_px=row.image.height_px,
         prediction=None if row.prediction is None else prediction_of(row.prediction),
         correction=row.correction,
-        tokens=None if row.tokens is None else _split(row.tokens),
+        tokens=None if row.tokens is None else split_tokens(row.tokens),
         label_sha256=row.label_sha256 or None,
         status=Status(row.status),
         annotator=row.annotator,
@@ -198,5 +233,5 @@ def change_of(row: models.Change) -> Change:
     return Change(row.id, row.annotation_id, row.annotator, row.before, row.after, row.undoes, row.made_at)
 
 
-def _split(tokens: str) -> tuple[str, ...]:
+def split_tokens(tokens: str) -> tuple[str, ...]:
     return tuple(_TOKEN.findall(tokens))

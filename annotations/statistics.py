@@ -1,13 +1,13 @@
 """What the store says about the recogniser and about the annotators: accuracy, confusions, agreement."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import Levenshtein
 
-from annotations.records import Annotation, Status
+from annotations.records import Reading
 from hmer import latex
 from hmer.errors import LatexError
 
@@ -41,57 +41,65 @@ class Agreement:
         return self.agreeing / self.pictures if self.pictures else 1.0
 
 
-def compared(annotation: Annotation) -> tuple[list[str], list[str]] | None:
-    """The tokens of the correction and of the prediction that it is about, comparable; None without both."""
-    if annotation.tokens is None or annotation.prediction is None or annotation.status is not Status.ACCEPTED:
-        return None
-    return _comparable(" ".join(annotation.tokens)), _comparable(annotation.prediction.latex)
+@dataclass(frozen=True)
+class Pair:
+    """A correction and what had been read, as comparable tokens."""
+
+    truth: list[str]
+    read: list[str]
+    day: date
+    checkpoint: str
 
 
-def accuracy_by_day(annotations: Iterable[Annotation]) -> list[Day]:
+def pairs(readings: Iterable[Reading]) -> list[Pair]:
+    """The readings (`AnnotationStore.readings`) that some checkpoint made, comparable."""
+    return [
+        Pair(
+            latex.reduce(reading.tokens, FORM), _comparable(reading.latex), reading.created_at.date(),
+            reading.checkpoint or "",
+        )
+        for reading in readings
+        if reading.latex is not None
+    ]  # fmt: skip
+
+
+def accuracy_by_day(compared: Iterable[Pair]) -> list[Day]:
     """How often the first reading was right, day by day and checkpoint by checkpoint, oldest first.
 
     Every prediction was stored before its correction existed, hence before any training on it.
     """
     total: Counter[tuple[date, str]] = Counter()
     right: Counter[tuple[date, str]] = Counter()
-    for annotation in annotations:
-        pair = compared(annotation)
-        if pair is None or annotation.prediction is None:
-            continue
-        key = (annotation.created_at.date(), annotation.prediction.checkpoint)
+    for pair in compared:
+        key = (pair.day, pair.checkpoint)
         total[key] += 1
-        right[key] += pair[0] == pair[1]
+        right[key] += pair.truth == pair.read
     return [Day(day, checkpoint, total[day, checkpoint], right[day, checkpoint]) for day, checkpoint in sorted(total)]
 
 
-def confusions(annotations: Iterable[Annotation]) -> Counter[tuple[str, str]]:
+def confusions(compared: Iterable[Pair]) -> Counter[tuple[str, str]]:
     """How often a symbol (first) was read as another (second); NOTHING where one was left out or made up."""
     found: Counter[tuple[str, str]] = Counter()
-    for annotation in annotations:
-        pair = compared(annotation)
-        if pair is not None:
-            found.update(_differences(*pair))
+    for pair in compared:
+        found.update(_differences(pair.truth, pair.read))
     return found
 
 
-def weakness(annotations: Iterable[Annotation]) -> dict[str, float]:
+def weakness(compared: Iterable[Pair]) -> dict[str, float]:
     """The share of times that each symbol was misread, by symbol, drawn towards 0.5 where it was seen seldom."""
     seen: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
-    for annotation in annotations:
-        pair = compared(annotation)
-        if pair is not None:
-            seen.update(pair[0])
-            wrong.update(truth for truth, _ in _differences(*pair) if truth != NOTHING)
+    for pair in compared:
+        seen.update(pair.truth)
+        wrong.update(truth for truth, _ in _differences(pair.truth, pair.read) if truth != NOTHING)
     return {symbol: (wrong[symbol] + 1) / (count + 2) for symbol, count in seen.items()}
 
 
-def agreement(groups: Iterable[Sequence[Annotation]]) -> Agreement:
-    """How far the annotators agree, from `AnnotationStore.by_several`; of each annotator the newest correction."""
+def agreement(groups: Iterable[Mapping[str, Sequence[str]]]) -> Agreement:
+    """How far the annotators agree, from `AnnotationStore.by_several`."""
     pictures = agreeing = edits = tokens = 0
     for group in groups:
-        answers = [row.tokens or () for row in {row.annotator: row for row in group}.values()]
+        answers = [tuple(tokens) for tokens in group.values()]
         pictures += 1
         agreeing += len(set(answers)) == 1
         for index, one in enumerate(answers):

@@ -7,6 +7,7 @@ import contextlib
 import json
 import sqlite3
 import tempfile
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -26,9 +27,9 @@ from sqlalchemy.orm import Session, aliased
 from sqlalchemy.pool import QueuePool
 
 from annotations import models, sqlite
-from annotations.fingerprint import NEAR_BITS, distances
+from annotations.fingerprint import Known
 from annotations.pictures import ImageLike, make_picture, open_picture
-from annotations.records import Annotation, Change, Prediction, Reason, Saved, Selection, Status
+from annotations.records import Annotation, Change, Prediction, Reading, Reason, Saved, Selection, Status
 from annotations.rows import (
     ORDERS,
     Label,
@@ -38,11 +39,15 @@ from annotations.rows import (
     checked_name,
     conditions,
     image_row,
+    open_annotation,
     prediction_of,
     prediction_row,
+    put_label,
     put_state,
+    reading_of,
     same_annotation,
     same_state,
+    split_tokens,
     state_of,
 )
 from annotations.strokes import Strokes, make_strokes, to_json
@@ -51,6 +56,7 @@ from hmer.errors import StoreError
 T = TypeVar("T")
 
 _ANYTHING = Selection()
+_AT_ONCE = 500  # rows that one statement names
 _ERASED_TRIES = 5  # how often the log of writes is emptied after purging, while others read
 
 
@@ -66,6 +72,8 @@ class AnnotationStore:
         self.name = self._url.render_as_string(hide_password=True)
         self._file = _sqlite_file(self._url)
         self._busy_timeout_s = busy_timeout_s
+        self._lock = threading.Lock()
+        self._known = Known()
         if self._file is not None:
             self.name = str(self._file)
             self._make_room_for(self._file, create)
@@ -119,17 +127,20 @@ class AnnotationStore:
         source: str = "",
         strokes: Strokes | None = None,
         created_at: datetime | None = None,
+        complete: bool = False,
     ) -> Saved:
         """Save a picture with what was predicted and what it should have been.
 
         The same pixels with the same normalised correction (or none) by the same annotator are saved once:
-        the second time the first annotation comes back as it is, with `created` False. `strokes` are kept beside
-        the picture; `created_at` is for what was made elsewhere, otherwise now. Raises BadImage, BadInk, LatexError
-        (ill-formed correction) or StoreError, and then nothing is saved.
+        the second time the first annotation comes back as it is, with `created` False. With `complete` a decision is
+        meant: that annotation gets the status, and so does one of the annotator (or unsigned) that was still open,
+        being a draft or without LaTeX, instead of a second one beside it. `strokes` are kept beside the picture;
+        `created_at` is for what was made elsewhere, otherwise now. Raises BadImage, BadInk, LatexError (ill-formed
+        correction, unless it is a draft) or StoreError, and then nothing is saved.
         """
         status = Status.of(status)
         why = _reason_for(status, reason)
-        label = None if correction is None else Label(correction)
+        label = None if correction is None else Label(correction, draft=status is Status.DRAFT)
         if status is Status.ACCEPTED and label is None:
             raise StoreError("An annotation cannot be accepted without LaTeX; give the correction too.")
         annotator, source = checked_name(annotator, "annotator"), checked_name(source, "source")
@@ -148,7 +159,22 @@ class AnnotationStore:
                 session.flush()  # the prediction refers to it by key alone
             if written is not None and kept.strokes is None:
                 kept.strokes = written
-            same = session.scalar(same_annotation(picture.sha256, label_sha256, annotator))
+            same = session.scalar(
+                same_annotation(picture.sha256, label_sha256, annotator).with_for_update(of=models.Annotation)
+            )
+            if complete and label is not None and (same is None or same.status != status):
+                waiting = open_annotation(picture.sha256, annotator).with_for_update(of=models.Annotation)
+                open_one = same or session.scalar(waiting)
+                if open_one is not None:
+                    before = state_of(open_one)
+                    if prediction is not None and (open_one.correction is None or open_one.prediction is None):
+                        open_one.prediction = _find_or_add(session, picture.sha256, prediction, now)
+                    put_label(open_one, correction, label)
+                    open_one.status, open_one.reason, open_one.annotator = status.value, why, annotator
+                    open_one.updated_at = now
+                    session.flush()
+                    _remember(session, picture.sha256, open_one.id, annotator, before, state_of(open_one))
+                    return Saved(annotation_of(open_one), created=False, completed=True)
             if same is not None:
                 return Saved(annotation_of(same), created=False)
             made = now if created_at is None else created_at.astimezone(UTC)
@@ -183,18 +209,19 @@ class AnnotationStore:
     ) -> Annotation:
         """Replace the correction, and the status too if one is given, as `by`, who signs it if nobody has.
 
-        Where another annotation already says the same, one that had no correction yet is joined with it: the other
-        one comes back. Raises LatexError for ill-formed LaTeX, and StoreError when there is no such annotation or
-        when one with a correction would become a duplicate; the old correction then stays.
+        Where another annotation already says the same, one that had no correction yet, or was a draft, is joined with
+        it: the other one comes back. Raises LatexError for LaTeX that is ill-formed and not to be a draft, and
+        StoreError when there is no such annotation or when one with a correction would become a duplicate; the old
+        correction then stays.
         """
-        label = Label(correction)
         wanted = None if status is None else Status.of(status)
+        label = Label(correction, draft=wanted is Status.DRAFT)
 
         def join(session: Session, row: models.Annotation) -> models.Annotation:
             same = session.scalar(same_annotation(row.image_sha256, label.sha256, row.annotator or by))
             if same is None or same is row:
                 return row
-            if row.correction is not None:
+            if row.correction is not None and row.status != Status.DRAFT:
                 raise StoreError(
                     f"Annotation {same.id} already gives this picture the same LaTeX; delete one of the two."
                 )
@@ -204,7 +231,7 @@ class AnnotationStore:
 
         def correct(session: Session, row: models.Annotation) -> None:
             row.annotator = row.annotator or by
-            row.correction, row.tokens, row.label_sha256 = correction, label.tokens, label.sha256
+            put_label(row, correction, label)
             if wanted is not None:
                 row.status, row.reason = wanted.value, _reason_for(wanted, reason)
 
@@ -221,7 +248,7 @@ class AnnotationStore:
         why = _reason_for(wanted, reason)
 
         def update(session: Session, row: models.Annotation) -> None:
-            if wanted is Status.ACCEPTED and row.correction is None:
+            if wanted is Status.ACCEPTED and row.tokens is None:
                 raise StoreError(f"Annotation {row.id} cannot be accepted without LaTeX; correct it first.")
             row.status, row.reason = wanted.value, why
             if not row.annotator and session.scalar(same_annotation(row.image_sha256, row.label_sha256, by)) is None:
@@ -359,11 +386,15 @@ class AnnotationStore:
         offset: int = 0,
     ) -> list[Annotation]:
         """The selected annotations, `order` being one of ORDERS; `limit` and `offset` cut out a page."""
-        if order not in ORDERS:
-            raise StoreError(f"There is no order {order!r}; choose from {', '.join(ORDERS)}.")
-        query = select(models.Annotation).where(*conditions(selection)).order_by(*ORDERS[order])
+        chosen = select(models.Annotation.id).where(*conditions(selection)).order_by(*_order(order))
         with self._transaction() as session:
-            return [annotation_of(row) for row in session.scalars(query.limit(limit).offset(offset))]
+            # Numbers first: sorting would drag along what is joined to each row.
+            numbers = session.scalars(chosen.limit(limit).offset(offset)).all()
+            found: dict[int, models.Annotation] = {}
+            for start in range(0, len(numbers), _AT_ONCE):
+                some = models.Annotation.id.in_(numbers[start : start + _AT_ONCE])
+                found |= {row.id: row for row in session.scalars(select(models.Annotation).where(some))}
+            return [annotation_of(found[number]) for number in numbers]
 
     def count(self, selection: Selection = _ANYTHING) -> int:
         """How many annotations are selected."""
@@ -409,23 +440,37 @@ class AnnotationStore:
 
         The number is how many of the fingerprint's bits differ, at most `fingerprint.NEAR_BITS`.
         """
-        other = select(models.Image.sha256, models.Image.fingerprint).where(models.Image.fingerprint != "")
         with self._transaction() as session:
             image = _existing(session, annotation_id).image
             if not image.fingerprint:
                 return []
-            rows = session.execute(other.where(models.Image.sha256 != image.sha256)).all()
-            apart = distances(image.fingerprint, [row.fingerprint for row in rows])
-            near = {row.sha256: int(bits) for row, bits in zip(rows, apart, strict=True) if bits <= NEAR_BITS}
+            near = self._fingerprints(session).near(image.fingerprint)
             # A list of names may be longer than a statement takes: one statement a picture, of few.
             return [
                 (annotation_of(row), bits)
-                for sha256, bits in sorted(near.items(), key=lambda item: item[1])
+                for sha256, bits in near
+                if sha256 != image.sha256
                 for row in session.scalars(select(models.Annotation).where(models.Annotation.image_sha256 == sha256))
             ]
 
-    def disagreeing(self, first: str, second: str, selection: Selection = _ANYTHING) -> list[tuple[int, str, str]]:
-        """Number and the two readings of the selected annotations that two checkpoints read differently."""
+    def _fingerprints(self, session: Session) -> Known:
+        """Those of all pictures. Kept, since there may be many: only what came since is read, unless some are gone."""
+        table = models.Image
+        rows = select(table.created_at, table.fingerprint, table.sha256).order_by(table.created_at)
+        with self._lock:
+            count = session.scalar(select(func.count()).select_from(table)) or 0
+            if self._known.newest is not None and len(self._known) < count:
+                since = rows.where(table.created_at > self._known.newest)
+                self._known.add([(row[0], row[1], row[2]) for row in session.execute(since)])
+            if len(self._known) != count:  # purged, restored, or saved by another clock
+                self._known = Known()
+                self._known.add([(row[0], row[1], row[2]) for row in session.execute(rows)])
+            return self._known
+
+    def disagreeing(
+        self, first: str, second: str, selection: Selection = _ANYTHING, limit: int | None = None
+    ) -> list[tuple[int, str, str]]:
+        """Number and the two readings of the selected annotations that two checkpoints read differently, newest first."""
         one, two = aliased(models.Prediction), aliased(models.Prediction)
         query = (
             select(models.Annotation.id, one.latex, two.latex)
@@ -433,7 +478,8 @@ class AnnotationStore:
             .join(two, two.image_sha256 == models.Annotation.image_sha256)
             .where(one.checkpoint == first, two.checkpoint == second, one.latex != two.latex)
             .where(*conditions(selection))
-            .order_by(models.Annotation.id, one.id, two.id)
+            .order_by(models.Annotation.id.desc(), one.id, two.id)
+            .limit(limit)
         )
         with self._transaction() as session:  # of several readings by one checkpoint, the newest
             return list({row[0]: (row[0], row[1], row[2]) for row in session.execute(query)}.values())
@@ -458,24 +504,79 @@ class AnnotationStore:
         with self._transaction() as session:
             return {name: sorted(session.scalars(select(column).distinct())) for name, column in columns.items()}
 
-    def by_several(self) -> list[list[Annotation]]:
-        """The corrections of every picture that more than one annotator has corrected, picture by picture."""
+    def by_several(self, limit: int | None = None) -> list[dict[str, tuple[str, ...]]]:
+        """The accepted corrections of every picture that more than one annotator has corrected: tokens by annotator.
+
+        Of each annotator the newest counts, and of the pictures the newest `limit`. What is still a draft, or waits,
+        is nobody's answer yet.
+        """
         table = models.Annotation
+        accepted = table.status == Status.ACCEPTED.value
         shared = (
             select(table.image_sha256)
-            .where(table.correction.is_not(None))
+            .where(accepted)
             .group_by(table.image_sha256)
             .having(func.count(table.annotator.distinct()) > 1)
+            .order_by(func.max(table.id).desc())
+            .limit(limit)
+            .subquery()
         )
-        query = select(table).where(table.correction.is_not(None), table.image_sha256.in_(shared))
-        groups: defaultdict[str, list[Annotation]] = defaultdict(list)
+        query = (
+            select(table.image_sha256, table.annotator, table.tokens)
+            .join(shared, shared.c.image_sha256 == table.image_sha256)
+            .where(accepted)
+            .order_by(*ORDERS["oldest"])
+        )
+        groups: defaultdict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
         with self._transaction() as session:
-            for row in session.scalars(query.order_by(*ORDERS["oldest"])):
-                groups[row.image_sha256].append(annotation_of(row))
+            for row in session.execute(query):
+                groups[row.image_sha256][row.annotator] = split_tokens(row.tokens)
         return list(groups.values())
 
+    def readings(self, limit: int | None = None) -> list[Reading]:
+        """The accepted corrections beside what was read before, the newest first."""
+        table = models.Annotation
+        query = (
+            select(table.tokens, models.Prediction.latex, models.Prediction.checkpoint, table.created_at)
+            .outerjoin(table.prediction)
+            .where(table.status == Status.ACCEPTED.value)
+            .order_by(*ORDERS["newest"])
+            .limit(limit)
+        )
+        with self._transaction() as session:
+            return [reading_of(row) for row in session.execute(query)]
+
+    def count_by_annotator(self, selection: Selection = _ANYTHING) -> dict[str, int]:
+        """How many selected annotations each annotator has, most first."""
+        name = models.Annotation.annotator
+        count = func.count()
+        query = select(name, count).where(*conditions(selection)).group_by(name).order_by(count.desc(), name)
+        with self._transaction() as session:
+            return {row[0]: row[1] for row in session.execute(query)}
+
+    def without_opinion_of(self, annotator: str, limit: int | None = None) -> list[int]:
+        """The numbers of what others have accepted and `annotator` has not looked at, one a picture, oldest first."""
+        theirs, mine = models.Annotation, aliased(models.Annotation)
+        looked_at = select(mine.id).where(mine.image_sha256 == theirs.image_sha256, mine.annotator == annotator)
+        newest = func.max(theirs.id)
+        query = (
+            select(newest)
+            .where(theirs.status == Status.ACCEPTED.value, theirs.annotator != annotator, ~looked_at.exists())
+            .group_by(theirs.image_sha256)
+            .order_by(newest)
+            .limit(limit)
+        )
+        with self._transaction() as session:
+            return list(session.scalars(query))
+
+    def ids(self, selection: Selection, *, order: str, limit: int | None = None) -> list[int]:
+        """As `find`, the numbers alone."""
+        query = select(models.Annotation.id).where(*conditions(selection)).order_by(*_order(order)).limit(limit)
+        with self._transaction() as session:
+            return list(session.scalars(query))
+
     def corrected(self, selection: Selection = _ANYTHING) -> Iterator[tuple[Annotation, bytes]]:
-        """The selected annotations that have a correction, oldest first, each with its picture's PNG bytes.
+        """The selected annotations that have a well-formed correction, oldest first, each with its picture's PNG bytes.
 
         One consistent view of the database, read piece by piece: do not save from inside the loop.
         """
@@ -488,7 +589,7 @@ class AnnotationStore:
         query = (
             select(models.Annotation, models.Image.content, models.Image.strokes)
             .join(models.Annotation.image)
-            .where(models.Annotation.correction.is_not(None), *conditions(selection))
+            .where(models.Annotation.tokens.is_not(None), *conditions(selection))
             .order_by(*ORDERS["oldest"])
             .execution_options(yield_per=100)
         )
@@ -658,6 +759,12 @@ def _existing(session: Session, annotation_id: int, *, lock: bool = False) -> mo
     if row is None:
         raise StoreError(f"There is no annotation {annotation_id}; it may have been deleted.")
     return row
+
+
+def _order(name: str) -> tuple[Any, ...]:
+    if name not in ORDERS:
+        raise StoreError(f"There is no order {name!r}; choose from {', '.join(ORDERS)}.")
+    return ORDERS[name]
 
 
 def _image_of(session: Session, annotation_id: int) -> str:

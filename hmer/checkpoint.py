@@ -4,6 +4,7 @@ Weights are kept in half precision. Loading is strict: every tensor must be ther
 configuration asks for, and nothing else. Nothing in a checkpoint is ever executed.
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -19,6 +20,7 @@ from importlib import resources
 from pathlib import Path
 
 import torch
+from huggingface_hub.utils import WeakFileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -44,6 +46,8 @@ TRAVELS = (
     (re.compile(r"(?:replay|regression)/(?:labels\.tsv|NOTICE|[\w-]+\.(?:inkml|png|jpg|jpeg|bmp|webp))"), 20_000_000),
 )
 MAX_FILES = 20_000
+_ASIDE, _LOCK = "-old-", ".lock"  # where `save` puts what it replaces, and what it holds in there meanwhile
+_LOCK_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,12 @@ def fine_tuned() -> dict[str, Path]:
 
 def _checkpoints_in(root: Path) -> dict[str, Path]:
     """The checkpoint folders there by name; hidden ones are what an interrupted `save` left."""
-    folders = sorted(root.iterdir()) if root.is_dir() else []
+    if not root.is_dir():
+        return {}
+    interrupted = [path for path in root.iterdir() if path.name.startswith(".") and _ASIDE in path.name]
+    for name in {old.name for aside in interrupted for old in aside.glob("*") if old.is_dir()}:
+        _put_back(root / name)
+    folders = sorted(root.iterdir())
     return {
         folder.name: folder for folder in folders if not folder.name.startswith(".") and (folder / CONFIG).is_file()
     }
@@ -142,6 +151,22 @@ def pull(reference: str, *, refresh: bool = True, progress: hub.Progress | None 
     return hub.pull(reference, accept=accept, check=check_content, refresh=refresh, progress=progress)
 
 
+def remove_superseded(reference: str) -> tuple[str, ...]:
+    """Delete the earlier versions of a pulled checkpoint but those that a fine-tuned one comes from; their commits."""
+    parents = set()
+    for folder in fine_tuned().values():
+        with contextlib.suppress(CheckpointError):  # a damaged one comes from nowhere
+            parents.add(read_config(folder).parent)
+
+    def is_parent(folder: Path) -> bool:
+        try:
+            return identify(folder) in parents
+        except CheckpointError:
+            return False
+
+    return hub.remove_superseded(reference, keep=is_parent)
+
+
 def known() -> dict[str, Path]:
     """Every checkpoint on this computer that has a name: bundled, fine-tuned or pulled."""
     return {**pulled(), **fine_tuned(), **bundled()}
@@ -167,6 +192,8 @@ def resolve(reference: str | Path, *, fetch: bool = True) -> Path:
     if str(reference) in named:
         return named[str(reference)]
     folder = Path(os.path.expanduser(reference))  # noqa: PTH111 - leaves an unknown ~name as it is
+    if not folder.exists():
+        _put_back(folder)
     if (folder / CONFIG).is_file():
         return folder
     if folder.is_dir():
@@ -282,6 +309,7 @@ def save(
     folder exists and `overwrite` is not set, or cannot be written.
     """
     folder = Path(folder)
+    _put_back(folder)
     if folder.exists() and not folder.is_dir():
         raise CheckpointError(f"{folder}: is a file; a checkpoint is a folder, name another.")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
@@ -328,18 +356,41 @@ def _stored(name: str, value: torch.Tensor) -> torch.Tensor:
 
 
 def _replace(temporary: Path, folder: Path) -> None:
-    """Put `temporary` in the place of `folder`; the old folder goes only when the new one stands."""
+    """Put `temporary` in the place of `folder`; the old folder goes only when the new one stands.
+
+    Two renames: whoever is stopped between them leaves neither in place, and `_put_back` mends that.
+    """
     if not folder.exists():
         os.rename(temporary, folder)
         return
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-    os.rename(folder, aside / folder.name)
-    try:
-        os.rename(temporary, folder)
-    except OSError:
-        os.rename(aside / folder.name, folder)
-        raise
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}{_ASIDE}", dir=folder.parent))
+    with WeakFileLock(aside / _LOCK):
+        os.rename(folder, aside / folder.name)
+        try:
+            os.rename(temporary, folder)
+        except OSError:
+            os.rename(aside / folder.name, folder)
+            raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _put_back(folder: Path) -> None:
+    """Bring back a checkpoint that an interrupted `save` had set aside; the lock tells one that is still at it."""
+    if not folder.parent.is_dir():
+        return
+    for aside in [path for path in folder.parent.iterdir() if path.name.startswith(f".{folder.name}{_ASIDE}")]:
+        if not (aside / folder.name).is_dir():
+            continue
+        try:
+            with WeakFileLock(aside / _LOCK, timeout=_LOCK_TIMEOUT_S):
+                if not folder.exists():
+                    os.rename(aside / folder.name, folder)
+                    log.warning("%s: saving it was interrupted; the earlier one was put back", folder)
+        except OSError as error:  # the save has ended meanwhile, and all is in place
+            if not folder.exists():
+                log.warning("%s: the earlier one lies in %s and cannot be put back (%s)", folder, aside, error)
+            continue
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def parameters(model: torch.nn.Module) -> int:

@@ -1,14 +1,16 @@
 """What the scripts share: settings as flags, times, and HmerError as one line on stderr."""
 
+import contextlib
 import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
+from tqdm import tqdm
 
 from hmer.config import Decoding, from_dict
 from hmer.errors import ConfigError, HmerError
@@ -36,6 +38,18 @@ def parse_time(text: str | None) -> datetime | None:
         return datetime.fromisoformat(text)
     except ValueError:
         raise ConfigError(f"{text!r} is not a time; write it as 2026-11-30 or 2026-11-30T18:00.") from None
+
+
+@contextlib.contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal; give it the bytes that are there, and the bytes in all."""
+    with tqdm(desc=what, unit="B", unit_scale=True, disable=None) as bar:
+
+        def show(there: int, total: int) -> None:
+            bar.total = total
+            bar.update(there - bar.n)
+
+        yield show
 
 
 def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:

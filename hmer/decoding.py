@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 State = dict[str, Tensor]  # every tensor has one row a hypothesis, first
 Step = Callable[[Tensor, State], tuple[Tensor, State]]
@@ -258,6 +259,20 @@ def forced(step: Step, state: State, first: Tensor, sequences: Sequence[Sequence
     return totals
 
 
+def forced_scores(step: Step, state: State, first: Tensor, sequence: Sequence[int]) -> Tensor:
+    """Log-probabilities (L, V) of all tokens at each place of a sequence, given the ones before it (teacher forcing).
+
+    One row: `first` (1,).
+    """
+    rows = []
+    last = first
+    for token in sequence:
+        scores, state = step(last, state)
+        rows.append(scores[0])
+        last = torch.tensor([token], device=first.device)
+    return torch.stack(rows) if rows else torch.zeros(0, 0, device=first.device)
+
+
 def rescored(
     found: Sequence[list[Hypothesis]],
     step: Step,
@@ -462,3 +477,26 @@ def _ctc_beam_one(
     if any(hypothesis.finished for hypothesis in found) and rules is not None:
         found.sort(key=lambda hypothesis: not hypothesis.finished)  # what the rules let end comes first
     return found
+
+
+def ctc_forced_scores(scores: Tensor, sequence: Sequence[int], *, blank_id: int, tried: int) -> Tensor:
+    """Log-probabilities (L, V) of all tokens at each place of a sequence, given all the others; scores (T, V).
+
+    The `tried` tokens that are likeliest in any frame are compared, and the one that stands there; the others get minus
+    infinity. That of a token is the probability of the whole sequence with it, over all its alignments.
+    """
+    frames, size = scores.shape
+    likeliest = scores.max(0).values
+    likeliest[blank_id] = MINUS_INFINITY
+    candidates = likeliest.topk(min(tried, size - 1)).indices.tolist()
+    rows = torch.full((len(sequence), size), MINUS_INFINITY, device=scores.device)
+    for place, token in enumerate(sequence):
+        others = sorted({*candidates, token})
+        targets = torch.tensor([[*sequence[:place], other, *sequence[place + 1 :]] for other in others])
+        lengths = torch.full((len(others),), len(sequence))
+        losses = functional.ctc_loss(
+            scores[:, None].expand(-1, len(others), -1), targets.to(scores.device), torch.full_like(lengths, frames),
+            lengths, blank_id, "none",
+        )  # fmt: skip
+        rows[place, torch.tensor(others, device=scores.device)] = (-losses).log_softmax(-1)
+    return rows

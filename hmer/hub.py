@@ -5,6 +5,7 @@ more. The token comes from the environment (HF_TOKEN) or the client's own login 
 """
 
 import contextlib
+import contextvars
 import hashlib
 import logging
 import os
@@ -14,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 from urllib.parse import quote, unquote
@@ -45,7 +46,14 @@ PUSH_TIMEOUT_S = 120.0  # a commit of many files takes its time
 LONGEST_WAIT_S = 60.0  # that a server may ask for (Retry-After)
 RETRIES = 3  # of a request that brings nothing; a download that still brings something goes on
 DOWNLOADS_AT_ONCE = 8
+UPLOADS_AT_ONCE, UPLOADED_BYTES = (
+    32,
+    5_000_000,
+)  # files, or bytes, that are sent before a push looks whether it is to stop
 OURS_TO_KEEP = (".gitattributes",)  # the Hub's own file, neither pulled nor removed
+CARD = "README.md"  # the Hub makes one when somebody begins a repository on its page
+
+UNFINISHED = ".unfinished"  # how the folder of a pull ends that goes on
 
 Kind = Literal["model", "dataset", "space"]
 Progress = Callable[[int, int], None]  # bytes there, bytes in all
@@ -90,6 +98,25 @@ class RemoteFile:
         """Whether this is the file's content."""
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
         return size == self.size and _digest(content, size, git=not self.sha256) == (self.sha256 or self.git_sha1)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a push would do to a repository, by path. `head` is the commit that it has now, empty where there is none.
+
+    `ours`: whether hmer made it, as its card says.
+    """
+
+    head: str
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    ours: bool
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """What somebody else put there and would no longer find."""
+        return () if self.ours else tuple(sorted({*self.removed, *self.changed} - {CARD}))
 
 
 @dataclass(frozen=True)
@@ -185,12 +212,12 @@ def pull(
     if known is not None and not refresh:
         return known
     with _explained(repository), _locked(repository.home):
-        commit, files = _listing(repository)
+        commit, files, _ = _listing(repository)
         _check_names(repository, files)
         accept(files)
         folder = repository.home / commit
         if not folder.is_dir():
-            unfinished = repository.home / f".{commit}.unfinished"
+            unfinished = repository.home / f".{commit}{UNFINISHED}"
             _fetch(repository, commit, files, unfinished, progress)
             try:
                 check(unfinished)
@@ -202,8 +229,8 @@ def pull(
     return folder
 
 
-def _listing(repository: Repository) -> tuple[str, list[RemoteFile]]:
-    """The commit of a revision, and its files."""
+def _listing(repository: Repository) -> tuple[str, list[RemoteFile], list[str]]:
+    """The commit of a revision, its files, and the tags on the card."""
     info = _patiently(
         lambda: _api().repo_info(
             repository.id, repo_type=repository.kind, revision=repository.revision, files_metadata=True
@@ -219,7 +246,7 @@ def _listing(repository: Repository) -> tuple[str, list[RemoteFile]]:
         files.append(RemoteFile(item.rfilename, size, item.blob_id or "", item.lfs.sha256 if item.lfs else ""))
     if not info.sha or not _COMMIT.fullmatch(info.sha):
         raise HubError(f"{repository}: the Hub names no commit for it; nothing was fetched.")
-    return info.sha, files
+    return info.sha, files, list(info.tags or ())
 
 
 def _check_names(repository: Repository, files: Sequence[RemoteFile]) -> None:
@@ -273,12 +300,17 @@ def _fetch(
         _download(url, headers, file, folder / file.path, arrived)
 
     pool = ThreadPoolExecutor(DOWNLOADS_AT_ONCE)
+    contexts = [contextvars.copy_context() for _ in wanted]  # where gradio keeps whose progress this is
     try:
-        for _ in pool.map(fetch, sorted(wanted, key=lambda file: -file.size)):
+        for _ in pool.map(lambda context, file: context.run(fetch, file), contexts, sorted(wanted, key=_largest_first)):
             pass
     finally:
         stopped.set()  # downloads that still run end at their next bytes
         pool.shutdown(cancel_futures=True)
+
+
+def _largest_first(file: RemoteFile) -> int:
+    return -file.size
 
 
 def _holds(path: Path, file: RemoteFile) -> bool:
@@ -336,7 +368,54 @@ def _remember(repository: Repository, commit: str) -> None:
     os.replace(new, path)
 
 
+def remove_superseded(reference: str, keep: Callable[[Path], bool] = lambda _: False) -> tuple[str, ...]:
+    """Delete what no name leads to any more: earlier commits of a repository, and what interrupted pulls of it left.
+
+    A commit that `keep` asks for stays, and can from now on be named: hf://owner/name@commit. Gives the commits removed.
+    """
+    repository = parse(reference)
+    removed = []
+    with _locked(repository.home):
+        refs = [path for path in (repository.home / "refs").glob("*") if not path.name.startswith(".")]
+        named = {path.read_text(encoding="ascii").strip() for path in refs}
+        for folder in sorted(repository.home.iterdir()):
+            unfinished = folder.name.endswith(UNFINISHED)
+            if folder.name in named or not (unfinished or _COMMIT.fullmatch(folder.name)):
+                continue
+            if not unfinished and keep(folder):
+                _remember(replace(repository, revision=folder.name), folder.name)
+                continue
+            shutil.rmtree(folder, ignore_errors=True)  # in use elsewhere: the next pull tries again
+            if not unfinished and not folder.exists():
+                removed.append(folder.name)
+    return tuple(removed)
+
+
 # --- push -----------------------------------------------------------------------------------------------------
+
+
+def changes(repository: Repository, files: Mapping[str, Content]) -> Changes:
+    """What pushing `files` (by path) would change. Only asks. Raises HubError."""
+    _check_token()
+    with _explained(repository):
+        try:
+            return _changes(repository, files)
+        except client_errors.RepositoryNotFoundError as error:
+            if isinstance(error, client_errors.GatedRepoError):
+                raise
+            return Changes("", tuple(files), (), (), ours=True)
+
+
+def _changes(repository: Repository, files: Mapping[str, Content]) -> Changes:
+    head, there, tags = _listing(Repository(repository.kind, repository.id))
+    old = {file.path: file for file in there}
+    return Changes(
+        head,
+        added=tuple(path for path in files if path not in old),
+        changed=tuple(path for path, content in files.items() if path in old and not old[path].is_same(content)),
+        removed=tuple(sorted(set(old) - set(files))),
+        ours=TAG in tags,
+    )
 
 
 def push(
@@ -347,35 +426,85 @@ def push(
     private: bool = True,
     tag: str = "",
     space_sdk: str | None = None,
+    seen: Changes | None = None,
+    replace_foreign: bool = False,
+    progress: Progress | None = None,
 ) -> Pushed:
     """Make a repository hold exactly `files` (by path) in one commit, and tag it; made, private, if there is none.
 
     Only what differs travels; a push that was interrupted is repeated. `tag` empty: v1, v2 and so on, a commit that
-    has such a tag keeps it. `private` counts only for a repository that is made now. Raises HubError.
+    has such a tag keeps it. `private` counts only for a repository that is made now. `seen` is what was shown to
+    whoever pushes: nothing else is done. Files that hmer did not put there are removed or replaced only with
+    `replace_foreign`. `progress` may raise to stop: what the repository holds has not changed then. Raises HubError.
     """
-    if huggingface_hub.get_token() is None:
-        raise HubError("There is no token for the Hub: log in with `hf auth login`, or set HF_TOKEN.")
+    _check_token()
     api = _api()
     with _explained(repository):
         api.create_repo(
             repository.id, repo_type=repository.kind, private=private, exist_ok=True, space_sdk=space_sdk
         )  # fmt: skip
-        head, there = _listing(Repository(repository.kind, repository.id))
-        old = {file.path: file for file in there}
-        added = [path for path, content in files.items() if path not in old or not old[path].is_same(content)]
-        removed = sorted(set(old) - set(files))
-        commit = head
-        if added or removed:
+        now = _changes(repository, files)
+        _check_changes(repository, now, seen, replace_foreign)
+        differ = {*now.added, *now.changed}
+        travels = [path for path in files if path in differ]
+        commit = now.head
+        if travels or now.removed:
+            additions = [huggingface_hub.CommitOperationAdd(path, files[path]) for path in travels]
+            _upload(api, repository, additions, progress)
             operations: list[huggingface_hub.CommitOperationAdd | huggingface_hub.CommitOperationDelete] = [
-                *(huggingface_hub.CommitOperationAdd(path, files[path]) for path in added),
-                *(huggingface_hub.CommitOperationDelete(path, is_folder=False) for path in removed),
+                *additions,
+                *(huggingface_hub.CommitOperationDelete(path, is_folder=False) for path in now.removed),
             ]
             done = api.create_commit(
-                repository.id, operations, commit_message=message, repo_type=repository.kind, parent_commit=head
+                repository.id, operations, commit_message=message, repo_type=repository.kind, parent_commit=now.head
             )
             commit = done.oid
         tag = _tag(api, repository, commit, tag)
-        return Pushed(f"{api.endpoint}/{_page(repository)}", commit, tag, tuple(added), tuple(removed))
+        return Pushed(f"{api.endpoint}/{_page(repository)}", commit, tag, tuple(travels), now.removed)
+
+
+def _check_token() -> None:
+    if huggingface_hub.get_token() is None:
+        raise HubError("There is no token for the Hub: log in with `hf auth login`, or set HF_TOKEN.")
+
+
+def _check_changes(repository: Repository, now: Changes, seen: Changes | None, replace_foreign: bool) -> None:
+    """Raise HubError where a push would do what was not shown, or to what is somebody else's."""
+    if seen is not None and (seen.removed != now.removed or seen.head not in ("", now.head)):
+        raise HubError(f"{repository}: somebody changed it meanwhile; look again at what would change, then push.")
+    if now.lost and not replace_foreign:
+        raise HubError(
+            f"{repository}: was not made by hmer, and {_some(now.lost)} would be removed or replaced; name another "
+            "repository, or ask for it (push.py --replace)."
+        )
+
+
+def _some(paths: Sequence[str]) -> str:
+    """A few of many paths, for a sentence."""
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return ", ".join(paths[:3]) + more
+
+
+def _upload(
+    api: huggingface_hub.HfApi,
+    repository: Repository,
+    additions: Sequence[huggingface_hub.CommitOperationAdd],
+    progress: Progress | None,
+) -> None:
+    """Send what is stored apart (LFS), some files at a time; the commit then only names it."""
+    total = sum(addition.upload_info.size for addition in additions)
+    sent = 0
+    waiting: list[huggingface_hub.CommitOperationAdd] = []
+    tell = progress or (lambda *_: None)
+    tell(0, total)
+    for number, addition in enumerate(additions, start=1):
+        waiting.append(addition)
+        size = sum(item.upload_info.size for item in waiting)
+        if len(waiting) < UPLOADS_AT_ONCE and size < UPLOADED_BYTES and number < len(additions):
+            continue
+        api.preupload_lfs_files(repository.id, waiting, repo_type=repository.kind, free_memory=False)
+        sent, waiting = sent + size, []
+        tell(sent, total)
 
 
 def add(repository: Repository, files: Mapping[str, Content], message: str, *, card: str = "") -> str:
@@ -386,10 +515,10 @@ def add(repository: Repository, files: Mapping[str, Content], message: str, *, c
     api = _api()
     with _explained(repository):
         api.create_repo(repository.id, repo_type=repository.kind, private=True, exist_ok=True)
-        _, there = _listing(Repository(repository.kind, repository.id))
+        _, there, _ = _listing(Repository(repository.kind, repository.id))
         new = dict(files)
-        if card and "README.md" not in {file.path for file in there}:
-            new["README.md"] = card.encode()
+        if card and CARD not in {file.path for file in there}:
+            new[CARD] = card.encode()
         operations = [huggingface_hub.CommitOperationAdd(path, content) for path, content in new.items()]
         done = api.create_commit(repository.id, operations, commit_message=message, repo_type=repository.kind)
         return str(done.oid)

@@ -61,9 +61,40 @@ def destination(text: str, kind: hub.Kind) -> hub.Repository:
     return repository
 
 
-def push(plan: Plan, to: hub.Repository, *, private: bool = True, tag: str = "", message: str = "") -> hub.Pushed:
-    """Send what the plan lists. Raises HubError."""
-    return hub.push(to, plan.files, message or plan.message, private=private, tag=tag)
+def told(changes: hub.Changes, to: hub.Repository) -> str:
+    """What a push would do to what a repository holds now, for a person to read."""
+    if not changes.head:
+        return f"{to} is made anew"
+    lines = [f"{to}: {len(changes.added)} files new, {len(changes.changed)} changed, {len(changes.removed)} removed"]
+    lines += [f"  removed   {path}" for path in _by_folder(changes.removed)]
+    if changes.lost:
+        lines.append("hmer did not make this repository: " + ", ".join(_by_folder(changes.lost)) + " would be lost")
+    return "\n".join(lines)
+
+
+def _by_folder(paths: Sequence[str]) -> list[str]:
+    """Paths for a person: many of one folder as one."""
+    count = Counter(path.rpartition("/")[0] for path in paths)
+    few = [path for path in paths if "/" not in path or count[path.rpartition("/")[0]] == 1]
+    return few + [f"{folder}/ ({many} files)" for folder, many in count.items() if folder and many > 1]
+
+
+def push(
+    plan: Plan,
+    to: hub.Repository,
+    *,
+    private: bool = True,
+    tag: str = "",
+    message: str = "",
+    seen: hub.Changes | None = None,
+    replace_foreign: bool = False,
+    progress: hub.Progress | None = None,
+) -> hub.Pushed:
+    """Send what the plan lists; see `hub.push`. Raises HubError."""
+    return hub.push(
+        to, plan.files, message or plan.message,
+        private=private, tag=tag, seen=seen, replace_foreign=replace_foreign, progress=progress,
+    )  # fmt: skip
 
 
 # --- checkpoints ----------------------------------------------------------------------------------------------
@@ -265,4 +296,6 @@ def pull_dataset(reference: str, out: Path | str, *, progress: hub.Progress | No
             raise DatasetError(f"{reference}: is no imagefolder with {METADATA}; nothing was fetched.")
 
     folder = hub.pull(reference, accept=accept, check=lambda _: None, refresh=True, progress=progress)
-    return read_imagefolder(folder, out, source=f"{hub.SCHEME}datasets/{repository.id}")
+    rows = read_imagefolder(folder, out, source=f"{hub.SCHEME}datasets/{repository.id}")
+    hub.remove_superseded(reference)
+    return rows

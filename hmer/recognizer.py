@@ -36,6 +36,14 @@ class Alternative:
 
 
 @dataclass(frozen=True)
+class Replacement:
+    """Another token for a place of an answer, and how probable the model holds it there."""
+
+    token: str
+    probability: float
+
+
+@dataclass(frozen=True)
 class Recognition:
     """An answer. confidence: probability that the whole formula is right; token_confidence: one for each token.
 
@@ -153,6 +161,35 @@ class Recognizer:
             else:
                 single = decoding.greedy(step, state, first, **common)
         return [[hypothesis] for hypothesis in single]
+
+    @torch.inference_mode()
+    def replacements(self, picture: Grey, tokens: Sequence[str], count: int = 8) -> list[list[Replacement]]:
+        """For each token of an answer the `count` likeliest others in its place, the likeliest first.
+
+        `picture` as `read` gives it. The probabilities are those of teacher forcing: the model reads the picture and the
+        tokens before (CTC: all others). A token that the vocabulary lacks has none, and is not given to the model.
+        """
+        vocabulary = self.model.vocabulary
+        known = [place for place, token in enumerate(tokens) if token in vocabulary]
+        ids = vocabulary.encode([tokens[place] for place in known])
+        found: list[list[Replacement]] = [[] for _ in tokens]
+        encoded = self.encode([picture])
+        if isinstance(self.model, CtcModel):
+            frame_scores, frames = self.model.frame_scores(encoded)
+            usable = frame_scores[0, : int(frames[0])]
+            scores = decoding.ctc_forced_scores(usable, ids, blank_id=BLANK_ID, tried=count + 1)
+        else:
+            step, state, first = self.model.start(encoded, 1)
+            scores = decoding.forced_scores(step, state, first, ids)
+        for place, own, row in zip(known, ids, scores, strict=True):
+            row[[*range(len(SPECIAL)), own]] = decoding.MINUS_INFINITY
+            best = row.topk(min(count, len(row)))
+            found[place] = [
+                Replacement(vocabulary.tokens[index], math.exp(score))
+                for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+                if score > decoding.MINUS_INFINITY
+            ]
+        return found
 
     def _answer(self, hypotheses: list[Hypothesis], settings: Decoding, seconds: float) -> Recognition:
         best = hypotheses[0]

@@ -13,10 +13,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clone, installed or not
 
 from jsonargparse import ArgumentParser
-from tqdm import tqdm
 
 from hmer import checkpoint, hub
-from hmer.command_line import run
+from hmer.command_line import progress_bar, run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,15 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         for offer in hub.offers(options.offers):
             print(offer.reference, offer.updated, offer.licence, "private" if offer.private else "public", sep="\t")
     for reference in options.references:
-        with tqdm(desc=reference, unit="B", unit_scale=True, disable=None) as bar:
-
-            def show(there: int, total: int, bar: "tqdm[None]" = bar) -> None:
-                bar.total = total
-                bar.update(there - bar.n)
-
+        with progress_bar(reference) as show:
             folder = checkpoint.pull(reference, progress=show)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         print(f"{reference}\t{checkpoint.identify(folder)}\tcommit {folder.name}\t{size / 1e6:.1f} MB")
+        for commit in checkpoint.remove_superseded(reference):
+            print(f"{reference}\tan earlier version was removed, commit {commit}")
     return 0
 
 

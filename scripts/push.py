@@ -4,8 +4,8 @@
     python scripts/push.py checkpoint mine --to ada/my-writing --evaluation figures.json
     python scripts/push.py annotations --to ada/my-formulas --licence cc-by-4.0 --rights
 
-What would travel is listed first; --dry_run stops there. Repositories are made private unless --public is given. The
-token is the one of `hf auth login`, or HF_TOKEN.
+What would travel is listed first, and what it would remove from the repository; --dry_run stops there. Repositories are
+made private unless --public is given. The token is the one of `hf auth login`, or HF_TOKEN.
 """
 
 import sys
@@ -18,8 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clo
 from jsonargparse import ArgumentParser, Namespace
 
 from annotations import AnnotationStore, Status, write_dataset
-from hmer import publish
-from hmer.command_line import parse_time, run
+from hmer import hub, publish
+from hmer.command_line import parse_time, progress_bar, run
+from hmer.errors import HubError
 from hmer.home import store_url
 
 
@@ -47,6 +48,10 @@ def build_parser() -> ArgumentParser:
         sub.add_argument("--tag", type=str, default="", help="of this version (default: v1, v2 and so on)")
         sub.add_argument("--message", type=str, default="", help="of the commit")
         sub.add_argument("--dry_run", action="store_true", help="only list what would travel; nothing is sent")
+        sub.add_argument(
+            "--replace", action="store_true",
+            help="also remove and replace what hmer did not put into the repository",
+        )  # fmt: skip
         if name == "checkpoint":
             sub.add_argument("--parent_licence", type=str, default="", help="of a parent that is not on this computer")
             sub.add_argument("--base_model", type=str, default="", help="owner/name of the parent on the Hub")
@@ -104,10 +109,21 @@ def _send(plan: publish.Plan, options: Namespace) -> int:
     """List, then push unless it is a dry run."""
     to = publish.destination(options.to, plan.kind)
     print(plan.listing(), flush=True)
+    try:
+        changes = hub.changes(to, plan.files)
+        print(publish.told(changes, to), flush=True)
+    except HubError as error:
+        if not options.dry_run:
+            raise
+        print(f"what {to} holds now is not known: {error}")
     if options.dry_run:
         print("nothing was sent")
         return 0
-    pushed = publish.push(plan, to, private=not options.public, tag=options.tag, message=options.message)
+    with progress_bar(str(to)) as show:
+        pushed = publish.push(
+            plan, to, private=not options.public, tag=options.tag, message=options.message,
+            seen=changes, replace_foreign=options.replace, progress=show,
+        )  # fmt: skip
     print(f"{pushed.url}: {len(pushed.added)} files sent, {len(pushed.removed)} removed, commit {pushed.commit}")
     print(f"use it as {to}@{pushed.tag}")
     return 0

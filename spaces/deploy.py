@@ -44,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--to", required=True, help="owner/name of the Space")
     parser.add_argument("--public", action="store_true", help="make a new Space public")
     parser.add_argument("--dry_run", action="store_true", help="stage and check only; nothing is uploaded")
+    parser.add_argument(
+        "--replace", action="store_true", help="also remove and replace files of a Space that is not hmer's"
+    )
     parser.add_argument("--out", default="", help="keep the staged folder here (a new folder)")
     parser.add_argument(
         "--python", default="", help="check with this interpreter instead of a fresh environment (quicker, proves less)"
@@ -62,7 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.dry_run:
             print("nothing was uploaded")
             return 0
-        pushed = hub.push(to, dict(files), "Deploy", private=not options.public, space_sdk="gradio")
+        changes = hub.changes(to, files)
+        print(publish.told(changes, to), flush=True)
+        pushed = hub.push(
+            to, files, "Deploy",
+            private=not options.public, space_sdk="gradio", seen=changes, replace_foreign=options.replace,
+        )  # fmt: skip
     print(f"{pushed.url}: {len(pushed.added)} files sent, {len(pushed.removed)} removed, commit {pushed.commit}")
     return 0
 

@@ -1,6 +1,7 @@
 """Out and in again by every format: the same rows and no duplicates; CROHME's ink and .tex pairs; damaged files."""
 
 import base64
+import csv
 import io
 import json
 import tempfile
@@ -26,7 +27,7 @@ from annotations import (
     import_annotations,
     write_annotations,
 )
-from annotations.export import FORMATS
+from annotations.export import FORMATS, quoted, unquoted
 from annotations.imports import READERS
 from annotations.pictures import make_picture
 from annotations.strokes import Strokes, from_inkml, make_strokes, to_inkml
@@ -54,7 +55,7 @@ TIMES = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.ju
 FORMULAS = st.lists(
     st.sampled_from(["x", "^2", r"\frac ab", r"\{", " + ", "\n", r"\sqrt[3]{y}", r"\ ", "% c\n", r'\text{"a, b"}', "=1"]),
     min_size=1, max_size=4,
-).map(lambda parts: "z" + "{}".join(parts))  # fmt: skip
+).flatmap(lambda parts: st.sampled_from(["z", "-1", "+z", "=z", "@"]).map(lambda first: first + "{}".join(parts)))  # fmt: skip
 PREDICTIONS = st.builds(
     Prediction,
     latex=TEXTS,
@@ -160,6 +161,30 @@ def test_image_folders_of_others(store: AnnotationStore, tmp_path: Path) -> None
     assert [refusal.file for refusal in counts.refused] == ["b.png", "line 4"]
     (row,) = store.find()
     assert (row.correction, row.annotator, row.status) == ("x^2", "Ada", Status.PENDING)
+
+
+@settings(max_examples=200)
+@given(st.text(alphabet="'=+-@\t\r\nx1", max_size=6))
+def test_no_cell_is_computed_and_every_cell_comes_back(text: str) -> None:
+    cell = quoted(text)
+    assert not cell.startswith(tuple("=+-@\t\r\n"))
+    assert unquoted(cell) == text
+
+
+def test_a_spreadsheet_computes_nothing_of_the_csv(store: AnnotationStore, tmp_path: Path) -> None:
+    evil = "=HYPERLINK(1)"
+    store.add(picture(0), correction="-1", status="accepted", annotator=evil, source="@SUM(1)")
+    store.add(picture(1), correction="+x", status="accepted", annotator="'=1", source="plain")
+    write_annotations(store, tmp_path / "out", "csv", selection=Selection())
+    with (tmp_path / "out" / "metadata.csv").open(newline="") as table:
+        cells = [cell for row in csv.reader(table) for cell in row]
+    assert {"'- 1", f"'{evil}", "'@SUM(1)", "'+ x", "''=1", "plain"} <= set(cells)
+    assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells)
+    with AnnotationStore(tmp_path / "other.db") as other:
+        assert import_annotations(other, tmp_path / "out").created == 2
+        assert {(row.correction, row.annotator, row.source) for row in other.find()} == {
+            (row.correction, row.annotator, row.source) for row in store.find()
+        }
 
 
 def test_a_spreadsheet_may_write_the_csv(store: AnnotationStore, tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotations import Alternative, AnnotationStore, Prediction, Reason, Selection, Status
+from annotations import Alternative, AnnotationStore, Prediction, Reason, Selection, Status, write_annotations
 from annotations.export import split_of
-from annotations.fingerprint import BITS, NEAR_BITS, distances, fingerprint
+from annotations.fingerprint import BITS, NEAR_BITS, Known, fingerprint
 from annotations.strokes import from_inkml, ink_of, make_strokes, to_inkml
-from hmer.errors import BadInk, StoreError
+from hmer.errors import BadInk, LatexError, StoreError
 from hmer.ink import draw, parse_inkml
 
 FILES = Path(__file__).parent / "files"
@@ -209,25 +209,136 @@ def test_predictions_are_kept_by_checkpoint(store: AnnotationStore) -> None:
     assert store.predictions(done.id) == [old, new]
     assert [prediction.made_at is not None for prediction in store.predictions(done.id)] == [True, True]
     assert store.unread("new") == []
-    assert store.disagreeing("old", "new") == [(queued.id, "x", "y"), (done.id, "x", "y")]
+    assert store.disagreeing("old", "new") == [(done.id, "x", "y"), (queued.id, "x", "y")]
+    assert store.disagreeing("old", "new", limit=1) == [(done.id, "x", "y")]
     assert store.disagreeing("old", "old") == []
     newer = Prediction("x", "new", ("x",), 0.75)
     store.add_prediction(queued.id, newer)
-    assert store.disagreeing("old", "new", Selection(source=""))[1:] == [(done.id, "x", "y")]
+    assert store.disagreeing("old", "new", Selection(source=""))[:1] == [(done.id, "x", "y")]
     change = store.last_change("")
     assert change is not None  # a later reading is nobody's change, and does not stand in the way of undoing
     store.undo(change.id)
 
 
 def test_pictures_of_several_annotators(store: AnnotationStore) -> None:
-    for annotator, correction in (("Ada", "x"), ("Bob", "x"), ("Cleo", "X")):
-        store.add(picture(0), correction=correction, annotator=annotator)
-    store.add(picture(1), correction="y", annotator="Ada")
+    def accept(seed: int, correction: str, annotator: str) -> None:
+        store.add(picture(seed), correction=correction, annotator=annotator, status="accepted")
+
+    for annotator, correction in (("Ada", "x"), ("Bob", "y"), ("Cleo", "X"), ("Bob", "x")):
+        accept(0, correction, annotator)
+    accept(1, "y", "Ada")
     store.add(picture(1), annotator="Bob")  # queued only
-    store.add(picture(2), correction="y", annotator="Ada")
-    store.add(picture(2), correction="z", annotator="Ada")
-    assert [[row.annotator for row in rows] for rows in store.by_several()] == [["Ada", "Bob", "Cleo"]]
+    accept(2, "y", "Ada")
+    accept(2, "z", "Ada")
+    accept(3, "y", "Ada")
+    for status in ("draft", "pending", "rejected", "skipped"):  # nobody's answer, or not yet
+        store.add(picture(3), correction=f"y_{{{len(status)}}}", annotator="Bob", status=status)
+    answers = [{"Ada": ("x",), "Bob": ("x",), "Cleo": ("X",)}]
+    assert store.by_several() == answers
+    accept(3, "z", "Bob")
+    assert store.by_several() == [*answers, {"Ada": ("y",), "Bob": ("z",)}]
+    assert store.by_several(limit=1) == [{"Ada": ("y",), "Bob": ("z",)}]
+    assert store.count_by_annotator(Selection(statuses="accepted")) == {"Ada": 5, "Bob": 3, "Cleo": 1}  # type: ignore[arg-type]
     assert store.names() == {"annotator": ["Ada", "Bob", "Cleo"], "source": [""], "checkpoint": []}
+
+
+def test_readings_are_what_was_read_before(store: AnnotationStore) -> None:
+    first = store.add(picture(0), prediction=Prediction("x", "c"), correction="y", status="accepted").annotation
+    store.add(picture(1), correction=r"a\ b", status="accepted")
+    store.add(picture(2), prediction=Prediction("x", "c"), correction="y")
+    assert [(row.tokens, row.latex, row.checkpoint) for row in store.readings()] == [
+        (("a", "~", "b"), None, None), (("y",), "x", "c"),
+    ]  # fmt: skip
+    assert store.readings(limit=2)[1].created_at == first.created_at
+    assert len(store.readings(limit=1)) == 1
+
+
+def test_whose_opinion_is_still_wanted(store: AnnotationStore) -> None:
+    for seed, annotator, status in (
+        (0, "Ada", "accepted"),
+        (1, "Ada", "pending"),
+        (2, "Bob", "accepted"),
+        (3, "", "accepted"),
+    ):
+        store.add(picture(seed), correction="x", annotator=annotator, status=status)
+    again = store.add(picture(0), correction="y", annotator="Cleo", status="accepted").annotation
+    assert store.without_opinion_of("Bob") == [4, again.id]
+    assert store.without_opinion_of("Ada", limit=1) == [3]
+    store.add(picture(3), correction="x", annotator="Ada", status="draft")
+    assert store.without_opinion_of("Ada") == [3]
+
+
+# --- drafts, and decisions on what was open ---
+
+
+@pytest.mark.parametrize("typed", [r"\frac{1}{", "x^", "}", "x + ", r"\nosuchcommand", "'; DROP TABLE image; --"])
+def test_a_draft_keeps_whatever_was_typed(typed: str, store: AnnotationStore, tmp_path: Path) -> None:
+    row = store.add(picture(0), prediction=Prediction("x", "c")).annotation
+    kept = store.update_correction(row.id, typed, status="draft", by="Ada")
+    assert (store.get(row.id).correction, kept.status, kept.annotator) == (typed, Status.DRAFT, "Ada")
+    added = store.add(picture(1), correction=typed, status="draft").annotation
+    assert store.get(added.id).correction == typed
+    if kept.tokens is None:
+        with pytest.raises(LatexError):
+            store.update_correction(row.id, typed, status="accepted")
+        with pytest.raises(StoreError, match="cannot be accepted without LaTeX"):
+            store.set_status(row.id, "accepted")
+        assert list(store.corrected()) == []  # nothing to train on, nothing to export
+        assert write_annotations(store, tmp_path / "out", "jsonl", selection=Selection()).rows == 0
+    assert [item.id for item in store.find(Selection(latex=typed[:3]))] == [added.id, row.id]
+    done = store.update_correction(row.id, "x + 1", status="accepted", by="Ada")
+    assert (done.correction, done.tokens) == ("x + 1", ("x", "+", "1"))
+    (change, *_) = store.history(row.id)
+    store.undo(change.id)
+    assert store.get(row.id).correction == typed
+
+
+def test_a_draft_that_becomes_what_is_there_already_is_joined(store: AnnotationStore) -> None:
+    done = store.add(picture(0), correction="x", status="accepted", annotator="Ada").annotation
+    draft = store.add(picture(0), correction="x +", status="draft", annotator="Ada").annotation
+    assert store.update_correction(draft.id, "x", status="accepted", by="Ada").id == done.id
+    assert [row.id for row in store.find()] == [done.id]
+
+
+@pytest.mark.parametrize(
+    ("status", "correction", "annotator"),
+    [("pending", None, ""), ("draft", "x +", "Ada"), ("draft", "x", ""), ("pending", "x", "Ada"), ("rejected", "x", "Ada"),
+     ("skipped", "x", "Ada")],
+)  # fmt: skip
+def test_a_decision_completes_what_was_open(
+    status: str, correction: str | None, annotator: str, store: AnnotationStore
+) -> None:
+    seen = Prediction("x", "new")
+    first = store.add(
+        picture(0), prediction=Prediction("q", "old"), correction=correction, status=status, annotator=annotator
+    ).annotation
+    saved = store.add(
+        picture(0), prediction=seen, correction="x", status="accepted", annotator="Ada", complete=True
+    )  # fmt: skip
+    assert (saved.created, saved.completed, saved.annotation.id) == (False, True, first.id)
+    (row,) = store.find()
+    assert (row.correction, row.tokens, row.status, row.annotator, row.reason) == (
+        "x", ("x",), Status.ACCEPTED, "Ada", None,
+    )  # fmt: skip
+    assert row.prediction == (seen if correction is None else Prediction("q", "old"))
+    again = store.add(picture(0), prediction=seen, correction="x", status="accepted", annotator="Ada", complete=True)
+    assert (again.created, again.completed) == (False, False)
+    change = store.last_change("Ada")
+    assert change is not None
+    store.undo(change.id)
+    assert (str(store.get(first.id).status), store.get(first.id).correction) == (status, correction)
+
+
+def test_what_others_say_or_wait_for_is_not_completed(store: AnnotationStore) -> None:
+    kept = [
+        store.add(picture(0), correction="y", status="draft", annotator="Bob").annotation,
+        store.add(picture(0), correction="z", status="pending").annotation,  # imported, to be reviewed
+        store.add(picture(0), correction="w", status="accepted", annotator="Ada").annotation,
+    ]
+    assert store.add(picture(0), correction="x", status="accepted", annotator="Ada", complete=True).created
+    assert [store.get(row.id) for row in kept] == kept
+    assert not store.add(picture(0), correction="z", status="accepted").completed  # an import changes nothing
+    assert str(store.get(kept[1].id).status) == "pending"
 
 
 # --- searching ---
@@ -317,12 +428,33 @@ def test_every_kind_of_picture_has_the_same_fingerprint(mode: str) -> None:
     assert fingerprint(shown) == fingerprint(image)
 
 
-@given(st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=5))
-@settings(max_examples=30, deadline=None)
-def test_distances_count_differing_bits(hashes: list[bytes]) -> None:
-    slow = [(int.from_bytes(hashes[0]) ^ int.from_bytes(other)).bit_count() for other in hashes]
-    assert distances(hashes[0].hex(), [other.hex() for other in hashes]).tolist() == slow
-    assert distances(hashes[0].hex(), []).tolist() == []
+@given(st.binary(min_size=32, max_size=32), st.lists(st.sets(st.integers(0, BITS - 1), max_size=80), max_size=6))
+@settings(max_examples=50, deadline=None)
+def test_the_near_ones_differ_in_few_bits(one: bytes, flips: list[set[int]]) -> None:
+    known = Known()
+    for number, flip in enumerate(flips):
+        other = int.from_bytes(one) ^ sum(1 << bit for bit in flip)
+        known.add([(datetime.now(UTC), other.to_bytes(32).hex(), f"{number}")])
+    assert len(known) == len(flips)
+    near = sorted((len(flip), f"{number}") for number, flip in enumerate(flips) if len(flip) <= NEAR_BITS)
+    assert known.near(one.hex()) == [(name, bits) for bits, name in near]
+
+
+def test_near_duplicates_follow_what_others_save_and_purge(sqlite_store: AnnotationStore, tmp_path: Path) -> None:
+    first = sqlite_store.add(writing(0), correction="x").annotation
+    assert sqlite_store.near(first.id) == []
+    with AnnotationStore(tmp_path / "annotations.db") as other:
+        copy = other.add(np.pad(writing(0), 9, constant_values=255), correction="x").annotation
+        assert [row.id for row, _ in sqlite_store.near(first.id)] == [copy.id]
+        other.purge(copy.id)
+        assert sqlite_store.near(first.id) == []
+        for pad, moment in ((10, "2020-01-01"), (11, "2030-01-01"), (12, "2025-01-01")):  # clocks differ
+            row = other.add(np.pad(writing(0), pad, constant_values=255), correction="x").annotation
+            with other._writer.begin() as connection:
+                connection.exec_driver_sql(
+                    "UPDATE image SET created_at = ? WHERE sha256 = ?", (f"{moment} 00:00:00.000000", row.image_sha256)
+                )
+        assert len(sqlite_store.near(first.id)) == 3
 
 
 # --- strokes ---

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,64 @@ def test_a_failure_of_the_last_step_puts_the_old_one_back(tmp_path: Path, monkey
     with pytest.raises(CheckpointError, match="Input/output error"):
         save(out, *toy(2), overwrite=True)
     assert load(out).id == before
+
+
+class Killed(BaseException):
+    """What nothing here catches: as if the process had ended."""
+
+
+@pytest.mark.parametrize("found_by", ["name", "folder", "list", "save"])
+def test_killed_between_the_two_renames_the_old_one_comes_back(
+    found_by: str, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, new = toy(0), toy(1)
+    folder = save(home / "checkpoints" / "mine", old[0], old[1])
+    identity = checkpoint.identify(folder)
+    rename, left = os.rename, [1]
+
+    def rename_once(source: Path, target: Path) -> None:
+        if not left:
+            raise Killed
+        left.pop()
+        rename(source, target)
+
+    monkeypatch.setattr(checkpoint.os, "rename", rename_once)
+    with pytest.raises(Killed):
+        save(folder, new[0], new[1], overwrite=True)
+    monkeypatch.setattr(checkpoint.os, "rename", rename)
+    assert not folder.exists()
+    if found_by == "save":
+        save(folder, new[0], new[1], overwrite=True)
+        assert checkpoint.identify(folder) != identity
+    else:
+        found = {
+            "name": lambda: resolve("mine"), "folder": lambda: load(folder).folder,
+            "list": lambda: checkpoint.fine_tuned()["mine"],
+        }[found_by]()  # fmt: skip
+        assert found == folder
+        assert load(folder).id == identity
+        assert "saving it was interrupted" in caplog.text
+    assert [path.name for path in folder.parent.iterdir()] == ["mine"]
+
+
+def test_a_save_that_is_at_it_is_not_disturbed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "_LOCK_TIMEOUT_S", 0.2)
+    old, new = toy(0), toy(1)
+    folder = save(home / "checkpoints" / "mine", old[0], old[1])
+    rename, listed = os.rename, []
+
+    def rename_and_look(source: Path, target: Path) -> None:
+        if Path(target) == folder:  # the moment without either
+            looking = threading.Thread(target=lambda: listed.append(checkpoint.fine_tuned()))
+            looking.start()
+            looking.join()
+        rename(source, target)
+
+    monkeypatch.setattr(checkpoint.os, "rename", rename_and_look)
+    save(folder, new[0], new[1], overwrite=True)
+    assert listed == [{}]
+    assert checkpoint.identify(folder) == checkpoint.identify(checkpoint.fine_tuned()["mine"])
+    assert [path.name for path in folder.parent.iterdir()] == ["mine"]
 
 
 def test_what_fine_tuning_needs_travels_along(folder: Path, tmp_path: Path) -> None:

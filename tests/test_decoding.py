@@ -16,9 +16,11 @@ from hmer.decoding import (
     Step,
     beam,
     ctc_beam,
+    ctc_forced_scores,
     ctc_greedy,
     ctc_sample,
     filter_log_probs,
+    forced_scores,
     greedy,
     rescored,
     sample,
@@ -146,6 +148,13 @@ def test_beam_width_one_is_greedy(penalty: float) -> None:
         assert [answers[0].finished for answers in found] == [hypothesis.finished for hypothesis in best]
         for answers, hypothesis in zip(found, best, strict=True):
             assert answers[0].log_probs == pytest.approx(hypothesis.log_probs, abs=1e-6)
+
+
+def test_forced_scores_are_those_after_what_was_given() -> None:
+    table = Table(4, 0)
+    rows = forced_scores(*table.start([7]), (2, 1, 3))
+    assert torch.equal(rows, torch.stack([table.log_probs(7, prefix) for prefix in ((), (2,), (2, 1))]))
+    assert len(forced_scores(*table.start([7]), ())) == 0
 
 
 def test_greedy_takes_the_likeliest_token_of_every_step() -> None:
@@ -366,6 +375,20 @@ def test_a_narrow_prefix_beam_never_exceeds_the_truth_and_a_wider_one_finds_it()
             assert all(item.score <= exact[item.ids] + 1e-5 for item in found)
             found_best[width] += found[0].ids == max(exact, key=lambda ids: exact[ids])
     assert found_best[1] < found_best[3] < found_best[10] and found_best[10] >= 28
+
+
+def test_forced_ctc_scores_are_those_of_the_whole_sequence() -> None:
+    scores = frames_of(5, 4, seed=3)
+    truth = {ids: log_prob for log_prob, ids in every_alignment(scores)}
+    sequence = (1, 2, 1)
+    rows = ctc_forced_scores(scores, sequence, blank_id=0, tried=3)
+    for place, row in enumerate(rows):
+        others = [(*sequence[:place], token, *sequence[place + 1 :]) for token in (1, 2, 3)]
+        whole = torch.tensor([truth[ids] for ids in others]).logsumexp(0)
+        assert row[0] == float("-inf")
+        assert row[1:].tolist() == pytest.approx([truth[ids] - float(whole) for ids in others], abs=1e-4)
+    few = ctc_forced_scores(scores, sequence, blank_id=0, tried=1)
+    assert all(torch.isfinite(row).sum() <= 2 for row in few)
 
 
 def test_greedy_ctc_is_the_likeliest_path_collapsed() -> None:

@@ -2,19 +2,27 @@
 
 import io
 import random
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
+from gradio.context import LocalContext
 
 from annotations import AnnotationStore, Prediction, Reason, Refusal, Selection, Status
 from annotations.intake import Found, Limits, pictures_in
-from annotations.statistics import NOTHING, accuracy_by_day, agreement, confusions, weakness
+from annotations.statistics import NOTHING, accuracy_by_day, agreement, confusions, pairs, weakness
+from hmer import latex
 from hmer.errors import BadImage, ConfigError, LatexError, StoreError
+from hmer.recognizer import Recognizer, Replacement
+from hmer.ui import api, symbols
 from hmer.ui.desk import browse, charts, grid, intake, queue, work, write_this
 from hmer.ui.draw_and_upload import examples
 from hmer.ui.options import AppOptions
@@ -29,6 +37,9 @@ def services(toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     made.close()
 
 
+PICTURE, TEXT = 2, 4  # among what the queue shows
+
+
 def picture(seed: int = 0) -> "np.ndarray[tuple[int, int], np.dtype[np.uint8]]":
     return np.random.default_rng(seed).integers(0, 256, (20, 30), dtype=np.uint8)
 
@@ -38,6 +49,11 @@ def waiting(store: AnnotationStore, *readings: tuple[str, float | None]) -> list
         store.add(picture(seed), prediction=Prediction(latex, "toy", confidence=sure)).annotation.id
         for seed, (latex, sure) in enumerate(readings)
     ]
+
+
+def decided(values: tuple[Any, ...], services: Services, status: Status, by: str, **what: Any) -> tuple[Any, ...]:
+    """A button of the queue pressed on the page that shows `values`."""
+    return queue.decided(values[0], values[1], services, status, by, **what)
 
 
 # --- the queue ---
@@ -77,10 +93,10 @@ def test_what_was_deleted_meanwhile_is_passed_over(services: Services) -> None:
     ids = waiting(services.store, ("x", 0.1), ("y", 0.2))
     at = work.queue(services.store, "least confident", "")
     services.store.delete(ids[0])
-    values = queue.decided(at, services, Status.SKIPPED, "Ada")
+    values = decided(queue.shown(at, services), services, Status.SKIPPED, "Ada")
     assert services.store.get(ids[1]).status is Status.SKIPPED
-    assert "Nothing more is waiting" in values[1]
-    assert queue.decided(values[0], services, Status.SKIPPED, "Ada")[1] == values[1]
+    assert "Nothing more is waiting" in values[PICTURE]
+    assert decided(values, services, Status.SKIPPED, "Ada")[PICTURE] == values[PICTURE]
 
 
 def test_nobody_decides_on_what_is_not_on_the_page(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,13 +106,13 @@ def test_nobody_decides_on_what_is_not_on_the_page(services: Services, monkeypat
     ids = waiting(store, ("x", 0.1), ("y", 0.2), ("z", 0.3))
     page = queue.shown(work.queue(store, "least confident", ""), services)
     store.update_correction(ids[0], "a", status="accepted", by="Bob")
-    page = queue.decided(page[0], services, Status.ACCEPTED, "Ada", text="b")
-    assert (store.get(ids[0]).correction, store.get(ids[0]).annotator, page[3]) == ("a", "Bob", "b")
-    page = queue.decided(page[0], services, Status.ACCEPTED, "Ada", text="b")  # seen now, and meant
+    page = decided(page, services, Status.ACCEPTED, "Ada", text="b")
+    assert (store.get(ids[0]).correction, store.get(ids[0]).annotator, page[TEXT]) == ("a", "Bob", "b")
+    page = decided(page, services, Status.ACCEPTED, "Ada", text="b")  # seen now, and meant
     assert store.get(ids[0]).correction == "b"
     store.delete(ids[1])
-    page = queue.decided(page[0], services, Status.ACCEPTED, "Ada", text="y")
-    assert (store.get(ids[2]).status, page[3], len(said)) == (Status.PENDING, "z", 2)
+    page = decided(page, services, Status.ACCEPTED, "Ada", text="y")
+    assert (store.get(ids[2]).status, page[TEXT], len(said)) == (Status.PENDING, "z", 2)
 
 
 def test_a_second_opinion_sees_no_other_and_is_its_own(services: Services) -> None:
@@ -112,9 +128,9 @@ def test_a_second_opinion_sees_no_other_and_is_its_own(services: Services) -> No
     at = work.queue(store, work.SECOND, "Bob")
     assert at == work.Queue((1, 2), second=True) or at == work.Queue((2, 1), second=True)
     values = queue.shown(at, services)
-    assert values[3] == "r"
-    queue.decided(values[0], services, Status.ACCEPTED, "Bob", text="x_0")
-    queue.decided(values[0].moved(1), services, Status.ACCEPTED, "Bob", text="y")
+    assert values[TEXT] == "r"
+    decided(values, services, Status.ACCEPTED, "Bob", text="x_0")
+    decided(queue.shown(values[0].moved(1), services), services, Status.ACCEPTED, "Bob", text="y")
     assert store.count(Selection(annotator="Bob")) == 3
     assert work.queue(store, work.SECOND, "Bob").ids == ()
     result = agreement(store.by_several())
@@ -124,16 +140,96 @@ def test_a_second_opinion_sees_no_other_and_is_its_own(services: Services) -> No
         work.queue(store, work.SECOND, "")
 
 
+def test_a_key_that_came_too_soon_does_nothing(services: Services) -> None:
+    store = services.store
+    ids = waiting(store, ("x", 0.1), ("y", 0.2), ("z", 0.3))
+    page = queue.shown(work.queue(store, "least confident", ""), services)
+    after = decided(page, services, Status.ACCEPTED, "Ada", text="x + 1")
+    # The page still shows the first when the next key is pressed; the server is at the second already.
+    late = queue.decided(after[0], page[1], services, Status.ACCEPTED, "Ada", text="x + 1")
+    assert [str(store.get(number).status) for number in ids] == ["accepted", "pending", "pending"]
+    assert (late[0], late[TEXT]) == (after[0], "y")
+    late = queue.decided(after[0], page[1], services, Status.SKIPPED, "Ada", reason=None)
+    assert store.get(ids[1]).status is Status.PENDING
+    # What stood in the field belongs to the item that the page showed.
+    moved = queue.shown(after[0].keeping(page[1], "of the first").moved(1), services)
+    assert moved[TEXT] == "z"
+    assert moved[0].typed == {ids[0]: "of the first"}
+    done = decided(late, services, Status.ACCEPTED, "Ada", text="y")
+    assert store.get(ids[1]).correction == "y"
+    end = decided(done, services, Status.ACCEPTED, "Ada", text="z")
+    assert queue.decided(end[0], done[1], services, Status.REJECTED, "Ada", reason=None)[PICTURE] == end[PICTURE]
+    assert store.get(ids[2]).status is Status.ACCEPTED
+
+
+def test_a_draft_of_anything_stays_in_the_queue(services: Services) -> None:
+    store = services.store
+    (number,) = waiting(store, ("x", 0.1))
+    page = queue.shown(work.queue(store, "newest", ""), services)
+    decided(page, services, Status.DRAFT, "Ada", text=r"\frac{x}{")
+    page = queue.shown(work.queue(store, "newest", ""), services)
+    assert page[TEXT] == r"\frac{x}{"
+    assert "alert" in page[6]  # what is wrong with it
+    assert grid.shown(grid.Sheet(), services)[0].ids == ()  # nothing to accept as it stands
+    assert r"\frac{x}{" in str(browse.opened(number, services))
+    assert browse.found(browse.selection("", "", "draft", "", "", "", ""), 0, services)[0][0][5] == r"(\frac{x}{)"
+    decided(page, services, Status.ACCEPTED, "Ada", text=r"\frac{x}{2}")
+    assert store.get(number).status is Status.ACCEPTED
+    (other,) = waiting(store, ("y", 0.1))
+    assert work.decide(store, other, Status.DRAFT, text=" ", by="Ada").correction is None
+
+
+def test_a_second_opinion_is_one_of_each_person(services: Services) -> None:
+    store = services.store
+    first = store.add(picture(), correction="x", status="accepted", annotator="Ada").annotation.id
+    at = queue.shown(work.queue(store, work.SECOND, "Bob"), services)
+    for status, text in ((Status.DRAFT, "y +"), (Status.ACCEPTED, "y"), (Status.ACCEPTED, "z")):
+        decided(at, services, status, "Bob", text=text)
+    (his,) = store.find(Selection(annotator="Bob"))
+    assert (his.correction, his.status) == ("z", Status.ACCEPTED)
+    assert agreement(store.by_several()).pictures == 1
+    decided(at, services, Status.DRAFT, "Bob", text="x")  # not decided any more
+    assert agreement(store.by_several()).pictures == 0
+    decided(at, services, Status.REJECTED, "Bob", reason=Reason.ILLEGIBLE)
+    assert [str(row.status) for row in store.find(order="oldest")] == ["accepted", "rejected"]
+    assert store.get(first).correction == "x"
+
+
+def test_saving_in_the_app_completes_what_waited(services: Services) -> None:
+    (number,) = waiting(services.store, ("x", 0.3))
+    saved = services.save(png(0), "x", prediction=Prediction("x", "toy"), annotator="")
+    assert (saved.annotation.id, saved.annotation.status, saved.completed) == (number, Status.ACCEPTED, True)
+    assert services.store.count() == 1
+    assert work.queue(services.store, "newest", "").ids == ()
+
+
+def test_whoever_logged_in_signs(services: Services, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(0))
+    upload = {"path": str(tmp_path / "a.png"), "meta": {"_type": "gradio.FileData"}}
+    save = api.endpoints(services)["save_correction"]
+
+    class Request:
+        username = "ada"
+
+    token = LocalContext.request.set(Request())  # type: ignore[arg-type]
+    try:
+        first = save(upload, "x", annotator="Somebody Else")["id"]
+    finally:
+        LocalContext.request.reset(token)
+    second = save(upload, "y", annotator="Bob")["id"]
+    assert [services.store.get(number).annotator for number in (first, second)] == ["ada", "Bob"]
+
+
 def test_a_second_opinion_can_be_changed(services: Services) -> None:
     store = services.store
     first = store.add(picture(), correction="x", status="accepted", annotator="Ada").annotation.id
     at = work.queue(store, work.SECOND, "Bob")
-    queue.decided(at, services, Status.DRAFT, "Bob", text="y")
-    queue.decided(at, services, Status.ACCEPTED, "Bob", text="y")
+    decided(queue.shown(at, services), services, Status.DRAFT, "Bob", text="y")
+    decided(queue.shown(at, services), services, Status.ACCEPTED, "Bob", text="y")
     (his,) = store.find(Selection(annotator="Bob"))
     assert (his.status, his.correction) == (Status.ACCEPTED, "y")
     with pytest.raises(ConfigError, match="Give your name"):
-        queue.decided(at, services, Status.REJECTED, "", reason=Reason.ILLEGIBLE)
+        decided(queue.shown(at, services), services, Status.REJECTED, "", reason=Reason.ILLEGIBLE)
     assert store.get(first).status is Status.ACCEPTED
 
 
@@ -150,16 +246,71 @@ def test_the_page_gets_no_html_from_a_store(services: Services) -> None:
             assert "<b>" not in value.replace("<{}b>", "")
 
 
+# --- symbols to click ---
+
+
+class Fixed:
+    """A recogniser that always holds the same tokens likely."""
+
+    def __init__(self, form: str, *others: tuple[str, float]) -> None:
+        self.config = SimpleNamespace(label_form=form)
+        self.others = [Replacement(token, probability) for token, probability in others]
+        self.asked: list[str] = []
+
+    def read(self, source: object) -> object:
+        return source
+
+    def replacements(self, picture: object, tokens: list[str], count: int) -> list[list[Replacement]]:
+        self.asked = list(tokens)
+        return [self.others] * len(tokens)
+
+
+def test_symbols_are_buttons_and_marks_are_not() -> None:
+    shown = symbols.chips(r"x^2<\frac{1}{2}")
+    assert [token for _, token in re.findall(r'data-place="(\d+)">([^<]*)<', shown)] == [
+        "x", "^", "2", "&lt;", r"\frac", "1", "2",
+    ]  # fmt: skip
+    assert shown.count("hm-mark") == 6
+    assert symbols.chips(r"\text{<b>}").count("<b>") == 0
+    assert symbols.chips("{") == symbols.chips("") == ""
+
+
+def test_what_a_symbol_might_be_makes_a_formula() -> None:
+    model = Fixed("crohme", ("z", 0.5), ("}", 0.2), (r"\frac", 0.1), (r"\beta", 0.05), ("q", 1e-6))
+    found = symbols.options(r"\mathrm{a} + x^2", 5, None, model)  # type: ignore[arg-type]
+    assert latex.normalise(r"\mathrm{a} + x^2")[5] == "x"
+    assert model.asked == latex.label_tokens(r"\mathrm{a} + x^2", "crohme")  # what the label form drops is not asked
+    assert [(option.token, option.probability) for option in found] == [("z", 0.5), (r"\beta", 0.05), ("", None)]
+    assert [option.formula for option in found] == [r"\mathrm{a}+z^2", r"\mathrm{a}+\beta^2", r"\mathrm{a}+^2"]
+    *_, left_out = symbols.options("x+1", 1, None, model)  # type: ignore[arg-type]
+    assert (left_out.token, left_out.probability, left_out.formula) == ("", None, "x1")
+    page = symbols.offered("a < b", [symbols.Option("<", 0.004, "x<y")])
+    assert 'data-for="a &lt; b"' in page and "0.4%" in page and "<code>&lt;</code>" in page
+    assert "nothing else" in symbols.offered("x", [])
+    with pytest.raises(LatexError):
+        symbols.options("{", 0, None, model)  # type: ignore[arg-type]
+
+
+def test_the_bundled_model_says_what_else(tmp_path: Path) -> None:
+    recognizer = Recognizer.load("handwritten")
+    source = examples()[0]
+    (answer,) = recognizer.recognize([source])
+    tokens = latex.normalise(answer.latex)
+    found = symbols.options(answer.latex, 0, source, recognizer)
+    assert all(latex.normalise(option.formula)[1:] == tokens[1:] for option in found if option.token)
+    assert any(option.token for option in found)
+
+
 # --- the grid ---
 
 
 def test_all_but_the_marked_are_accepted(services: Services) -> None:
     ids = waiting(services.store, ("x", 0.5), ("y", 0.9), ("{", 0.95), ("z", 0.1))
-    sheet, _, _, *cells = grid.shown(grid.Sheet(), services)
+    sheet, _, _, _, *cells = grid.shown(grid.Sheet(), services)
     assert sheet.ids == (ids[1], ids[0], ids[3])  # the surest first; what is ill-formed needs a hand
     assert len(cells) == 4 * grid.CELLS
     marks = [False, True, *[False] * (grid.CELLS - 2)]
-    after, _, said, *_ = grid.accepted(sheet, marks, services, "Ada")
+    after, _, _, said, *_ = grid.accepted(sheet, grid.named(sheet), marks, services, "Ada")
     assert "2 accepted, 1 left" in said
     assert [str(services.store.get(number).status) for number in ids] == ["pending", "accepted", "pending", "accepted"]
     assert after.ids == ()  # the marked does not come again here, but in the queue
@@ -178,13 +329,22 @@ def test_only_what_was_shown_is_accepted_and_undone(services: Services, monkeypa
     sheet, *_ = grid.shown(grid.Sheet(), services)
     store.set_status(ids[0], "rejected", reason="illegible", by="Bob")
     store.add_prediction(ids[1], Prediction("v", "newer"))
-    after, *_ = grid.accepted(sheet, [False] * grid.CELLS, services, "Ada")
+    after, *_ = grid.accepted(sheet, grid.named(sheet), [False] * grid.CELLS, services, "Ada")
     assert [str(store.get(number).status) for number in ids] == ["rejected", "pending", "accepted"]
     assert "2 could not be accepted" in said.pop()
     store.set_status(ids[2], "skipped", by="Bob")
     grid.undone(after, services, "Ada")
     assert store.get(ids[2]).status is Status.SKIPPED
     assert "1 could not be taken back" in said.pop()
+
+
+def test_a_sheet_that_nobody_has_seen_is_not_accepted(services: Services) -> None:
+    waiting(services.store, *((f"x_{number}", 0.5) for number in range(2 * grid.CELLS)))
+    page = grid.shown(grid.Sheet(), services)
+    marks = [False] * grid.CELLS
+    after = grid.accepted(page[0], page[1], marks, services, "Ada")
+    assert grid.accepted(after[0], page[1], marks, services, "Ada")[0].ids == after[0].ids  # pressed twice
+    assert services.store.count(Selection(statuses=("accepted",))) == grid.CELLS
 
 
 # --- taking in ---
@@ -315,12 +475,14 @@ def test_uploads_are_gone_once_they_are_taken_in(services: Services, tmp_path: P
 def test_looking_elsewhere_loses_nothing_that_was_typed(services: Services) -> None:
     waiting(services.store, ("x", 0.1), ("y", 0.2))
     at = work.queue(services.store, "least confident", "")
-    on = queue.shown(at.keeping("x + 2").moved(1), services)
-    assert on[3] == "y"
-    assert queue.shown(on[0].moved(-1), services)[3] == "x + 2"
-    assert work.Queue().keeping("x") == work.Queue()
-    after = queue.decided(at.keeping("x + 2"), services, Status.ACCEPTED, "Ada", text="x + 3")
-    assert queue.shown(after[0].moved(-1), services)[3] == "x + 3"  # what was saved, not what was typed before
+    on = queue.shown(at.keeping(at.ids[0], "x + 2").moved(1), services)
+    assert on[TEXT] == "y"
+    assert queue.shown(on[0].moved(-1), services)[TEXT] == "x + 2"
+    assert work.Queue().keeping(1, "x") == work.Queue()
+    after = decided(
+        queue.shown(at.keeping(at.ids[0], "x + 2"), services), services, Status.ACCEPTED, "Ada", text="x + 3"
+    )
+    assert queue.shown(after[0].moved(-1), services)[TEXT] == "x + 3"  # what was saved, not what was typed before
 
 
 # --- browsing ---
@@ -347,6 +509,31 @@ def test_search_pages_and_edits(services: Services) -> None:
         browse.saved(0, "y", "accepted", None, services, "")
 
 
+def test_filters_by_day_and_their_clearing(services: Services) -> None:
+    store = services.store
+    for seed, moment in enumerate(("2026-11-29T23:59:59.999999", "2026-11-30T00:00", "2026-11-30T23:59:59.999999")):
+        made = datetime.fromisoformat(moment).astimezone()
+        store.add(picture(seed), correction="x", created_at=made, annotator="Ada" if seed else "", status="accepted")
+
+    def ids(annotator: str | None = "any", since: str = "", until: str = "") -> list[int]:
+        chosen = browse.selection("", "", "any", annotator, "", since, until)  # type: ignore[arg-type]
+        return [row[0] for row in browse.found(chosen, 0, services)[0]]
+
+    assert ids(until="2026-11-29") == [1]
+    assert ids(since="2026-11-30") == [3, 2]
+    assert ids(since="2026-11-30", until="2026-11-30") == [3, 2]
+    assert ids(since="2026-11-29T12:00", until="2026-11-30T12:00") == [2, 1]
+    assert ids(until="9999-12-31") == ids(since="0002-01-01") == [3, 2, 1]
+    for cleared in ("any", "", None, " "):
+        assert ids(annotator=cleared) == [3, 2, 1]
+    assert ids(annotator=browse.NOBODY) == [1]
+    assert browse.choices(store.names()["annotator"]) == ["any", "(nobody)", "Ada"]
+    with pytest.raises(ConfigError, match="is no span of time"):
+        ids(since="2026-11-30", until="2026-11-29")
+    with pytest.raises(StoreError, match="is no day"):
+        ids(since="0001-01-01T00:00+14:00")
+
+
 def test_a_reading_is_no_correction_until_it_is_accepted(services: Services) -> None:
     (number,) = waiting(services.store, ("x", 0.5))
     assert browse.saved(number, "x", "skipped", None, services, "Ada").correction is None
@@ -361,7 +548,7 @@ def test_accuracy_confusions_and_weakness(store: AnnotationStore) -> None:
         store.add(picture(seed), prediction=Prediction(read, "toy"), correction=truth, status="accepted")
     store.add(picture(8), prediction=Prediction("q", "toy"), correction="p", status="draft")
     store.add(picture(9), correction="p", status="accepted")
-    rows = store.find()
+    rows = pairs(store.readings())
     (day,) = accuracy_by_day(rows)
     assert (day.checkpoint, day.total, day.right) == ("toy", 5, 2)
     assert confusions(rows) == {("l", "1"): 1, ("x", NOTHING): 1, ("z", r"\frac"): 1}

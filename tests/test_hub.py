@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -102,6 +103,37 @@ def test_refresh_follows_the_branch_and_fetches_what_changed(hub_server: HubServ
     assert hub_server.asked("resolve") == [f"GET /ada/model/resolve/{new}/config.json"]
     assert content(pull()) == {**FILES, "config.json": b'{"new": 1}'}
     assert content(old) == FILES
+
+
+def test_superseded_commits_are_removed_and_what_is_named_stays(hub_server: HubServer) -> None:
+    repo = hub_server.create("model", "ada/model", FILES)
+    first = pull()
+    repo.tags["v1"] = first.name
+    pull(f"{REFERENCE}@v1")
+    hub_server.commit("model", "ada/model", {"config.json": b"[2]"})
+    second = pull(refresh=True)
+    hub_server.commit("model", "ada/model", {"config.json": b"[3]"})
+    third = pull(refresh=True)
+    left = third.with_name(f".{'0' * 40}{hub.UNFINISHED}")
+    left.mkdir()
+    assert hub.remove_superseded(REFERENCE, keep=lambda folder: folder == second) == ()
+    assert not left.exists()
+    assert hub.pulled("model") == {REFERENCE: third, f"{REFERENCE}@v1": first, f"{REFERENCE}@{second.name}": second}
+
+    hub_server.commit("model", "ada/model", {"config.json": b"[4]"})
+    fourth = pull(refresh=True)
+    assert hub.remove_superseded(REFERENCE) == (third.name,)
+    assert [folder.is_dir() for folder in (first, second, third, fourth)] == [True, True, False, True]
+    assert content(fourth) == {**FILES, "config.json": b"[4]"}
+
+
+def test_progress_is_told_to_whoever_asked(hub_server: HubServer) -> None:
+    whose: ContextVar[str] = ContextVar("whose")  # as gradio knows which page a progress bar is on
+    hub_server.create("model", "ada/model", FILES)
+    whose.set("ada")
+    seen: set[str] = set()
+    pull(progress=lambda there, total: seen.add(whose.get("nobody")))
+    assert seen == {"ada"}
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -368,12 +400,72 @@ def test_push_without_rights(hub_server: HubServer, monkeypatch: pytest.MonkeyPa
     assert hub_server.requests == []
 
 
+def test_what_a_push_would_change_is_told_first(hub_server: HubServer) -> None:
+    assert hub.changes(MODEL, {"README.md": CARD}) == hub.Changes("", ("README.md",), (), (), ours=True)
+    hub.push(MODEL, {**FILES, "README.md": CARD}, "First")
+    hub_server.requests.clear()
+    changes = hub.changes(MODEL, {"README.md": CARD, "config.json": b"[]", "new.png": b""})
+    assert (changes.added, changes.changed, changes.removed) == (
+        ("new.png",), ("config.json",), ("replay/a.png", "weights.safetensors"),
+    )  # fmt: skip
+    assert (changes.ours, changes.lost) == (True, ())
+    assert all(request.startswith("GET") for request in hub_server.requests)
+
+    hub_server.commit("model", "ada/model", {"more.png": b"somebody's"})
+    with pytest.raises(HubError, match="somebody changed it meanwhile; look again"):
+        hub.push(MODEL, {"README.md": CARD}, "x", seen=changes)
+    assert hub_server.files("model", "ada/model")["more.png"] == b"somebody's"
+    assert len(hub_server.committed) == 1
+
+
+@pytest.mark.parametrize("card", [b"# theirs\n", b"---\ntags: [other]\n---\n"])
+def test_what_hmer_did_not_put_there_stays_unless_asked_for(hub_server: HubServer, card: bytes) -> None:
+    theirs = {"README.md": card, "model.bin": b"years of work", "config.json": b'{"theirs": 1}'}
+    hub_server.create("model", "ada/model", theirs)
+    files = {"README.md": CARD, "config.json": b"{}"}
+    assert hub.changes(MODEL, files).lost == ("config.json", "model.bin")
+    with pytest.raises(
+        HubError, match=r"was not made by hmer, and config\.json, model\.bin would be removed or replaced"
+    ):
+        hub.push(MODEL, files, "x")
+    assert hub_server.files("model", "ada/model") == theirs
+    hub.push(MODEL, files, "x", replace_foreign=True)
+    assert hub_server.files("model", "ada/model") == files
+
+    hub_server.create("model", "ada/begun", {"README.md": card})  # as its owner begins one on the page of the Hub
+    hub.push(Repository("model", "ada/begun"), files, "x")
+    assert hub_server.files("model", "ada/begun") == files
+
+
+def test_a_push_shows_progress_and_can_be_stopped(hub_server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "UPLOADS_AT_ONCE", 1)
+    files = {"README.md": CARD, "a.safetensors": b"a" * 1000, "b.safetensors": b"b" * 1000}
+    total = sum(map(len, files.values()))
+    seen: list[int] = []
+
+    def stop(sent: int, total: int) -> None:
+        seen.append(sent)
+        if sent > len(CARD):
+            raise HubError("stopped")
+
+    with pytest.raises(HubError, match="stopped"):
+        hub.push(MODEL, files, "x", progress=stop)
+    assert seen == [0, len(CARD), len(CARD) + 1000]
+    assert hub_server.files("model", "ada/model") == {}
+    hub_server.requests.clear()
+    done: list[tuple[int, int]] = []
+    hub.push(MODEL, files, "x", progress=lambda sent, all_of_it: done.append((sent, all_of_it)))
+    assert done[-1] == (total, total)
+    assert hub_server.files("model", "ada/model") == files
+    assert len(hub_server.asked("PUT")) == 1  # what was sent before is there
+
+
 def test_push_beside_somebody_elses(hub_server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub_server.create("model", "ada/model", FILES)
+    hub_server.create("model", "ada/model", {**FILES, "README.md": CARD})
     hub_server.faults.append(Fault("POST .*/commit/", 412))
     with pytest.raises(HubError, match="somebody else pushed to it meanwhile"):
         hub.push(MODEL, {"README.md": CARD}, "x")
-    assert hub_server.files("model", "ada/model") == FILES
+    assert hub_server.files("model", "ada/model") == {**FILES, "README.md": CARD}
     pushed = hub.push(MODEL, {"README.md": CARD}, "x", tag="v1")
     with pytest.raises(HubError, match="has a tag v1 already"):
         hub.push(MODEL, {"README.md": CARD + b"more"}, "x", tag="v1")

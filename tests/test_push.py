@@ -60,7 +60,7 @@ def test_checkpoint_travels_without_corrections(
     assert re.search(r"replay/ +\d\.\d kB  2 files", said)
     assert "1 files that came with no released checkpoint: corrections" in said
     assert "resume.pt                no part of a checkpoint" in said
-    assert said.endswith("nothing was sent\n")
+    assert said.endswith("hf://ada/mine is made anew\nnothing was sent\n")
     assert ("model", "ada/mine") not in hub_server.repos
 
     assert push.main(["checkpoint", "mine", "--to", "ada/mine"]) == 0
@@ -88,6 +88,54 @@ def test_checkpoint_travels_without_corrections(
     assert pull.main(["hf://ada/mine@v1"]) == 0
     assert checkpoint.identify(mine) in capsys.readouterr().out
     assert set(checkpoint.known()) >= {"mine", "handwritten", "hf://bob/parent", "hf://ada/mine@v1"}
+
+
+def test_what_is_removed_is_listed_first(
+    mine: Path, hub_server: HubServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["checkpoint", "mine", "--to", "ada/mine"]
+    push.main(command)
+    (mine / "replay" / "labels.tsv").unlink()
+    shutil.rmtree(mine / "replay")
+    capsys.readouterr()
+    assert push.main([*command, "--dry_run"]) == 0
+    said = capsys.readouterr().out
+    assert "hf://ada/mine: 0 files new, 0 changed, 2 removed\n  removed   replay/ (2 files)\nnothing was sent" in said
+    assert len(hub_server.committed) == 1
+    assert push.main(command) == 0
+    assert set(hub_server.files("model", "ada/mine")) == {WEIGHTS, CONFIG, CARD}
+
+    hub_server.create("model", "ada/other", {"their.bin": b"x"})
+    command[-1] = "ada/other"
+    assert run(push.main, command) == 1
+    said, failed = capsys.readouterr()
+    assert "hmer did not make this repository: their.bin would be lost" in said
+    assert "was not made by hmer" in failed
+    assert push.main([*command, "--replace"]) == 0
+    assert set(hub_server.files("model", "ada/other")) == {WEIGHTS, CONFIG, CARD}
+
+    monkeypatch.delenv("HF_TOKEN")
+    capsys.readouterr()
+    assert push.main([*command, "--dry_run"]) == 0
+    assert "what hf://ada/other holds now is not known: There is no token" in capsys.readouterr().out
+
+
+def test_a_pull_removes_earlier_versions_but_a_parent(
+    mine: Path, hub_server: HubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parent = checkpoint.resolve("hf://bob/parent")
+    hub_server.commit("model", "bob/parent", {CARD: b"# second"})
+    pull.main(["hf://bob/parent"])
+    assert "removed" not in capsys.readouterr().out
+    assert checkpoint.known()[f"hf://bob/parent@{parent.name}"] == parent  # `mine` comes from it
+    assert publish.checkpoint_plan("mine").licence == "cc-by-nc-sa-3.0"
+    second = checkpoint.resolve("hf://bob/parent")
+    hub_server.commit("model", "bob/parent", {CARD: b"# third"})
+    shutil.rmtree(mine)
+    pull.main(["hf://bob/parent"])
+    assert f"an earlier version was removed, commit {second.name}" in capsys.readouterr().out
+    assert not second.exists()
+    assert (checkpoint.resolve("hf://bob/parent") / CARD).read_text() == "# third"
 
 
 def test_licences(mine: Path, hub_server: HubServer, data_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,11 +8,14 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from toys import FORMULAS, VOCABULARY, narrow, picture_of
 
 from hmer import checkpoint as checkpoints
+from hmer.checkpoint import Checkpoint, CheckpointConfig
 from hmer.config import Decoding
 from hmer.datasets.folder import Item, read_dataset, write_labels
 from hmer.errors import BadImage, ConfigError
+from hmer.models import build
 from hmer.recognizer import Recognizer
 from hmer.trainer import evaluate
 from scripts import evaluate as evaluate_script
@@ -100,6 +103,36 @@ def test_restricting_symbols_and_grammar(recognizer: Recognizer, items: list[Ite
         assert set(answer.tokens) <= set("012+-")
     with pytest.raises(ConfigError, match="not known to this checkpoint"):
         recognizer.recognize(pictures, Decoding(symbols="\\nosuchtoken"))
+
+
+def test_replacements_are_what_the_model_holds_likely(recognizer: Recognizer, items: list[Item]) -> None:
+    (item,) = [item for item in items if len(item.tokens) > 5][:1]
+    picture = recognizer.read(item.path)
+    (answer,) = recognizer.recognize_prepared([picture])
+    places = recognizer.replacements(picture, answer.tokens, 5)
+    assert [len(found) for found in places] == [5] * len(answer.tokens)
+    for token, sure, found in zip(answer.tokens, answer.token_confidence, places, strict=True):
+        probabilities = [other.probability for other in found]
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert token not in {other.token for other in found}
+        assert probabilities[0] <= sure + 1e-4  # greedy took the likeliest
+        assert sum(probabilities) + sure <= 1 + 1e-4
+    wrong = [answer.tokens[0], "\\nosuchtoken", *answer.tokens[1:]]  # typed by hand, and new to the checkpoint
+    found = recognizer.replacements(picture, wrong, 5)
+    assert found[1] == []
+    assert found[2] == places[1]
+
+
+@pytest.mark.parametrize("variant", ["crnn_ctc", "cnn_lstm"])
+def test_every_model_gives_replacements(variant: str) -> None:
+    torch.manual_seed(0)
+    config = CheckpointConfig("toy", VOCABULARY.words, model=narrow(variant))
+    recognizer = Recognizer(Checkpoint(build(config.model, VOCABULARY), config, "toy"))
+    picture = recognizer.read(picture_of(FORMULAS["1 + x"]))
+    found = recognizer.replacements(picture, ["1", "+", "x"], 4)
+    assert [len(others) for others in found] == [4, 4, 4]
+    assert all(0 <= other.probability <= 1 and other.token in VOCABULARY for others in found for other in others)
+    assert recognizer.replacements(picture, [], 4) == []
 
 
 def test_sampling_repeats_with_a_seed(recognizer: Recognizer, items: list[Item]) -> None:

@@ -22,7 +22,7 @@ from hub_server import Fault, HubServer
 from toys import picture_of
 
 from annotations import AnnotationStore, import_dataset
-from hmer import publish
+from hmer import hub, publish
 from hmer.errors import CheckpointError, ConfigError, HubError, LatexError, LimitError
 from hmer.ui import space
 from hmer.ui.contributions import Contribution, Contributions
@@ -189,7 +189,12 @@ def test_upload_after_the_check_and_not_in_a_dry_run(
     assert deploy.main([*command, "--dry_run", "--out", str(tmp_path / "kept")]) == 0
     assert set(deploy.staged_files(tmp_path / "kept")) == set(deploy.staged_files(staged))
     assert hub_server.requests == []
+    hub_server.create("space", "ada/other", {"app.py": b"theirs"})
+    with pytest.raises(HubError, match=r"was not made by hmer, and app\.py"):
+        deploy.main(["--to", "ada/other", *command[2:]])
+    assert hub_server.files("space", "ada/other") == {"app.py": b"theirs"}
     assert deploy.main(command) == 0
+    assert deploy.main(command) == 0  # nothing new
     files = hub_server.files("space", "ada/formulas")
     assert files == {path: content.read_bytes() for path, content in deploy.staged_files(staged).items()}
     assert hub_server.repos["space", "ada/formulas"].private
@@ -290,6 +295,22 @@ def test_limits(services: SpaceServices, visit: Visit, monkeypatch: pytest.Monke
     visit.now = 61.0
     services.admit(1)
 
+    visit.name = "gil"
+    for _ in range(space.SAVES_A_MINUTE):
+        services.save(png("1"), "1")
+    with pytest.raises(LimitError, match="15 corrections a minute are saved for you"):
+        services.save(png("2"), "2")
+    visit.now += 61.0
+    services.save(png("2"), "2")
+    monkeypatch.setattr(space, "SAVES_A_MINUTE_OF_ALL", 2)
+    visit.name = "eve"
+    services.save(png("1"), "1")
+    with pytest.raises(LimitError, match="saved for all visitors together"):
+        services.save(png("2"), "2")
+    assert services.accepted_count() == 1
+    visit.now += 61.0
+    visit.name = "hal"
+
     monkeypatch.setattr(space, "MOST_CORRECTIONS", 1)
     jpeg = io.BytesIO()
     PIL.Image.effect_noise((200, 200), 50).save(jpeg, format="JPEG", quality=1)
@@ -382,6 +403,26 @@ def test_what_failed_is_sent_again_without_a_further_correction(giving: HubServe
     assert len(giving.committed) == 1
     contributions.close()
     assert contributions.waiting() == 0
+
+
+def test_whatever_fails_loses_nothing(giving: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    contributions = Contributions(publish.destination("ada/given", "dataset"), "cc-by-4.0", send_every_s=0.05)
+    add = hub.add
+    broken = iter([ValueError("a bug"), OSError("no room")])
+
+    def fail_at_first(*arguments: object, **named: object) -> str:
+        for error in broken:
+            raise error
+        return add(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(hub, "add", fail_at_first)
+    contributions.add(Contribution("a" * 64, png("1"), "1"))
+    give_up = time.monotonic() + 20
+    while contributions.waiting() or not giving.committed:
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+    assert len(giving.committed) == 1
+    contributions.close()
 
 
 def test_settings_of_the_owner_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:

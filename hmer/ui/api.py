@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
+from gradio.context import LocalContext
 from gradio.events import api as publish
 from gradio_client.utils import is_file_obj_with_meta  # type: ignore[import-untyped]
 
@@ -81,6 +82,12 @@ def prediction_of(answer: Mapping[str, Any] | None) -> Prediction | None:
         raise ConfigError("prediction: give what /recognize returned, or nothing.") from error
 
 
+def login() -> str:
+    """The name that the present request's sender has logged in with; empty without a login."""
+    request = LocalContext.request.get(None)
+    return (request.username or "") if request is not None else ""
+
+
 def endpoints(services: Services) -> dict[str, Callable[..., Any]]:
     """The functions behind the endpoints, by name."""
     reference = services.options.checkpoint
@@ -143,13 +150,17 @@ def endpoints(services: Services) -> dict[str, Callable[..., Any]]:
     def save_correction(
         image: UploadedFile, correction: str, prediction: dict[str, Any] | None = None, annotator: str = ""
     ) -> dict[str, Any]:
-        """Keep a picture with its right LaTeX for training; `prediction` is what /recognize returned."""
+        """Keep a picture with its right LaTeX for training; `prediction` is what /recognize returned.
+
+        Whoever has logged in signs with that name, whatever `annotator` says.
+        """
         saved = services.save(
-            path_of(image).read_bytes(), correction, prediction=prediction_of(prediction), annotator=annotator
-        )
+            path_of(image).read_bytes(), correction,
+            prediction=prediction_of(prediction), annotator=login() or annotator,
+        )  # fmt: skip
         return {
             "id": saved.annotation.id,
-            "created": saved.created,
+            "created": saved.created or saved.completed,
             "tokens": list(saved.annotation.tokens or ()),
             "count": services.accepted_count(),
         }

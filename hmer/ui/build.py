@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from hmer.ui import answer, api, correct, decoding_controls, draw_and_upload, looking, share, space, theme
+from hmer.ui import answer, api, correct, decoding_controls, draw_and_upload, looking, share, space, symbols, theme
 from hmer.ui.desk import page as desk
 from hmer.ui.messages import explained
 from hmer.ui.options import AppOptions, on_a_space
@@ -48,7 +48,7 @@ def build_app(options: AppOptions, services: Services | None = None) -> gr.Block
         _wire_correction(services, seen, result, correction)
         looking.wire(looked, seen, services)
         api.wire(services)
-        for script in (theme.ON_LOAD_SCRIPT, theme.STROKES_SCRIPT):
+        for script in (theme.ON_LOAD_SCRIPT, theme.STROKES_SCRIPT, theme.SYMBOLS_SCRIPT):
             blocks.load(None, js=script.read_text(encoding="utf-8"), queue=False, api_visibility="private")
         blocks.load(
             lambda: correct.tally(services), None, correction.tally,
@@ -139,6 +139,9 @@ def _wire_correction(
     )
     result.alternatives.input(
         take_reading, [result.alternatives, seen], [correction.text, *correction.checked], queue=False, **quiet
+    )
+    symbols.wire(
+        correction.symbols, correction.text, seen, lambda read: (read.image, read.reference) if read else None, services
     )
     correction.save.click(save, [correction.text, seen], correction.tally, **quiet)
     correction.right.click(save_right, seen, correction.tally, **quiet)

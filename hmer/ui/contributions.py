@@ -63,8 +63,9 @@ class Contributions:
                 return
             try:
                 self._commit(batch)
-            except HubError as error:
-                log.warning("%d corrections wait on: %s", len(batch), error)
+            except Exception as error:  # whatever it is, what visitors gave must not be lost with it
+                told = error if isinstance(error, HubError) else f"{type(error).__name__}: {error}"
+                log.warning("%d corrections wait on: %s", len(batch), told)
                 with self._lock:
                     self._waiting = [*batch, *self._waiting][-MOST_WAITING:]
                 self._send_after(self._send_every_s)

@@ -8,6 +8,7 @@ import gradio as gr
 
 from hmer import latex
 from hmer.errors import CheckpointError, ConfigError
+from hmer.ui import symbols
 from hmer.ui.messages import place_of
 from hmer.ui.services import Seen, Services
 from hmer.ui.typeset import formula_view, typeset
@@ -56,7 +57,7 @@ def save(text: str, seen: Seen | None, services: Services, annotator: str) -> st
         gr.Warning("Recognise a picture first; then its correction can be saved.")
         return tally(services)
     saved = services.save(seen.image, text, prediction=seen.prediction, annotator=annotator, strokes=seen.strokes)
-    return tally(services, "Saved." if saved.created else "Saved before.")
+    return tally(services, "Saved." if saved.created or saved.completed else "Saved before.")
 
 
 # --- layout -----------------------------------------------------------------------------------------------
@@ -67,6 +68,7 @@ class CorrectionPanel:
     """The components; `checked` take what `preview` gives."""
 
     text: gr.Textbox
+    symbols: symbols.SymbolsPanel
     formula: gr.Markdown
     problem: gr.HTML
     save: gr.Button
@@ -87,10 +89,11 @@ def layout(services: Services) -> CorrectionPanel:
         elem_classes="hm-code",
         html_attributes=gr.InputHTMLAttributes(spellcheck=False, autocapitalize="off", autocorrect="off"),
     )  # fmt: skip
+    clickable = symbols.layout("hm-correction")
     problem = gr.HTML("", elem_id="hm-problem", padding=False)
     formula = formula_view(elem_id="hm-preview", elem_classes="hm-formula")
     with gr.Row(elem_classes="hm-buttons"):
         keep = gr.Button("Save correction", variant="primary", interactive=False, elem_id="hm-save")
         right = gr.Button("It’s right", interactive=False, elem_id="hm-right")
     count = gr.HTML(tally(services), elem_id="hm-tally", padding=False)
-    return CorrectionPanel(text, formula, problem, keep, right, count)
+    return CorrectionPanel(text, clickable, formula, problem, keep, right, count)

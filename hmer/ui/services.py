@@ -136,13 +136,13 @@ class Services:
         annotator: str = "",
         strokes: Strokes | None = None,
     ) -> Saved:
-        """Keep a picture with what was read and what it is, accepted for training.
+        """Keep a picture with what was read and what it is, accepted for training, also where it waited for that.
 
         Raises LatexError, BadImage or StoreError, and then nothing was saved.
         """
         return self.store.add(
             image, prediction=prediction, correction=correction, status=Status.ACCEPTED,
-            annotator=annotator, source="app", strokes=strokes,
+            annotator=annotator, source="app", strokes=strokes, complete=True,
         )  # fmt: skip
 
     def admit(self, pictures: int) -> None:

@@ -1,6 +1,7 @@
 """Checkpoints of others to use, and one's own to give away, through the Hugging Face Hub. Nothing happens unasked."""
 
 import html
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,9 @@ import gradio as gr
 
 from hmer import checkpoint, hub, publish
 from hmer.cards import LICENCES
+from hmer.errors import HubError
 from hmer.ui.decoding_controls import DecodingPanel, checkpoint_choices
-from hmer.ui.messages import explained
+from hmer.ui.messages import explained, warn
 from hmer.ui.options import AppOptions
 from hmer.ui.services import Services
 
@@ -32,14 +34,50 @@ def said(text: str, *, listing: bool = False) -> str:
     return f'<{tag} class="{look}" role="status">{html.escape(text)}</{tag}>'
 
 
-def pull(reference: str, progress: Callable[..., Any]) -> str:
+class Stopped(HubError):
+    """A person pressed Cancel."""
+
+
+class Stops:
+    """What each visit has under way, so that its Cancel button stops that and nobody else's."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, threading.Event] = {}
+
+    def begin(self, visit: str, progress: Callable[..., Any]) -> hub.Progress:
+        """Shows progress on the page, and raises Stopped once the visit asks for it."""
+        asked = self._running[visit] = threading.Event()
+
+        def show(there: int, total: int) -> None:
+            if asked.is_set():
+                raise Stopped("Stopped. Begin again to go on; what is on the Hub has not changed.")
+            progress(there / max(total, 1), desc=f"{there / 1e6:.1f} of {total / 1e6:.1f} MB")
+
+        return show
+
+    def ask(self, visit: str) -> str:
+        """Ask what runs to stop; gives what to tell."""
+        event = self._running.get(visit)
+        if event is not None:
+            event.set()
+        return "Stopping…"
+
+    def end(self, visit: str) -> None:
+        """Nothing runs any more."""
+        self._running.pop(visit, None)
+
+
+def pull(reference: str, progress: hub.Progress) -> str:
     """Fetch the newest version; gives what to tell. Raises HubError or CheckpointError."""
+    folder = checkpoint.pull(reference.strip(), progress=progress)
+    removed = len(checkpoint.remove_superseded(reference.strip()))
+    earlier = f" {removed} earlier version{'s' if removed > 1 else ''} of it removed." if removed else ""
+    return f"{reference.strip()} is here ({checkpoint.identify(folder)}, commit {folder.name[:10]}).{earlier}"
 
-    def show(there: int, total: int) -> None:
-        progress(there / max(total, 1), desc=f"{there / 1e6:.1f} of {total / 1e6:.1f} MB")
 
-    folder = checkpoint.pull(reference.strip(), progress=show)
-    return f"{reference.strip()} is here ({checkpoint.identify(folder)}, commit {folder.name[:10]})."
+def visit_of(request: gr.Request) -> str:
+    """The visit that asks."""
+    return request.session_hash or ""
 
 
 def list_offers(owner: str) -> list[tuple[str, str]]:
@@ -72,6 +110,7 @@ class SharePanel:
     offers: gr.Radio
     reference: gr.Textbox
     pull: gr.Button
+    stop_pull: gr.Button
     pulled: gr.HTML
     name: gr.Dropdown
     to: gr.Textbox
@@ -80,6 +119,8 @@ class SharePanel:
     pictures: gr.Checkbox
     show: gr.Button
     push: gr.Button
+    stop_push: gr.Button
+    seen: gr.State  # hub.Changes: what was shown, and no more is done
     pushed: gr.HTML
 
 
@@ -95,6 +136,7 @@ def layout() -> SharePanel:
                 label="Pull from the Hub", placeholder="hf://owner/name", elem_id="hm-reference", scale=4
             )
             get = gr.Button("Pull", size="sm", scale=1, min_width=90, elem_id="hm-pull")
+            stop_pull = gr.Button("Cancel", size="sm", scale=1, min_width=90, visible=False, elem_id="hm-stop-pull")
         pulled = gr.HTML("", elem_id="hm-pulled", padding=False)
         with gr.Row():
             names = own_checkpoints()
@@ -111,10 +153,13 @@ def layout() -> SharePanel:
         with gr.Row(elem_classes="hm-buttons"):
             show = gr.Button("Show what travels", elem_id="hm-push-show")
             push = gr.Button("Push", variant="primary", interactive=False, elem_id="hm-push")
+            stop_push = gr.Button("Cancel", visible=False, elem_id="hm-stop-push")
+        seen = gr.State(None)
         pushed = gr.HTML("", elem_id="hm-pushed", padding=False)
     return SharePanel(
-        owner, look, offers, reference, get, pulled, name, to, licence, public, pictures, show, push, pushed
-    )
+        owner, look, offers, reference, get, stop_pull, pulled,
+        name, to, licence, public, pictures, show, push, stop_push, seen, pushed,
+    )  # fmt: skip
 
 
 # --- wiring -----------------------------------------------------------------------------------------------
@@ -130,37 +175,89 @@ def panel(services: Services, settings: DecodingPanel) -> None:
         label = f"Offered by {owner.strip()}" if found else f"{owner.strip()} offers nothing for hmer."
         return gr.Radio(choices=found, value=None, visible=True, label=label)
 
+    pulling, pushing = Stops(), Stops()
+
     @explained
-    def pull_it(reference: str, progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008 - how gradio asks for it
-        text = pull(reference, progress)
+    def pull_it(reference: str, request: gr.Request, progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008 - how gradio asks for it
+        try:
+            text = pull(reference, pulling.begin(visit_of(request), progress))
+        except Stopped as stopped:
+            return said(str(stopped)), gr.skip()
+        finally:
+            pulling.end(visit_of(request))
         return said(text), gr.Dropdown(choices=checkpoint_choices(services))
 
     @explained
-    def show_it(name: str, licence: str, pictures: bool) -> Any:
-        return said(plan(name, licence, pictures).listing(), listing=True), gr.Button(interactive=True)
+    def show_it(name: str, to: str, licence: str, pictures: bool) -> Any:
+        target = publish.destination(to.strip(), "model")
+        planned = plan(name, licence, pictures)
+        try:
+            changes = hub.changes(target, planned.files)
+        except HubError as error:
+            warn(error)
+            return said(planned.listing(), listing=True), gr.Button(interactive=False), None
+        text = f"{planned.listing()}\n{publish.told(changes, target)}"
+        return said(text, listing=True), gr.Button(interactive=not changes.lost), changes
 
     @explained
-    def push_it(name: str, to: str, licence: str, public: bool, pictures: bool) -> Any:
+    def push_it(
+        name: str,
+        to: str,
+        licence: str,
+        public: bool,
+        pictures: bool,
+        seen: hub.Changes | None,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Any:
         target = publish.destination(to.strip(), "model")
-        pushed = publish.push(plan(name, licence, pictures), target, private=not public)
+        try:
+            pushed = publish.push(
+                plan(name, licence, pictures), target,
+                private=not public, seen=seen, progress=pushing.begin(visit_of(request), progress),
+            )  # fmt: skip
+        except Stopped as stopped:
+            return said(str(stopped)), gr.skip()
+        finally:
+            pushing.end(visit_of(request))
         text = f"Pushed as {target}@{pushed.tag}: {len(pushed.added)} files sent, {len(pushed.removed)} removed."
         return said(text), gr.Button(interactive=False)
 
     parts.look.click(list_them, parts.owner, parts.offers, api_visibility="private")
     parts.offers.input(lambda chosen: chosen, parts.offers, parts.reference, **QUIET)
-    parts.pull.click(
-        pull_it, parts.reference, [parts.pulled, settings.checkpoint], api_visibility="private", concurrency_limit=1,
-        show_progress_on=parts.pulled,
-    )  # fmt: skip
-    decides = [parts.name, parts.licence, parts.pictures]
-    parts.show.click(show_it, decides, [parts.pushed, parts.push], api_visibility="private")
+
+    def with_cancel(
+        stops: Stops, button: gr.Button, cancel: gr.Button, told: gr.HTML, work: Any, takes: Any, gives: Any
+    ) -> None:
+        """Press, watch the progress, cancel: the button for that is there only meanwhile."""
+
+        def stop(request: gr.Request) -> str:
+            return said(stops.ask(visit_of(request)))
+
+        button.click(lambda: gr.Button(visible=True), None, cancel, **QUIET)
+        button.click(
+            work, takes, gives, api_visibility="private", concurrency_limit=1, show_progress_on=told
+        ).then(lambda: gr.Button(visible=False), None, cancel, **QUIET)  # fmt: skip
+        cancel.click(stop, None, told, **QUIET)
+
+    with_cancel(
+        pulling,
+        parts.pull,
+        parts.stop_pull,
+        parts.pulled,
+        pull_it,
+        parts.reference,
+        [parts.pulled, settings.checkpoint],
+    )
+    decides = [parts.name, parts.to, parts.licence, parts.pictures]
+    parts.show.click(show_it, decides, [parts.pushed, parts.push, parts.seen], api_visibility="private")
     gr.on(
         [part.change for part in decides],  # type: ignore[attr-defined]
         lambda: (said("Look at what travels first."), gr.Button(interactive=False)), None, [parts.pushed, parts.push],
         **QUIET,
     )  # fmt: skip
-    parts.push.click(
-        push_it, [parts.name, parts.to, parts.licence, parts.public, parts.pictures], [parts.pushed, parts.push],
-        api_visibility="private", concurrency_limit=1,
+    with_cancel(
+        pushing, parts.push, parts.stop_push, parts.pushed, push_it,
+        [parts.name, parts.to, parts.licence, parts.public, parts.pictures, parts.seen], [parts.pushed, parts.push],
     )  # fmt: skip
     parts.name.focus(lambda: gr.Dropdown(choices=own_checkpoints()), None, parts.name, **QUIET)

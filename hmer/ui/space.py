@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +37,7 @@ KEEP_UPLOADS_S = 600
 VISITORS = 300
 MOST_CORRECTIONS, MOST_CORRECTION_BYTES = 50, 5_000_000  # of a visitor
 PICTURES_A_MINUTE, PICTURES_A_MINUTE_OF_ALL = 30, 120
+SAVES_A_MINUTE, SAVES_A_MINUTE_OF_ALL = 15, 60
 
 HEADER = """<header class="hm-header"><h1>hmer</h1>
 <p>Handwritten mathematics to LaTeX. What you draw or upload is read and then forgotten.</p></header>"""
@@ -60,6 +61,7 @@ class Visitor:
     correction_bytes: int = 0
     agreed: bool = False
     read_at: deque[float] = field(default_factory=deque)
+    saved_at: deque[float] = field(default_factory=deque)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -98,6 +100,7 @@ class SpaceServices(Services):
         self._lock = threading.Lock()
         self._visitors: OrderedDict[str, Visitor] = OrderedDict()
         self._read_at: deque[float] = deque()
+        self._saved_at: deque[float] = deque()
         atexit.register(self.close)
 
     @property
@@ -140,18 +143,22 @@ class SpaceServices(Services):
 
     def admit(self, pictures: int) -> None:
         """Let so many pictures be read now. Raises LimitError when this visitor, or all together, ask for too much."""
-        now = self._clock()
-        limits = [(self._read_at, PICTURES_A_MINUTE_OF_ALL, "all visitors together")]
+        limits = [(self._read_at, PICTURES_A_MINUTE_OF_ALL, "pictures a minute are read for all visitors together")]
         if self._visit():
-            limits.append((self.visitor().read_at, PICTURES_A_MINUTE, "you"))
+            limits.append((self.visitor().read_at, PICTURES_A_MINUTE, "pictures a minute are read for you"))
+        self._count(pictures, limits)
+
+    def _count(self, number: int, limits: Sequence[tuple[deque[float], int, str]]) -> None:
+        """Note so many of something now in each list of times, unless one would hold more than its limit of a minute."""
+        now = self._clock()
         with self._lock:
-            for times, most, whose in limits:
+            for times, most, of_what in limits:
                 while times and times[0] <= now - 60:
                     times.popleft()
-                if len(times) + pictures > most:
-                    raise LimitError(f"At most {most} pictures a minute are read for {whose}; try again in a minute.")
+                if len(times) + number > most:
+                    raise LimitError(f"At most {most} {of_what}; try again in a minute.")
             for times, _, _ in limits:
-                times.extend([now] * pictures)
+                times.extend([now] * number)
 
     def looks(self, seen: Seen) -> npt.NDArray[np.uint8]:
         """As in `Services`, and counted as a picture that is read. Raises LimitError too."""
@@ -178,6 +185,13 @@ class SpaceServices(Services):
                 f"A visit holds at most {MOST_CORRECTIONS} corrections and {MOST_CORRECTION_BYTES // 1_000_000} MB of "
                 "pictures: download yours, then reload the page to begin anew."
             )
+        self._count(
+            1,
+            [
+                (self._saved_at, SAVES_A_MINUTE_OF_ALL, "corrections a minute are saved for all visitors together"),
+                (visitor.saved_at, SAVES_A_MINUTE, "corrections a minute are saved for you"),
+            ],
+        )
         saved = visitor.store.add(
             image, prediction=prediction, correction=correction, status=Status.ACCEPTED, source="space", strokes=strokes
         )

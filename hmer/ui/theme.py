@@ -9,6 +9,7 @@ ASSETS = Path(str(resources.files("hmer.ui"))) / "assets"
 STYLE = ASSETS / "style.css"
 ON_LOAD_SCRIPT = ASSETS / "on_load.js"
 STROKES_SCRIPT = ASSETS / "strokes.js"
+SYMBOLS_SCRIPT = ASSETS / "symbols.js"
 
 
 def theme() -> gr.themes.Base:

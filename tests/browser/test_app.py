@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from annotations import Annotation, AnnotationStore
 from hmer.recognizer import Recognizer
 from hmer.ui.draw_and_upload import examples
-from scripts.screenshots import TWO_PLUS_THREE, draw, open_app, recognize_drawing
+from scripts.screenshots import TWO_PLUS_THREE, draw, open_app, recognize_drawing, running_app
 from tests.browser.conftest import App
 
 CORRECTION = "#hm-correction textarea"
@@ -200,6 +200,16 @@ def test_api_gives_what_the_recognizer_gives(app: App, recognizer: Recognizer) -
 
     listed = client.predict(api_name="/list_checkpoints")
     assert listed[0]["reference"] == app.checkpoint
+
+
+@pytest.mark.slow
+def test_with_a_login_the_annotator_is_the_login(app: App, tmp_path: Path) -> None:
+    picture = handle_file(str(examples()[2]))
+    with running_app(tmp_path, app.checkpoint, "--auth", "ada:secret") as url:
+        client = Client(url, auth=("ada", "secret"), verbose=False)
+        client.predict(image=picture, correction="x", annotator="Somebody Else", api_name="/save_correction")
+    with AnnotationStore(tmp_path / "annotations.db", create=False) as store:
+        assert [row.annotator for row in store.find()] == ["ada"]
 
 
 def test_api_refuses_in_words_and_reads_no_other_files(app: App) -> None:

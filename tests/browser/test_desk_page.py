@@ -114,6 +114,82 @@ def test_the_queue_by_keys(desk: Page, store: AnnotationStore) -> None:
 
 
 @pytest.mark.slow
+def test_keys_that_follow_at_once_save_nothing_under_the_next_item(desk: Page, store: AnnotationStore) -> None:
+    ids = wait_in_queue(store)
+    desk.click("#hm-q-start")
+    shows(desk, ids[0])
+    desk.locator("#hm-q-place").click()
+    desk.evaluate(
+        """() => ['a', 's', 'a'].forEach((key) =>
+             document.body.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true })))"""
+    )
+    shows(desk, ids[1])
+    expect(desk.locator(TEXT)).to_have_value("y")
+    desk.wait_for_timeout(1500)  # all three have been answered
+    rows = [store.get(number) for number in ids]
+    assert [str(row.status) for row in rows] == ["accepted", "pending", "pending"]
+    assert [row.correction for row in rows] == ["x+1", None, None]
+    desk.keyboard.press("a")
+    shows(desk, ids[2])
+    assert store.get(ids[1]).correction == "y"
+
+
+def test_a_symbol_is_clicked_and_replaced(desk: Page, store: AnnotationStore) -> None:
+    (number,) = wait_in_queue(store)[:1]
+    desk.click("#hm-q-start")
+    shows(desk, number)
+    chips = desk.locator("#hm-q-text-symbols .hm-chip")
+    expect(chips).to_have_text(["x", "+", "1"])
+    chips.nth(1).click()
+    options = desk.locator("#hm-q-text-options button")
+    expect(options.first).to_be_visible()
+    expect(chips.nth(1)).to_have_attribute("aria-pressed", "true")
+    chosen = options.first.get_attribute("data-latex")
+    assert chosen and chosen != "x+1"
+    desk.keyboard.press("1")  # the first of them
+    expect(desk.locator(TEXT)).to_have_value(chosen)
+    expect(options).to_have_count(0)
+    expect(desk.locator("#hm-q-formula .katex")).to_have_count(1)
+    desk.locator("#hm-q-place").click()
+    desk.keyboard.press("a")
+    shows(desk, number + 1)
+    assert store.get(number).correction == chosen
+
+
+@pytest.mark.slow
+def test_a_draft_of_anything_comes_back(desk: Page, store: AnnotationStore) -> None:
+    ids = wait_in_queue(store)
+    desk.click("#hm-q-start")
+    shows(desk, ids[0])
+    desk.fill(TEXT, r"\frac{x}{")
+    desk.click("#hm-q-draft")
+    shows(desk, ids[1])
+    assert (store.get(ids[0]).correction, str(store.get(ids[0]).status)) == (r"\frac{x}{", "draft")
+    desk.click("#hm-q-previous")
+    expect(desk.locator(TEXT)).to_have_value(r"\frac{x}{")
+    expect(desk.locator("#hm-q-problem [role=alert]")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_filters_are_cleared_at_once(desk: Page, store: AnnotationStore) -> None:
+    for index, person in enumerate(("", "Ada")):
+        store.add(picture(index), correction="x", annotator=person)
+    tab(desk, "Browse")
+    desk.fill("#hm-b-since input, #hm-b-since textarea", "2000-01-01")
+    desk.click("#hm-b-annotator input")
+    desk.get_by_role("option", name="Ada").click()  # who came after the app was started
+    desk.click("#hm-b-search")
+    expect(desk.locator("#hm-b-count")).to_have_text("1")
+    desk.fill("#hm-b-until input, #hm-b-until textarea", "1999-01-01")
+    desk.press("#hm-b-until input, #hm-b-until textarea", "Enter")
+    expect(desk.locator(".toast-body").last).to_contain_text("is no span of time")
+    desk.click("#hm-b-clear")
+    expect(desk.locator("#hm-b-count")).to_have_text("2")
+    expect(desk.locator("#hm-b-since input, #hm-b-since textarea")).to_have_value("")
+    expect(desk.locator("#hm-b-annotator input")).to_have_value("any")
+
+
+@pytest.mark.slow
 def test_symbols_are_put_where_the_cursor_is(desk: Page, store: AnnotationStore) -> None:
     wait_in_queue(store)
     desk.click("#hm-q-start")

@@ -10,10 +10,11 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from hub_server import WRITE_TOKEN, HubServer
+from hub_server import WRITE_TOKEN, Fault, HubServer
 from playwright.sync_api import Browser, Page, expect
 
 from hmer.ui.draw_and_upload import examples
@@ -72,6 +73,7 @@ def test_list_pull_and_push(
     expect(page.locator("#hm-push")).to_be_disabled()
     page.click("#hm-push-name input")
     page.get_by_role("option", name="toy", exact=True).click()
+    page.fill("#hm-push-to textarea, #hm-push-to input", "ada/toy")
     page.click("#hm-push-show")
     expect(page.locator(".toast-body").last).to_contain_text("No licence: the card names none")
     page.click("#hm-push-licence input")
@@ -79,14 +81,40 @@ def test_list_pull_and_push(
     page.click("#hm-push-show")
     expect(page.locator("#hm-pushed")).to_contain_text("travels, under cc-by-sa-4.0")
     expect(page.locator("#hm-pushed")).to_contain_text("model.safetensors")
+    expect(page.locator("#hm-pushed")).to_contain_text("hf://ada/toy is made anew")
     assert ("model", "ada/toy") not in hub_server.repos
-    page.fill("#hm-push-to textarea, #hm-push-to input", "ada/toy")
     page.click("#hm-push")
     expect(page.locator("#hm-pushed")).to_contain_text("Pushed as hf://ada/toy@v1: 3 files sent")
     assert hub_server.files("model", "ada/toy")["model.safetensors"] == (mine / "model.safetensors").read_bytes()
     assert hub_server.repos["model", "ada/toy"].private
     assert WRITE_TOKEN not in page.content()
     shutil.rmtree(mine)
+
+
+@pytest.mark.slow
+def test_a_pull_is_watched_and_cancelled(
+    page: Page, app: App, hub_server: HubServer, toy_checkpoint: Path, checkpoint_files: dict[str, bytes]
+) -> None:
+    large = {**checkpoint_files, "replay/labels.tsv": b"file\tlatex\n"}
+    large |= {f"replay/{number}.png": bytes(20_000 + number) for number in range(60)}
+    hub_server.create("model", "bob/large", large)
+    hub_server.faults.append(Fault(r"GET .*resolve.*png", sleep_s=1.0, times=1000))
+    open_app(page, app.url)
+    page.locator("#hm-share button").first.click()
+    expect(page.locator("#hm-stop-pull")).to_be_hidden()
+    page.fill("#hm-reference textarea, #hm-reference input", "hf://bob/large")
+    page.click("#hm-pull")
+    expect(page.locator("#hm-pulled")).to_contain_text(re.compile(r"\d\.\d of 1\.\d MB"))
+    page.click("#hm-stop-pull")
+    expect(page.locator("#hm-pulled")).to_contain_text("Stopped. Begin again to go on")
+    expect(page.locator("#hm-stop-pull")).to_be_hidden()
+    assert not list((app.home / "hub").glob("models--bob--large/refs/*"))
+    hub_server.faults.clear()
+    there = len(hub_server.asked("resolve.*png"))
+    page.click("#hm-pull")
+    expect(page.locator("#hm-pulled")).to_contain_text("hf://bob/large is here")
+    assert 0 < there < 60
+    assert len(hub_server.asked("resolve.*png")) < 60 + there  # it went on
 
 
 @contextlib.contextmanager
@@ -135,6 +163,8 @@ def test_a_visit_to_a_space(browser: Browser, hub_server: HubServer, tmp_path: P
             expect(page.locator("#hm-count")).to_have_text("0")  # another visit
             assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert deploy.ask(url, staged)
+        too_large = httpx2.post(f"{url}gradio_api/upload", files={"files": ("a.png", bytes(6_000_000))})
+        assert too_large.status_code == 413
         client = Client(url, verbose=False)
         with pytest.raises(AppError, match="here: there are handwritten"):
             client.predict(image=handle_file(str(examples()[0])), checkpoint="/etc", api_name="/recognize")

@@ -27,8 +27,10 @@
     else if (event.repeat && !key.startsWith('arrow')) return;  // a key held down would decide on what nobody has seen
     else if (key === 'e' && seen(field)) { field.focus(); done = true; }
     else if (/^[1-9]$/.test(key)) {
+      const option = document.querySelectorAll('#hm-q-text-options .hm-options button')[Number(key) - 1];
       const reading = document.querySelectorAll('#hm-q-alternatives label')[Number(key) - 1];
-      if (seen(reading)) { reading.click(); reading.querySelector('input')?.blur(); done = true; }
+      if (seen(option)) { option.click(); done = true; }
+      else if (seen(reading)) { reading.click(); reading.querySelector('input')?.blur(); done = true; }
       else {
         const mark = document.querySelectorAll('.hm-cell input[type=checkbox]')[Number(key) - 1];
         if (seen(mark)) { mark.click(); done = true; }

@@ -1,9 +1,9 @@
 """Everything that is in the store: searched, looked at, edited, deleted, undone, erased for good."""
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from typing import Any
 
 import gradio as gr
@@ -19,7 +19,7 @@ from hmer.ui.services import Services
 from hmer.ui.typeset import formula_view
 
 PAGE = 25
-ANY = "any"
+ANY, NOBODY = "any", "(nobody)"
 HEADERS = ["No.", "Made", "Status", "Annotator", "Source", "LaTeX"]
 NOTHING = "hm-b-nothing"
 
@@ -28,20 +28,44 @@ NOTHING = "hm-b-nothing"
 
 
 def selection(formula: str, symbol: str, status: str, annotator: str, source: str, since: str, until: str) -> Selection:
-    """The filters as a Selection; `until` includes its day. Raises ConfigError for what is no date."""
-    return Selection(
-        statuses=None if status == ANY else (status,),
-        annotator=None if annotator == ANY else annotator,
-        source=None if source == ANY else source,
-        since=parse_time(since.strip() or None),
-        until=_end_of(parse_time(until.strip() or None)),
-        latex=formula.strip() or None,
-        symbol=symbol.strip() or None,
+    """The filters as a Selection, empty ones meaning any; `until` includes its day.
+
+    Raises ConfigError for what is no date, or a span that ends before it begins, and StoreError for an impossible one.
+    """
+    first, last = (parse_time((text or "").strip() or None) for text in (since, until))
+    chosen = Selection(
+        statuses=None if status in (ANY, "", None) else (status,),
+        annotator=_name(annotator),
+        source=_name(source),
+        since=first,
+        until=_end_of(last),
+        latex=(formula or "").strip() or None,
+        symbol=(symbol or "").strip() or None,
     )
+    if chosen.since is not None and chosen.until is not None and chosen.since >= chosen.until:
+        raise ConfigError(f"From {since.strip()} to {until.strip()} is no span of time; exchange the two.")
+    return chosen
+
+
+def _name(chosen: str | None) -> str | None:
+    """A name as the store keeps it; None for any."""
+    text = (chosen or ANY).strip()
+    return None if text in (ANY, "") else "" if text == NOBODY else text
 
 
 def _end_of(day: datetime | None) -> datetime | None:
-    return datetime.combine(day, time.max) if day is not None and day.time() == time.min else day
+    """The first moment that is later: of a day the next one's beginning."""
+    if day is None or day.time() != time.min:
+        return day
+    try:
+        return day + timedelta(days=1)
+    except OverflowError:  # the calendar ends there
+        return day
+
+
+def choices(names: Sequence[str]) -> list[str]:
+    """What a filter by name offers."""
+    return [ANY, *(name or NOBODY for name in names)]
 
 
 def found(chosen: Selection, page: int, services: Services) -> tuple[list[list[Any]], str, int]:
@@ -117,6 +141,7 @@ class BrowsePanel:
 
     filters: list[Any]
     search: gr.Button
+    clear: gr.Button
     page: gr.State
     back: gr.Button
     on: gr.Button
@@ -148,15 +173,14 @@ def layout(services: Services) -> BrowsePanel:
             gr.Textbox(label="LaTeX", placeholder=r"\frac{1}{2}", max_lines=1, elem_id="hm-b-latex"),
             gr.Textbox(label="Symbol", placeholder=r"\alpha", max_lines=1, elem_id="hm-b-symbol"),
             gr.Dropdown([ANY, *map(str, Status)], value=ANY, label="Status", elem_id="hm-b-status"),
-            gr.Dropdown([ANY, *names["annotator"]], value=ANY, label="Annotator", allow_custom_value=True,
-                        elem_id="hm-b-annotator"),
-            gr.Dropdown([ANY, *names["source"]], value=ANY, label="Source", allow_custom_value=True,
-                        elem_id="hm-b-source"),
+            gr.Dropdown(choices(names["annotator"]), value=ANY, label="Annotator", elem_id="hm-b-annotator"),
+            gr.Dropdown(choices(names["source"]), value=ANY, label="Source", elem_id="hm-b-source"),
             gr.Textbox(label="From", placeholder="2026-11-01", max_lines=1, elem_id="hm-b-since"),
             gr.Textbox(label="To", placeholder="2026-11-30", max_lines=1, elem_id="hm-b-until"),
         ]  # fmt: skip
     with gr.Row(elem_classes="hm-buttons"):
         search = gr.Button("Search", variant="primary", elem_id="hm-b-search")
+        clear = gr.Button("Clear", elem_id="hm-b-clear")
         back = gr.Button("←", elem_id="hm-b-back", min_width=40)
         on = gr.Button("→", elem_id="hm-b-on", min_width=40)
     page = gr.State(0)
@@ -165,7 +189,7 @@ def layout(services: Services) -> BrowsePanel:
         headers=HEADERS, value=[], interactive=False, type="array", datatype="str", max_chars=120, elem_id="hm-b-table",
         show_label=False, buttons=[], column_widths=["8%", "16%", "14%", "14%", "14%", "34%"],
     )  # fmt: skip
-    number = gr.State(0)
+    number = gr.Number(0, precision=0, visible="hidden", elem_id="hm-b-number")  # as the page shows it, whatever comes
     with gr.Row(elem_classes="hm-columns"):
         with gr.Column(scale=6, min_width=320):
             seen = gr.HTML("", elem_id="hm-b-picture", padding=False)
@@ -190,7 +214,7 @@ def layout(services: Services) -> BrowsePanel:
                 sure = gr.Checkbox(False, label="Erase the picture and its history for good", elem_id="hm-b-sure")
                 purge = gr.Button("Erase", variant="stop", elem_id="hm-b-purge")
     editor = [number, seen, text, formula, problem, status, reason, about]
-    return BrowsePanel(filters, search, page, back, on, table, tally, editor, save, delete, undo, sure, purge)
+    return BrowsePanel(filters, search, clear, page, back, on, table, tally, editor, save, delete, undo, sure, purge)
 
 
 def wire(panel: BrowsePanel, services: Services, name: gr.Textbox, who: Callable[[str, gr.Request], str]) -> None:
@@ -247,7 +271,18 @@ def wire(panel: BrowsePanel, services: Services, name: gr.Textbox, who: Callable
         said = f"Erased: the picture, {count} annotations of it, their history. Backups made before still hold them."
         return (False, *closed(said), *found(selection(*filters), page, services))
 
-    panel.search.click(turn(None), [panel.page, *panel.filters], table, **quiet)
+    def everything() -> Any:
+        cleared = ["", "", *[ANY] * 3, "", ""]
+        return (*cleared, *found(selection(*cleared), 0, services))
+
+    def offer(kind: str) -> Callable[[], Any]:
+        return lambda: gr.Dropdown(choices=choices(services.store.names()[kind]))
+
+    entered = [part.submit for part in panel.filters if isinstance(part, gr.Textbox)]
+    gr.on([panel.search.click, *entered], turn(None), [panel.page, *panel.filters], table, **quiet)
+    panel.clear.click(explained(everything), None, [*panel.filters, *table], **quiet)
+    for part, kind in ((panel.filters[3], "annotator"), (panel.filters[4], "source")):
+        part.focus(explained(offer(kind)), None, part, queue=False, **quiet)  # those of whoever came since
     panel.back.click(turn(-1), [panel.page, *panel.filters], table, **quiet)
     panel.on.click(turn(1), [panel.page, *panel.filters], table, **quiet)
     panel.table.select(choose, panel.table, panel.editor, **quiet)

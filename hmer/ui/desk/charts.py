@@ -1,7 +1,6 @@
 """Counts and charts: how much there is, how often the reading was right, what is confused, how far people agree."""
 
 import html
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +8,8 @@ import gradio as gr
 import pandas as pd
 
 from annotations import Selection, Status
-from annotations.statistics import Agreement, accuracy_by_day, agreement, confusions
+from annotations.statistics import Agreement, accuracy_by_day, agreement, confusions, pairs
+from hmer.ui.desk import work
 from hmer.ui.messages import explained
 from hmer.ui.services import Services
 
@@ -22,28 +22,29 @@ CONFUSIONS_SHOWN = 15
 def shown(services: Services) -> tuple[Any, ...]:
     """Values of the panel's outputs. Raises StoreError."""
     store = services.store
-    accepted = store.find(Selection(statuses=(Status.ACCEPTED,)), order="oldest")
-    days = accuracy_by_day(accepted)
+    compared = pairs(store.readings(work.COUNTED))
+    days = accuracy_by_day(compared)
     accuracy = pd.DataFrame(
         [(pd.Timestamp(day.day), day.checkpoint, 100 * day.right / day.total, day.total) for day in days],
         columns=["day", "checkpoint", "right (%)", "formulas"],
     )
-    worst = confusions(accepted).most_common(CONFUSIONS_SHOWN)
+    worst = confusions(compared).most_common(CONFUSIONS_SHOWN)
     confused = pd.DataFrame(
         [(f"{truth} read as {read}", count) for (truth, read), count in worst], columns=["symbols", "times"]
     )
-    people = Counter(row.annotator or "(nobody)" for row in accepted)
-    return counts(store.count_by_status(), people, agreement(store.by_several())), accuracy, confused
+    people = store.count_by_annotator(Selection(statuses=(Status.ACCEPTED,)))
+    numbers = counts(store.count_by_status(), people, agreement(store.by_several(work.COUNTED)))
+    return numbers, accuracy, confused
 
 
-def counts(by_status: dict[Status, int], people: Counter[str], agreed: Agreement) -> str:
+def counts(by_status: dict[Status, int], people: dict[str, int], agreed: Agreement) -> str:
     """HTML: every status with its number and a bar of progress, the annotators, their agreement."""
     total = sum(by_status.values())
     done = total - by_status[Status.PENDING] - by_status[Status.DRAFT]
     cells = "".join(
         f'<div><strong id="hm-c-{status}">{by_status[status]}</strong><span>{status}</span></div>' for status in Status
     )
-    names = " · ".join(f"{html.escape(name)} {count}" for name, count in people.most_common(20))
+    names = " · ".join(f"{html.escape(name or '(nobody)')} {count}" for name, count in [*people.items()][:20])
     together = ""
     if agreed.pictures:
         same = 1 - agreed.token_edits / max(agreed.tokens, 1)
@@ -51,10 +52,12 @@ def counts(by_status: dict[Status, int], people: Counter[str], agreed: Agreement
             f'<p id="hm-c-agreement">{agreed.pictures} pictures were corrected by several people; on '
             f"{agreed.agreeing} ({agreed.share:.0%}) they agree, token by token to {same:.0%}.</p>"
         )
+    bounded = by_status[Status.ACCEPTED] > work.COUNTED
+    bound = f"<p>The charts below count the newest {work.COUNTED:,} accepted.</p>" if bounded else ""
     return (
         f'<div class="hm-counts">{cells}</div>'
         f'<p><progress value="{done}" max="{max(total, 1)}"></progress> {done} of {total} decided</p>'
-        f"{f'<p>Accepted by: {names}</p>' if names else ''}{together}"
+        f"{f'<p>Accepted by: {names}</p>' if names else ''}{together}{bound}"
     )
 
 

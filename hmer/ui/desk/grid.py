@@ -43,7 +43,12 @@ def shown(sheet: Sheet, services: Services, news: str = "") -> tuple[Any, ...]:
     tally = f'<p class="hm-tally" role="status" id="hm-g-said">{said}</p>'
     texts = tuple(work.proposal(row) for row in page.rows)
     now = Sheet(tuple(row.id for row in page.rows), texts, sheet.passed, sheet.accepted)
-    return (now, button, tally, *cells)
+    return (now, named(now), button, tally, *cells)
+
+
+def named(sheet: Sheet) -> str:
+    """The numbers of a sheet, in one word."""
+    return " ".join(map(str, sheet.ids))
 
 
 def cell(annotation: Annotation | None, services: Services) -> list[Any]:
@@ -65,8 +70,14 @@ def cell(annotation: Annotation | None, services: Services) -> list[Any]:
     ]
 
 
-def accepted(sheet: Sheet, marks: Sequence[bool], services: Services, by: str) -> tuple[Any, ...]:
-    """Accept what is not marked, pass over the marked, and show the next sheet. Raises StoreError."""
+def accepted(sheet: Sheet, on_page: str, marks: Sequence[bool], services: Services, by: str) -> tuple[Any, ...]:
+    """Accept what is not marked, pass over the marked, and show the next sheet. Raises StoreError.
+
+    `on_page` is the sheet that the page showed when the button was pressed: a second press before the page had changed
+    accepts nothing that nobody has seen.
+    """
+    if on_page != named(sheet):
+        return shown(sheet, services)
     marked = tuple(number for number, mark in zip(sheet.ids, marks, strict=False) if mark)
     taken = {number: text for number, text in zip(sheet.ids, sheet.texts, strict=True) if number not in marked}
     done, problems = work.accept_all(services.store, taken, by)
@@ -96,6 +107,7 @@ class GridPanel:
     """The components; `outputs` take what `shown` gives."""
 
     state: gr.State
+    shown: gr.Textbox  # the numbers that the page shows
     fetch: gr.Button
     accept: gr.Button
     undo: gr.Button
@@ -105,7 +117,7 @@ class GridPanel:
     @property
     def outputs(self) -> list[Any]:
         """In the order of `shown`."""
-        return [self.state, self.accept, self.said, *(part for parts in self.cells for part in parts)]
+        return [self.state, self.shown, self.accept, self.said, *(part for parts in self.cells for part in parts)]
 
     @property
     def marks(self) -> list[gr.Checkbox]:
@@ -116,6 +128,7 @@ class GridPanel:
 def layout() -> GridPanel:
     """A row of buttons over the cells; one formula a component, so that none can spoil another."""
     state = gr.State(Sheet())
+    on_page = gr.Textbox("", visible="hidden", elem_id="hm-g-shown")
     with gr.Row(elem_classes="hm-buttons"):
         fetch = gr.Button("Fetch", elem_id="hm-g-fetch")
         accept = gr.Button("Accept all but the marked", variant="primary", interactive=False, elem_id="hm-g-accept")
@@ -130,7 +143,7 @@ def layout() -> GridPanel:
                     formula = formula_view(elem_classes="hm-formula")
                     mark = gr.Checkbox(False, label="Wrong", elem_id=f"hm-g-mark-{index}")
                 cells.append([column, shown_picture, formula, mark])
-    return GridPanel(state, fetch, accept, undo, said, cells)
+    return GridPanel(state, on_page, fetch, accept, undo, said, cells)
 
 
 def wire(panel: GridPanel, services: Services, name: gr.Textbox, who: Callable[[str, gr.Request], str]) -> None:
@@ -138,13 +151,13 @@ def wire(panel: GridPanel, services: Services, name: gr.Textbox, who: Callable[[
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
     @explained
-    def accept(sheet: Sheet, given: str, request: gr.Request, *marks: bool) -> Any:
-        return accepted(sheet, marks, services, who(given, request))
+    def accept(sheet: Sheet, on_page: str, given: str, request: gr.Request, *marks: bool) -> Any:
+        return accepted(sheet, on_page, marks, services, who(given, request))
 
     @explained
     def undo(sheet: Sheet, given: str, request: gr.Request) -> Any:
         return undone(sheet, services, who(given, request))
 
     panel.fetch.click(explained(lambda: shown(Sheet(), services)), None, panel.outputs, **quiet)
-    panel.accept.click(accept, [panel.state, name, *panel.marks], panel.outputs, **quiet)
+    panel.accept.click(accept, [panel.state, panel.shown, name, *panel.marks], panel.outputs, **quiet)
     panel.undo.click(undo, [panel.state, name], panel.outputs, **quiet)

@@ -47,7 +47,7 @@ def add_desk(blocks: gr.Blocks, services: Services) -> None:
         browse.wire(browse_panel, services, name, who)
         write_this.wire(write_panel, services, name, who)
         charts.wire(charts_panel, services)
-        for script in (SCRIPT, theme.STROKES_SCRIPT):
+        for script in (SCRIPT, theme.STROKES_SCRIPT, theme.SYMBOLS_SCRIPT):
             page.load(None, js=script.read_text(encoding="utf-8"), **_ON_LOAD)
 
 

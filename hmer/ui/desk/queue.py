@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from annotations import Annotation, Reason, Status
-from hmer.ui import correct
+from hmer.ui import correct, symbols
 from hmer.ui.desk import work
 from hmer.ui.messages import explained
 from hmer.ui.services import Services
@@ -20,7 +20,7 @@ PALETTE = (
 )  # fmt: skip
 KEYS_HELP = (
     "<kbd>A</kbd> right as it stands · <kbd>E</kbd> mend · <kbd>Ctrl</kbd>+<kbd>Enter</kbd> save and next · "
-    "<kbd>Esc</kbd> leave the field · <kbd>1</kbd>–<kbd>9</kbd> take another reading · <kbd>S</kbd> skip · "
+    "<kbd>Esc</kbd> leave the field · <kbd>1</kbd>–<kbd>9</kbd> take another reading, or what else a symbol might be · <kbd>S</kbd> skip · "
     "<kbd>D</kbd> keep as a draft · <kbd>I</kbd> <kbd>N</kbd> <kbd>V</kbd> <kbd>B</kbd> reject · <kbd>U</kbd> undo · "
     "<kbd>←</kbd> <kbd>→</kbd> back and on"
 )
@@ -62,12 +62,13 @@ def shown(at: work.Queue, services: Services) -> tuple[Any, ...]:
     at, annotation = work.current(services.store, at)
     if annotation is None:
         empty = '<p class="hm-empty">Nothing more is waiting here. Choose another order, or take pictures in.</p>'
-        return (at, empty, "", "", "", "", gr.Radio(choices=[], value=None, visible=False), progress(at, services))
+        return (at, 0, empty, "", "", "", "", gr.Radio(choices=[], value=None, visible=False), progress(at, services))
     at = replace(at, seen=(annotation.id, annotation.updated_at))
     text = at.typed.get(annotation.id) or work.proposal(annotation, second=at.second)
     others = readings(annotation)
     return (
         at,
+        annotation.id,
         work.picture(services.store, annotation.id) + work.near_by(services.store, annotation.id),
         facts(annotation),
         text,
@@ -77,18 +78,22 @@ def shown(at: work.Queue, services: Services) -> tuple[Any, ...]:
     )
 
 
-def decided(at: work.Queue, services: Services, status: Status, by: str, **what: Any) -> tuple[Any, ...]:
+def decided(at: work.Queue, number: int, services: Services, status: Status, by: str, **what: Any) -> tuple[Any, ...]:
     """Save the decision on the item shown, and show the next. Raises ConfigError, LatexError or StoreError.
 
-    What somebody else has changed or deleted since it was shown is not decided on but shown as it now is.
+    `number` is the annotation that the page showed when the key was pressed: a key that came before the page had
+    changed was meant for the one before, and does nothing. What somebody else has changed or deleted since it was
+    shown is not decided on but shown as it now is.
     """
+    if at.seen is not None and number != at.seen[0]:
+        return shown(at, services)
     at, annotation = work.current(services.store, at)
     if annotation is None:
         return shown(at, services)
     if not at.shows(annotation):
         gr.Warning("Somebody has changed or deleted this one meanwhile: nothing was saved, look again.")
         same = at.seen is not None and at.seen[0] == annotation.id
-        return shown(at.keeping(what["text"]) if same and what.get("text") else at, services)
+        return shown(at.keeping(annotation.id, what["text"]) if same and what.get("text") else at, services)
     work.decide(services.store, annotation.id, status, by=by, second=at.second, **what)
     return shown(at.without(annotation.id).moved(1), services)
 
@@ -113,9 +118,11 @@ class QueuePanel:
     second: gr.Dropdown
     start: gr.Button
     state: gr.State
+    number: gr.Number  # of the annotation that the page shows; 0 for none
     picture: gr.HTML
     facts: gr.HTML
     text: gr.Textbox
+    symbols: symbols.SymbolsPanel
     formula: gr.Markdown
     problem: gr.HTML
     alternatives: gr.Radio
@@ -126,7 +133,8 @@ class QueuePanel:
     def outputs(self) -> list[Any]:
         """In the order of `shown`."""
         return [
-            self.state, self.picture, self.facts, self.text, self.formula, self.problem, self.alternatives, self.progress,
+            self.state, self.number, self.picture, self.facts, self.text, self.formula, self.problem, self.alternatives,
+            self.progress,
         ]  # fmt: skip
 
 
@@ -138,6 +146,7 @@ def layout() -> QueuePanel:
         second = gr.Dropdown([], label="Other checkpoint", visible=False, elem_id="hm-q-second", scale=2)
         start = gr.Button("Fetch the queue", elem_id="hm-q-start", scale=1)
     state = gr.State(work.Queue())
+    number = gr.Number(0, precision=0, visible="hidden", elem_id="hm-q-number")
     count = gr.HTML("", elem_id="hm-q-progress", padding=False)
     buttons: dict[str, gr.Button] = {}
 
@@ -154,6 +163,7 @@ def layout() -> QueuePanel:
                 label="LaTeX", lines=2, max_lines=8, elem_id="hm-q-text", elem_classes="hm-code",
                 html_attributes=gr.InputHTMLAttributes(spellcheck=False, autocapitalize="off", autocorrect="off"),
             )  # fmt: skip
+            clickable = symbols.layout("hm-q-text")
             problem = gr.HTML("", elem_id="hm-q-problem", padding=False)
             gr.HTML(palette(), elem_id="hm-q-palette", padding=False)
             alternatives = gr.Radio([], label="Other readings", visible=False, elem_id="hm-q-alternatives",
@@ -171,8 +181,9 @@ def layout() -> QueuePanel:
                 button("undo", "Undo · U", size="sm", min_width=80)
     gr.HTML(f'<p class="hm-keys">{KEYS_HELP}</p>', padding=False)
     return QueuePanel(
-        order, first, second, start, state, shown_picture, details, text, formula, problem, alternatives, count, buttons
-    )
+        order, first, second, start, state, number, shown_picture, details, text, clickable, formula, problem, alternatives, count,
+        buttons,
+    )  # fmt: skip
 
 
 def palette() -> str:
@@ -198,9 +209,9 @@ def wire(panel: QueuePanel, services: Services, name: gr.Textbox, who: Callable[
 
     def save(status: Status, reason: Reason | None = None) -> Callable[..., Any]:
         @explained
-        def handler(at: work.Queue, text: str, given: str, request: gr.Request) -> Any:
+        def handler(at: work.Queue, number: int, text: str, given: str, request: gr.Request) -> Any:
             what = {"text": text} if status in (Status.ACCEPTED, Status.DRAFT) else {"reason": reason}
-            return decided(at, services, status, who(given, request), **what)
+            return decided(at, number, services, status, who(given, request), **what)
 
         return handler
 
@@ -223,17 +234,21 @@ def wire(panel: QueuePanel, services: Services, name: gr.Textbox, who: Callable[
         **{reason.name.lower(): save(Status.REJECTED, reason) for reason in Reason},
     }
     for key, handler in handlers.items():
-        panel.buttons[key].click(handler, [panel.state, panel.text, name], panel.outputs, **quiet)
+        panel.buttons[key].click(handler, [panel.state, panel.number, panel.text, name], panel.outputs, **quiet)
     panel.buttons["undo"].click(undo, [panel.state, name], panel.outputs, **quiet)
     for key, steps in (("previous", -1), ("next", 1)):
         panel.buttons[key].click(
-            explained(lambda at, text, steps=steps: shown(at.keeping(text).moved(steps), services)),
-            [panel.state, panel.text],
+            explained(lambda at, number, text, steps=steps: shown(at.keeping(number, text).moved(steps), services)),
+            [panel.state, panel.number, panel.text],
             panel.outputs,
             **quiet,
         )
     panel.text.change(
         lambda text: correct.preview(text, None, services), panel.text, [panel.formula, panel.problem],
         trigger_mode="always_last", queue=False, **quiet,
+    )  # fmt: skip
+    symbols.wire(
+        panel.symbols, panel.text, panel.number,
+        lambda number: (services.store.image(int(number)), services.options.checkpoint) if number else None, services,
     )  # fmt: skip
     panel.alternatives.input(lambda text: text, panel.alternatives, panel.text, queue=False, **quiet)

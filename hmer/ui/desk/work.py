@@ -22,6 +22,8 @@ DISAGREEING = "most disagreeing"
 SECOND = "second opinion"
 ORDERS = ("least confident", "newest", "random", DISAGREEING, SECOND)
 QUEUE_LENGTH = 500
+COUNTED = 5_000  # of the newest corrections, for what is worked out from each of them
+COMPARED = 5_000  # of the newest that two checkpoints read differently, the most different are found
 SHOWN_PX = 900  # pictures are shown no larger; the store keeps them as they are
 READ_AT_ONCE = 16
 
@@ -51,11 +53,9 @@ class Queue:
         number, changed = self.seen
         return number == annotation.id and (self.second or changed == annotation.updated_at)
 
-    def keeping(self, text: str) -> "Queue":
-        """With what now stands in the field of the item shown."""
-        if self.position >= len(self.ids):
-            return self
-        return replace(self, typed={**self.typed, self.ids[self.position]: text})
+    def keeping(self, number: int, text: str) -> "Queue":
+        """With what stands in the field of the annotation that the page shows."""
+        return replace(self, typed={**self.typed, number: text}) if number in self.ids else self
 
     def without(self, annotation_id: int) -> "Queue":
         """With nothing unsaved of an annotation: what is in the store counts again."""
@@ -72,17 +72,14 @@ def queue(store: AnnotationStore, order: str, by: str, checkpoints: tuple[str, s
     if order == SECOND:
         if not by:
             raise ConfigError("Give your name first: a second opinion is somebody's.")
-        theirs = [row for row in store.find(Selection(statuses=(Status.ACCEPTED,))) if row.annotator != by]
-        mine = {row.image_sha256 for row in store.find(Selection(annotator=by))}
-        one_each = {row.image_sha256: row.id for row in reversed(theirs) if row.image_sha256 not in mine}
-        return Queue(tuple(one_each.values())[:QUEUE_LENGTH], second=True)
+        return Queue(tuple(store.without_opinion_of(by, QUEUE_LENGTH)), second=True)
     if order == DISAGREEING:
         if checkpoints is None or not all(checkpoints) or checkpoints[0] == checkpoints[1]:
             raise ConfigError("Choose two different checkpoints whose readings are to be compared.")
-        rows = store.disagreeing(*checkpoints, waiting)
+        rows = store.disagreeing(*checkpoints, waiting, limit=COMPARED)
         rows.sort(key=lambda row: -_difference(row[1], row[2]))
         return Queue(tuple(row[0] for row in rows)[:QUEUE_LENGTH])
-    return Queue(tuple(row.id for row in store.find(waiting, order=order, limit=QUEUE_LENGTH)))
+    return Queue(tuple(store.ids(waiting, order=order, limit=QUEUE_LENGTH)))
 
 
 def _difference(one: str, other: str) -> float:
@@ -117,21 +114,23 @@ def decide(
     by: str = "",
     second: bool = False,
 ) -> Annotation:
-    """Save a decision on an annotation, `text` being its LaTeX; a second opinion becomes an annotation of its own.
+    """Save a decision on an annotation, `text` being its LaTeX; a second opinion is an annotation of its own.
 
-    Raises ConfigError, LatexError or StoreError, and then nothing has changed.
+    There is one of each person: who thinks better of it changes what is there. Raises ConfigError, LatexError or StoreError, and then nothing has changed.
     """
+    if status is Status.DRAFT and text is not None and not text.strip():
+        text = None  # nothing typed yet
     if second:
         if not by:
             raise ConfigError("Give your name: a second opinion is somebody's.")
         first = store.get(annotation_id)
-        saved = store.add(
-            store.image(annotation_id), prediction=first.prediction, correction=text, status=status, reason=reason,
-            annotator=by, source=first.source,
-        )  # fmt: skip
-        if saved.created or (saved.annotation.status is status and saved.annotation.reason == reason):
-            return saved.annotation
-        return store.set_status(saved.annotation.id, status, reason=reason, by=by)  # one thought better of it
+        own = store.ids(Selection(picture=first.image_sha256, annotator=by), order="newest", limit=1)
+        if not own:
+            return store.add(
+                store.image(annotation_id), prediction=first.prediction, correction=text, status=status, reason=reason,
+                annotator=by, source=first.source,
+            ).annotation  # fmt: skip
+        (annotation_id,) = own
     if text is not None:
         return store.update_correction(annotation_id, text, status=status, reason=reason, by=by)
     return store.set_status(annotation_id, status, reason=reason, by=by)

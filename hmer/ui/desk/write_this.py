@@ -13,8 +13,8 @@ from typing import Any
 import gradio as gr
 import PIL.Image
 
-from annotations import Selection, Status
-from annotations.statistics import weakness
+from annotations import Reading, Status
+from annotations.statistics import pairs, weakness
 from hmer import checkpoint, latex
 from hmer.datasets.folder import read_rows
 from hmer.errors import BadImage, DatasetError, HmerError, LatexError
@@ -26,6 +26,7 @@ from hmer.ui.typeset import formula_view, typeset
 SOURCE = "write this"
 CHOICES = 8  # one of so many best is shown, so that it is not always the same
 LONGEST_TOKENS = 25
+LOOKED_AT = 1_000  # of the newest corrections, for what is weak; each formula is chosen anew
 UNSEEN = 0.5  # weakness of a symbol that nobody has written yet
 PLAIN = ("{", "}", "^", "_")  # structure, not to be written
 
@@ -33,12 +34,10 @@ PLAIN = ("{", "}", "^", "_")  # structure, not to be written
 # --- functions --------------------------------------------------------------------------------------------
 
 
-def formulas(services: Services, reference: str) -> list[tuple[str, ...]]:
+def formulas(readings: Iterable[Reading], reference: str) -> list[tuple[str, ...]]:
     """Formulas to choose from: what the checkpoint carries along, and what was corrected. Raises CheckpointError."""
     found = set(_carried(checkpoint.resolve(reference)))
-    for row in services.store.find(Selection(statuses=(Status.ACCEPTED,))):
-        if row.tokens and len(row.tokens) <= LONGEST_TOKENS:
-            found.add(row.tokens)
+    found |= {reading.tokens for reading in readings if 0 < len(reading.tokens) <= LONGEST_TOKENS}
     return sorted(found)
 
 
@@ -89,17 +88,17 @@ def choose(
 
 def next_formula(reference: str, wanted: str, shown: str, services: Services) -> str:
     """The formula to write next, as people read it; `wanted` names symbols to practise."""
-    accepted = services.store.find(Selection(statuses=(Status.ACCEPTED,)))
+    readings = services.store.readings(LOOKED_AT)
     try:
         before = " ".join(latex.normalise(shown)) if shown else ""
     except LatexError:
         before = ""
     names = wanted.split()
-    candidates = formulas(services, reference)
+    candidates = formulas(readings, reference)
     # A symbol that occurs nowhere yet is written in company that is known.
     missing = [name for name in names if not any(name in tokens for tokens in candidates)]
     candidates += [(name, *rest) for name in missing for rest in (("=", "x"), ("+", "1"), ()) if latex.is_valid(name)]
-    chosen = choose(candidates, weakness(accepted), names, before, random.Random())
+    chosen = choose(candidates, weakness(pairs(readings)), names, before, random.Random())
     return latex.pretty(latex.normalise(chosen))
 
 
