@@ -18,19 +18,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from huggingface_hub.utils import WeakFileLock
+from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from hmer import __version__, hub
+from hmer import __version__
 from hmer.config import BACKBONES, ImageConfig, ModelConfig, check, from_dict, to_dict
 from hmer.errors import CheckpointError, ConfigError, HubError
 from hmer.home import data_home
 from hmer.latex import LABEL_FORMS
 from hmer.models import Model, build
 from hmer.vocabulary import Vocabulary
+
+if TYPE_CHECKING:  # imported where the Hub is asked for: its client costs a third of a second
+    from hmer import hub
 
 log = logging.getLogger(__name__)
 
@@ -113,19 +117,23 @@ def _checkpoints_in(root: Path) -> dict[str, Path]:
 
 def pulled() -> dict[str, Path]:
     """The checkpoints that were pulled from the Hub, by reference."""
+    from hmer import hub
+
     return hub.pulled("model")
 
 
-def pull(reference: str, *, refresh: bool = True, progress: hub.Progress | None = None) -> Path:
+def pull(reference: str, *, refresh: bool = True, progress: "hub.Progress | None" = None) -> Path:
     """The folder of a checkpoint on the Hub, checked; `refresh` asks the Hub anew where it was pulled before.
 
     Raises HubError, and CheckpointError for one that is damaged or of another kind; nothing is kept of such a one.
     """
+    from hmer import hub
+
     repository = hub.parse(reference)
     if repository.kind != "model":
         raise CheckpointError(f"{reference}: is a dataset, no checkpoint; import it with manage_annotations.py.")
 
-    def accept(files: Sequence[hub.RemoteFile]) -> None:
+    def accept(files: "Sequence[hub.RemoteFile]") -> None:
         for file in files:
             limit = next((most for pattern, most in TRAVELS if pattern.fullmatch(file.path)), None)
             if limit is None:
@@ -153,6 +161,8 @@ def pull(reference: str, *, refresh: bool = True, progress: hub.Progress | None 
 
 def remove_superseded(reference: str) -> tuple[str, ...]:
     """Delete the earlier versions of a pulled checkpoint but those that a fine-tuned one comes from; their commits."""
+    from hmer import hub
+
     parents = set()
     for folder in fine_tuned().values():
         with contextlib.suppress(CheckpointError):  # a damaged one comes from nowhere
@@ -178,7 +188,9 @@ def resolve(reference: str | Path, *, fetch: bool = True) -> Path:
     One on the Hub is fetched when it was not pulled before, or with `fetch` off refused. Raises CheckpointError that
     lists the known names.
     """
-    if isinstance(reference, str) and hub.is_reference(reference):
+    if isinstance(reference, str) and reference.startswith("hf://"):
+        from hmer import hub
+
         try:
             folder = hub.remembered(hub.parse(reference))
             if folder is None and fetch:
@@ -364,7 +376,7 @@ def _replace(temporary: Path, folder: Path) -> None:
         os.rename(temporary, folder)
         return
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}{_ASIDE}", dir=folder.parent))
-    with WeakFileLock(aside / _LOCK):
+    with FileLock(aside / _LOCK):
         os.rename(folder, aside / folder.name)
         try:
             os.rename(temporary, folder)
@@ -382,7 +394,7 @@ def _put_back(folder: Path) -> None:
         if not (aside / folder.name).is_dir():
             continue
         try:
-            with WeakFileLock(aside / _LOCK, timeout=_LOCK_TIMEOUT_S):
+            with FileLock(aside / _LOCK, timeout=_LOCK_TIMEOUT_S):
                 if not folder.exists():
                     os.rename(aside / folder.name, folder)
                     log.warning("%s: saving it was interrupted; the earlier one was put back", folder)
