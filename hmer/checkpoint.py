@@ -48,7 +48,10 @@ MAX_FILES = 20_000
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """What config.json holds. calibration: slope and offset of confidence (see `hmer.recognizer`); empty: none."""
+    """What config.json holds. calibration: slope and offset of confidence (see `hmer.recognizer`); empty: none.
+
+    parent: id of the checkpoint that it was trained from. corrections: hash of those that it was fine-tuned on.
+    """
 
     name: str
     vocabulary: tuple[str, ...]
@@ -57,6 +60,7 @@ class CheckpointConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     calibration: tuple[float, ...] = ()
     parent: str = ""
+    corrections: str = ""
     created: str = ""
     hmer_version: str = __version__
 

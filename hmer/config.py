@@ -334,7 +334,7 @@ class TrainConfig:
     threads: int = 0  # 0: as torch chooses
     workers: int = 1
     pool_batches: int = 96  # batches are cut from so many at a time, sorted by size: less padding, few shapes
-    save_minutes: float = 5.0
+    save_minutes: float = 5.0  # 0: nothing is saved
     evaluate_minutes: float = 15.0
     evaluate_limit: int = 300
     evaluate_ignore: tuple[str, ...] = ()  # tokens that validation labels lack

@@ -1,0 +1,41 @@
+"""The panel that learns: a real fine-tuning of the real checkpoint, while the app goes on reading."""
+
+import time
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from annotations import AnnotationStore
+from hmer.ui.draw_and_upload import examples
+from scripts.screenshots import open_app
+from tests.browser.conftest import App
+
+
+@pytest.mark.slow  # minutes
+def test_learn_and_use_it_at_once(page: Page, app: App) -> None:
+    with AnnotationStore(app.store) as store:
+        for picture in examples()[:3]:
+            store.add(picture, correction="2 + 3", status="accepted", annotator="ada", source="test")
+            store.add(picture, correction=r"\heartsuit", status="accepted", annotator="bob", source="test")
+    open_app(page, app.url)
+    page.locator("#hm-learn button").first.click()
+    page.click("#hm-learn-annotator input")
+    page.get_by_role("option", name="bob", exact=True).click()
+    page.fill("#hm-learn-name input, #hm-learn-name textarea", "hearts")
+    page.check("#hm-learn-force input")
+    page.click("#hm-learn-start")
+    expect(page.locator("#hm-learn-log")).to_contain_text("3 corrections to learn from")
+    expect(page.locator("#hm-learn-bar")).to_contain_text("learning", timeout=60_000)
+    expect(page.locator("#hm-learn-start")).to_be_disabled()
+
+    page.locator("#hm-examples button").first.click()  # read meanwhile
+    began = time.monotonic()
+    expect(page.locator("#hm-facts .hm-pill")).to_be_visible()
+    assert time.monotonic() - began < 10  # of a page drawn by software beside it; the answer itself is far quicker
+
+    expect(page.locator("#hm-learn-log")).to_contain_text("hearts can be chosen", timeout=300_000)
+    expect(page.locator("#hm-learn-log")).to_contain_text(r"new symbols: \heartsuit")
+    expect(page.locator("#hm-checkpoint input")).to_have_value("hearts (fine-tuned)")
+    expect(page.locator("#hm-learn-start")).to_be_enabled()
+    page.locator("#hm-examples button").nth(1).click()
+    expect(page.locator("#hm-facts")).to_contain_text("hearts-")
