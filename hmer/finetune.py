@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from hmer import checkpoint as checkpoints
 from hmer.batch import Batch
@@ -29,12 +30,12 @@ from hmer.config import AugmentConfig, TrainConfig
 from hmer.datasets.batches import Source, collate
 from hmer.datasets.folder import Item, read_dataset, write_labels
 from hmer.errors import BadImage, BadInk, CheckpointError, DatasetError
-from hmer.gate import REGRESSION, Comparison, Reader, Readings, RegressionSet, Verdict
+from hmer.gate import REGRESSION, TOLERANCE, Comparison, Reader, Readings, RegressionSet, Verdict, fastest
 from hmer.models.base import Model, with_ends
 from hmer.models.ctc import CtcModel
 from hmer.recognizer import Recognizer
 from hmer.trainer import Trainer
-from hmer.vocabulary import Vocabulary
+from hmer.vocabulary import PAD_ID, Vocabulary
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +43,11 @@ REPLAY = "replay"
 ENOUGH_HELD_OUT = 50  # below, whether it improves is measured by cross-validation
 BATCH_SIZE = 8
 RATE = 5e-5
-FOLD_STEPS = 0.5  # of the steps, for a part of the cross-validation
-# How far to go from the parent to what training gave: the first that passes the gate is taken. See `blended`.
-STRENGTHS = (1.0, 0.5)
+FOLD_STEPS, FOLD_REPLAY = 0.5, False  # share of the steps for a part of the cross-validation; it need not remember
+STEP_WORK = 3 * 2 * BATCH_SIZE  # a step costs as much as reading its pictures three times
+TRIES = 3  # of the gate, each nearer to the parent than the one before
+SHOWN, OTHERS = 100, 96  # items that new symbols are imprinted from, and replay items that they must not be seen in
+ROW_DECAY = 1e-3
 
 Report = Callable[[str, float], None]  # what is being done, and the share of the whole that is done
 Cancelled = Callable[[], bool]
@@ -98,16 +101,35 @@ class _Progress:
         return show
 
 
-@torch.no_grad()
-def imprint(model: Model, batches: Iterable[Batch], tokens: Iterable[str]) -> None:
-    """Give the output rows of new tokens the direction of the states from which they ought to be written.
+def imprint(model: Model, batches: Iterable[Batch], tokens: Sequence[str], others: Iterable[Batch] = ()) -> None:
+    """Make output rows of new tokens from the model's own states; nothing else in the model changes.
 
-    The bias makes a new token as likely there as its best rival, which the training then decides; elsewhere it stays
-    unlikely. Learning the rows from nothing would take a rate or a number of steps that harms all others.
-    Source: weight imprinting (Qi, Brown and Lowe 2018).
+    `batches` show the tokens, `others` show what must not be taken for them. A row begins with the direction of the
+    states from which its token ought to be written, and a bias that makes it as likely there as its best rival; then
+    the rows alone are fitted to all states by logistic regression. So a symbol is read before any training that could
+    harm others. Source: weight imprinting (Qi, Brown and Lowe 2018).
     """
-    wanted: dict[int, list[Tensor]] = {model.vocabulary.encode([token])[0]: [] for token in tokens}
+    states, targets = _states(model, batches)
+    indices = [index for index in model.vocabulary.encode(tokens) if bool((targets == index).any())]
+    if not indices:
+        return
+    weight, bias = model.out.weight.detach(), model.out.bias.detach()
+    old = min(model.vocabulary.encode(tokens))
+    size = weight[:old].norm(dim=1).mean()
+    for index in indices:
+        seen = states[targets == index]
+        weight[index] = seen.mean(0) / seen.mean(0).norm() * size
+        rival = (seen @ weight[:old].T + bias[:old]).amax(1)
+        bias[index] = (rival - seen @ weight[index]).mean()
+    more, more_targets = _states(model, others)
+    _fit_rows(weight, bias, indices, torch.cat([states, more]), torch.cat([targets, more_targets]))
+
+
+@torch.no_grad()
+def _states(model: Model, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
+    """What the output layer is given at every token under teacher forcing, (N, D), and those tokens' ids, (N,)."""
     states: list[Tensor] = []
+    found = [(model.out.weight[:0], torch.zeros(0, dtype=torch.long))]
     handle = model.out.register_forward_pre_hook(lambda module, inputs: states.append(inputs[0]))
     training, both = model.training, model.bidirectional
     model.eval()
@@ -116,46 +138,60 @@ def imprint(model: Model, batches: Iterable[Batch], tokens: Iterable[str]) -> No
         for batch in batches:
             model.loss(batch)
             _, targets = with_ends(batch.tokens, batch.lengths, reverse=False)
-            for index, found in wanted.items():
-                found.append(states[-1][targets == index])
+            counted = targets != PAD_ID
+            found.append((states[-1][counted].float(), targets[counted]))
             states.clear()
     finally:
         handle.remove()
         model.bidirectional = both
         model.train(training)
-    weight, bias = model.out.weight, model.out.bias
-    old = min(wanted, default=len(weight))
-    size = weight[:old].norm(dim=1).mean()
-    for index, found in wanted.items():
-        seen = torch.cat(found) if found else weight[:0]
-        if len(seen):
-            weight[index] = seen.mean(0) / seen.mean(0).norm() * size
-            rival = (seen @ weight[:old].T + bias[:old]).amax(1)
-            bias[index] = (rival - seen @ weight[index]).mean()
+    return torch.cat([state for state, _ in found]), torch.cat([target for _, target in found])
+
+
+def _fit_rows(weight: Tensor, bias: Tensor, indices: Sequence[int], states: Tensor, targets: Tensor) -> None:
+    """Fit some rows of the output layer, in place; new tokens and all others count alike, rows stay near their start."""
+    chosen = torch.tensor(indices)
+    rows, biases = weight[chosen].clone().requires_grad_(), bias[chosen].clone().requires_grad_()
+    start = weight[chosen].clone()
+    logits = states @ weight.T + bias
+    new = torch.isin(targets, chosen)
+    shares = torch.where(new, 0.5 / new.sum().clamp(min=1), 0.5 / (~new).sum().clamp(min=1))
+    optimizer = torch.optim.LBFGS([rows, biases], max_iter=60, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        scores = logits.index_copy(1, chosen, states @ rows.T + biases)
+        fit = (functional.cross_entropy(scores, targets, reduction="none") * shares).sum()
+        total: Tensor = fit + ROW_DECAY * (rows - start).square().sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    weight[chosen], bias[chosen] = rows.detach(), biases.detach()
 
 
 @dataclass(frozen=True)
 class Learnt:
-    """What training gave: the parent, the model with all that it learnt, its configuration and the card's text."""
+    """What training gave: the model, the weights that it began with, its configuration and the card's text."""
 
-    parent: Checkpoint
+    parent: Path
+    start: dict[str, Tensor]
     model: Model
     config: CheckpointConfig
     card: str
     new_tokens: tuple[str, ...]
 
     def blended(self, strength: float) -> Model:
-        """The model part of the way from the parent, 0 to 1; a new symbol's rows are as they were learnt.
+        """The model part of the way, 0 to 1, from the parent (with rows imprinted for new symbols) to what it learnt.
 
         Between the two the new writing is still read, and less of the old is lost.
         Source: weight interpolation (Wortsman et al. 2022, WiSE-FT).
         """
         model = copy.deepcopy(self.model)
         state = model.state_dict()
-        for name, old in self.parent.model.state_dict().items():
+        for name, old in self.start.items():
             if old.is_floating_point():
-                rows = slice(None) if old.shape == state[name].shape else slice(len(old))
-                state[name][rows] = old + (state[name][rows] - old) * strength
+                state[name].lerp_(old, 1 - strength)
         return model
 
     def recognizer(self, strength: float) -> Recognizer:
@@ -168,7 +204,7 @@ class Learnt:
             self.config, name=folder.name, corrections=corrections,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )  # fmt: skip
-        extra = self.parent.folder if sets else None
+        extra = self.parent if sets else None
         return checkpoints.save(folder, self.blended(strength), config, card=self.card + card, extra=extra)
 
 
@@ -220,31 +256,16 @@ def train_on(
         )
         trainer = Trainer(settings)
         if new_tokens and not isinstance(trainer.model, CtcModel):  # whose states are frames, not tokens
-            imprint(trainer.model, _showing(new_tokens, items, trainer), new_tokens)
+            others = trainer.train_items[1][:OTHERS] if len(folders) > 1 else []
+            shown = [item for item in items if set(new_tokens) & set(item.tokens)][:SHOWN]
+            with fastest():
+                imprint(trainer.model, _drawn(shown, trainer, 4), new_tokens, _drawn(others, trainer, 1))
+        start = {name: value.detach().clone() for name, value in trainer.model.state_dict().items()}
         trainer.fit(report, cancelled, bar=False)
         if cancelled is not None and cancelled():
             raise CheckpointError("Fine-tuning was cancelled; nothing was changed.")
         base = dataclasses.replace(trainer.base, calibration=config.calibration)
-        return Learnt(checkpoints.load(parent), trainer.averaged().model, base, trainer.card(), tuple(new_tokens))
-
-
-def learn(
-    reference: str | Path, items: Sequence[Item], out: Path, *, steps: int = 0, seed: int = 0, threads: int = 0
-) -> tuple[str, ...]:
-    """Write to `out` a checkpoint that has learnt the items, unjudged; return the tokens that were new to it.
-
-    `steps` 0 chooses by the number of items. Raises CheckpointError.
-    """
-    learnt = train_on(
-        checkpoints.resolve(reference),
-        items,
-        out.name,
-        steps=steps or steps_for(len(items)),
-        seed=seed,
-        threads=threads,
-    )
-    learnt.save(out, STRENGTHS[0])
-    return learnt.new_tokens
+        return Learnt(parent, start, trainer.averaged().model, base, trainer.card(), tuple(new_tokens))
 
 
 def fine_tune(
@@ -274,83 +295,114 @@ def fine_tune(
         torch.set_num_threads(threads)
     parent = checkpoints.resolve(reference)
     old = Recognizer.load(parent)
-    known = old.model.vocabulary
     items = read_dataset(data, old.config.label_form)
     held_out = [item for item in items if item.split == "held_out"]
-    crosswise = len(held_out) < ENOUGH_HELD_OUT
-    train = items if crosswise else [item for item in items if item.split != "held_out"]
+    folds: list[tuple[list[int], list[int]]] = []
+    train = items
+    if len(held_out) >= ENOUGH_HELD_OUT:
+        train = [item for item in items if item.split != "held_out"]
+    else:
+        folds = fold_indices(items, folds_for(len(items)))
+        held_out = []
     if not train:
         raise DatasetError(f"{data}: every row is held out; nothing is left to train on.")
-    if not (parent / REPLAY).is_dir():
-        log.warning("%s carries no replay set: other writing may be forgotten.", parent)
-    steps = steps or steps_for(len(train))
-    folds = fold_indices(items, folds_for(len(items))) if crosswise else []
+    for name, lost in ((REPLAY, "other writing may be forgotten"), (REGRESSION, "what it forgets is not measured")):
+        if not (parent / name).is_dir():
+            log.warning("%s carries no %s set: %s.", parent, name, lost)
     regression = None
     if (parent / REGRESSION).is_dir():
+        known = old.model.vocabulary
         regression = RegressionSet(parent / REGRESSION, old.config.label_form, known, regression_limit)
-    else:
-        log.warning("%s carries no regression set: what it forgets is not measured.", parent)
 
-    per_step = 3 * 2 * BATCH_SIZE  # a step costs as much as reading its pictures three times
+    steps = steps or steps_for(len(train))
     fold_steps = max(1, round(steps * FOLD_STEPS))
-    work = steps * per_step + len(folds) * fold_steps * per_step
-    work += 2 * len(items if crosswise else held_out) + 2 * (len(regression.reader.items) if regression else 0)
-    progress = _Progress(work, report, cancelled)
-    shared: dict[str, Any] = {"seed": seed, "threads": threads, "cancelled": cancelled}
+    readings = 2 * (len(items if folds else held_out) + (len(regression.reader.items) if regression else 0))
+    progress = _Progress((steps + len(folds) * fold_steps) * STEP_WORK + readings, report, cancelled)
 
-    def trained(what: str, chosen: Sequence[Item], count: int) -> Learnt:
+    def trained(what: str, chosen: Sequence[Item], count: int, *, replay: bool) -> Learnt:
         progress.begin(what)
-        start = progress.done
-
-        def show(line: dict[str, Any]) -> None:
-            progress.to(start + line["step"] * per_step)
-
-        learnt = train_on(parent, chosen, out.name, steps=count, report=show, **shared)
-        progress.to(start + count * per_step)
+        before = progress.done
+        learnt = train_on(
+            parent, chosen, out.name, steps=count, replay=replay, seed=seed, threads=threads, cancelled=cancelled,
+            report=lambda line: progress.to(before + line["step"] * STEP_WORK),
+        )  # fmt: skip
+        progress.to(before + count * STEP_WORK)
         return learnt
 
-    learnt = trained("learning", train, steps)
-    reader = Reader(items if crosswise else held_out, known)
-    parts = [
-        (
-            trained(f"cross-validation, part {number} of {len(folds)}", [items[index] for index in rest], fold_steps),
-            kept,
-        )
-        for number, (rest, kept) in enumerate(folds, start=1)
-    ]
-    order = [index for _, kept in folds for index in kept] if crosswise else list(range(len(held_out)))
-    name = f"corrections, {len(folds)}-fold" if crosswise else "held-out corrections"
+    learnt = trained("learning", train, steps, replay=True)
+    parts = []
+    for number, (rest, kept) in enumerate(folds, start=1):
+        what = f"cross-validation, part {number} of {len(folds)}"
+        parts.append((trained(what, [items[index] for index in rest], fold_steps, replay=FOLD_REPLAY), kept))
     progress.begin("comparing")
-    before = reader.read(old, order, progress.reading()) if order else None
-    was = regression.readings(old, progress.reading()) if regression else None
-    tried: list[tuple[float, Verdict, Readings | None, str]] = []
+    judge = _Judge(old, learnt, items if folds else held_out, parts, regression, progress)
     with tempfile.TemporaryDirectory(prefix="hmer-gate-") as working:
-        for strength in STRENGTHS:
-            candidate = Recognizer.load(learnt.save(Path(working) / str(strength) / out.name, strength, sets=False))
-            improved = kept_up = None
-            if before is not None:
-                after = Readings()
-                for part, kept in parts:
-                    after += reader.read(part.recognizer(strength), kept, progress.reading())
-                if not crosswise:
-                    after = reader.read(candidate, order, progress.reading())
-                improved = Comparison(name, before, after)
-            now = None
-            if regression is not None and was is not None:
-                now = regression.readings(candidate, progress.reading(), keep=False)
-                kept_up = Comparison("regression set", was, now)
-            tried.append((strength, Verdict(improved, kept_up), now, candidate.id))
-            if tried[-1][1].accepted:
+        judgements = []
+        strength = 1.0
+        for number in range(TRIES):
+            candidate = Recognizer.load(learnt.save(Path(working) / str(number) / out.name, strength, sets=False))
+            judgements.append((strength, judge.verdict(candidate, strength)))
+            if judgements[-1][1].accepted:
                 break
-    strength, verdict, now, _ = tried[-1] if tried[-1][1].accepted else tried[0]
+            strength = nearer(strength, judgements[-1][1].regression)
+    strength, verdict = judgements[-1] if judgements[-1][1].accepted else judgements[0]
     folder = None
     if verdict.accepted or force:
-        card = _card_part(verdict, old.id, corrections_hash(items), len(items), strength)
-        folder = learnt.save(out, strength, card=card, corrections=corrections_hash(items))
-        if regression is not None and now is not None:
-            regression.remember(Recognizer.load(folder), now)
+        corrections = corrections_hash(items)
+        card = _card_part(verdict, old.id, corrections, len(items), strength)
+        folder = learnt.save(out, strength, card=card, corrections=corrections)
+        if regression is not None and verdict.regression is not None:  # it may be the next parent
+            regression.remember(Recognizer.load(folder), verdict.regression.after)
     progress.to(progress.total)
     return FineTuned(folder, learnt.new_tokens, verdict, strength)
+
+
+class _Judge:
+    """Makes the gate's comparisons for one fine-tuning; what the old checkpoint reads is read once."""
+
+    def __init__(
+        self,
+        old: Recognizer,
+        learnt: Learnt,
+        measured: Sequence[Item],
+        parts: Sequence[tuple[Learnt, Sequence[int]]],
+        regression: RegressionSet | None,
+        progress: _Progress,
+    ) -> None:
+        self.parts, self.regression, self.progress = parts, regression, progress
+        self.reader = Reader(measured, old.model.vocabulary)
+        self.order = [index for _, kept in parts for index in kept] or list(range(len(measured)))
+        self.before = self.reader.read(old, self.order, progress.reading())
+        self.regression_before = regression.readings(old, progress.reading()) if regression else Readings()
+
+    def verdict(self, candidate: Recognizer, strength: float) -> Verdict:
+        """Old against the candidate; by cross-validation, the parts stand for it at the same strength."""
+        corrections = regression = None
+        if self.order:
+            after = Readings()
+            for part, kept in self.parts:
+                after += self.reader.read(part.recognizer(strength), kept, self.progress.reading())
+            if not self.parts:
+                after = self.reader.read(candidate, self.order, self.progress.reading())
+            name = f"corrections, {len(self.parts)}-fold" if self.parts else "held-out corrections"
+            corrections = Comparison(name, self.before, after)
+        if self.regression is not None:
+            now = self.regression.readings(candidate, self.progress.reading(), keep=False)
+            regression = Comparison("regression set", self.regression_before, now)
+        return Verdict(corrections, regression)
+
+
+def nearer(strength: float, regression: Comparison | None) -> float:
+    """The next strength to try: half, or less where the regression set asks for it.
+
+    Answers flip from right to wrong and back about in proportion to the way from the parent. With d flips among n
+    items and no gain the interval's lower bound is -1.96 sqrt(d) / n.
+    """
+    if regression is None or regression.keeps:
+        return strength / 2
+    flips = sum(one != other for one, other in zip(regression.before.right, regression.after.right, strict=True))
+    allowed = (TOLERANCE * len(regression.before) / 1.96) ** 2
+    return strength * min(0.5, 0.8 * allowed / flips)
 
 
 def fold_indices(items: Sequence[Item], count: int) -> list[tuple[list[int], list[int]]]:
@@ -387,18 +439,20 @@ def _card_part(verdict: Verdict, parent: str, corrections: str, count: int, stre
     )
 
 
-def _showing(tokens: Sequence[str], items: Sequence[Item], trainer: Trainer) -> Iterator[Batch]:
-    """Every item in which one of the tokens stands (100 at most), distorted in a few ways: a batch an item."""
+def _drawn(items: Sequence[Item], trainer: Trainer, times: int) -> Iterator[Batch]:
+    """The items, each distorted in so many ways: a batch of eight pictures at a time."""
     random = np.random.default_rng(trainer.config.seed)
-    chosen = [item for item in items if set(tokens) & set(item.tokens)][:100]
-    source = Source(chosen, trainer.model.vocabulary, trainer.base.image, trainer.config.augment)
-    for index in range(len(source)):
-        samples = []
-        for _ in range(4):
+    source = Source(items, trainer.model.vocabulary, trainer.base.image, trainer.config.augment)
+    samples = []
+    for index in sorted(range(len(items)), key=lambda index: len(items[index].tokens)):
+        for _ in range(times):
             with contextlib.suppress(BadImage, BadInk):  # named by the training itself
                 samples.append(source.sample(index, random))
-        if samples:
+        if len(samples) >= BATCH_SIZE:
             yield collate(samples)
+            samples = []
+    if samples:
+        yield collate(samples)
 
 
 def _copy(items: Sequence[Item], folder: Path) -> None:

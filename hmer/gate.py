@@ -168,7 +168,7 @@ class Comparison:
     before: Readings
     after: Readings
 
-    @property
+    @functools.cached_property
     def interval(self) -> tuple[float, float]:
         """The paired bootstrap interval (95 %) of the gain in ExpRate; negative is a loss."""
         return interval(np.asarray(self.after.right, float) - np.asarray(self.before.right, float))

@@ -8,12 +8,14 @@ import pytest
 import torch
 from toys import DELTA, FORMULAS, VOCABULARY, narrow, write_dataset
 
+from hmer.batch import Batch
 from hmer.checkpoint import load, read_config
 from hmer.config import AugmentConfig, ImageConfig, TrainConfig
 from hmer.datasets.batches import Source, collate
 from hmer.datasets.folder import LABELS, Item, read_dataset, read_rows
 from hmer.errors import CheckpointError, DatasetError
-from hmer.finetune import corrections_hash, fine_tune, fold_indices, imprint, steps_for, train_on
+from hmer.finetune import corrections_hash, fine_tune, fold_indices, imprint, nearer, steps_for, train_on
+from hmer.gate import Comparison, Readings
 from hmer.recognizer import Recognizer
 from hmer.trainer import evaluate, fit
 
@@ -115,35 +117,53 @@ def test_with_enough_held_out_they_are_measured_on(
 
 def test_part_of_the_way(toy_checkpoint: Path, delta_data: Path) -> None:
     learnt = train_on(toy_checkpoint, read_dataset(delta_data, "crohme"), "child", steps=2, threads=1)
-    old, new, half = learnt.parent.model.state_dict(), learnt.model.state_dict(), learnt.blended(0.5).state_dict()
-    moved = 0.0
-    for name, value in old.items():
-        if value.is_floating_point():
-            rows = slice(len(value)) if value.ndim else ...
-            assert torch.allclose(half[name][rows], (value + new[name][rows]) / 2, atol=1e-6), name
-            moved += float((new[name][rows] - value).abs().sum())
-    assert moved > 0
-    assert torch.equal(half["out.weight"][-1], new["out.weight"][-1])  # of the new symbol
-    assert torch.equal(learnt.blended(1.0).state_dict()["out.weight"], new["out.weight"])
+    new, half, none = learnt.model.state_dict(), learnt.blended(0.5).state_dict(), learnt.blended(0.0).state_dict()
+    assert all(torch.equal(value, new[name]) for name, value in learnt.blended(1.0).state_dict().items())
+    for name, value in load(toy_checkpoint).model.state_dict().items():
+        rows = slice(len(value)) if value.ndim else ...
+        assert torch.allclose(none[name][rows], value[rows], atol=1e-6), name  # but for new symbols the parent
+        assert torch.allclose(half[name], (none[name] + new[name]) / 2, atol=1e-6), name
+    assert not torch.equal(none["out.weight"], new["out.weight"])
 
 
-def test_a_new_token_is_imprinted_and_no_other_touched(toy_checkpoint: Path, delta_data: Path) -> None:
+def test_the_next_try_is_nearer_to_the_parent() -> None:
+    def regression(flips: int) -> Comparison:
+        same = [index % 2 for index in range(500 - flips)]
+        sides = [Readings((*same, *[number % 2 == side for number in range(flips)]), (1,) * 500) for side in (0, 1)]
+        return Comparison("regression set", *sides)
+
+    assert nearer(1.0, None) == nearer(1.0, regression(0)) == 0.5
+    strengths = [nearer(1.0, regression(flips)) for flips in (12, 25, 50, 100)]
+    assert strengths == sorted(strengths, reverse=True) and strengths[0] <= 0.5
+    # As many flips as that strength lets one expect would pass.
+    for flips, strength in zip((25, 50, 100), strengths[1:], strict=True):
+        assert regression(round(flips * strength)).keeps
+
+
+def test_a_new_token_is_imprinted_and_no_other_touched(toy_checkpoint: Path, toy_data: Path, delta_data: Path) -> None:
     model = load(toy_checkpoint).model
     model.grow_vocabulary(["\\Delta", "\\Gamma"])
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    items = read_dataset(delta_data, "crohme")
-    source = Source(items, model.vocabulary, ImageConfig(), AugmentConfig())
-    batches = [collate([source.sample(index, None)]) for index in range(len(items))]
-    loss = sum(float(model.loss(batch).total.detach()) for batch in batches)
-    imprint(model, batches, ["\\Delta", "\\Gamma"])
+
+    def batches_of(folder: Path) -> list[Batch]:
+        items = read_dataset(folder, "crohme")
+        source = Source(items, model.vocabulary, ImageConfig(), AugmentConfig())
+        return [collate([source.sample(index, None)]) for index in range(len(items))]
+
+    def likelihood(batches: list[Batch]) -> float:
+        model.eval()
+        return sum(model.loss(batch).log_likelihood for batch in batches)
+
+    shown, others = batches_of(delta_data), batches_of(toy_data)
+    old_shown, old_others = likelihood(shown), likelihood(others)
+    imprint(model, shown, ["\\Delta", "\\Gamma"], others)
     after = model.state_dict()
     (delta,) = model.vocabulary.encode(["\\Delta"])
     for name, value in before.items():
         rows = [row for row in range(len(value)) if row != delta] if name.startswith("out.") else slice(None)
         assert value.ndim == 0 or torch.equal(after[name][rows], value[rows]), name
-    old = before["out.weight"][:delta].norm(dim=1).mean()
-    assert float(after["out.weight"][delta].norm()) == pytest.approx(float(old), rel=1e-4)
-    assert sum(float(model.loss(batch).total.detach()) for batch in batches) < loss
+    assert likelihood(shown) > old_shown + 1
+    assert likelihood(others) > old_others - 1  # it is seldom taken for what it is not
 
 
 def test_without_replay_and_regression_sets_it_is_said(

@@ -34,6 +34,7 @@ from hmer.models.encoders import ConvEncoder, inked_cells, positions_1d, positio
 from hmer.vocabulary import END_ID, START_ID, UNWRITTEN, Vocabulary
 
 MAX_LENGTH = 1_024
+PLACE_PASSES = 1  # passes that find the places of unsegmented writing
 
 
 class Coverage(nn.Module):
@@ -207,10 +208,13 @@ class TransformerModel(Model):
         owned = self._owned(batch, encoded, targets.shape[1], directions)  # (N, L, T) or None
 
         if owned is None or not bool(batch.located.all()):  # type: ignore[union-attr]
-            # Without segmentation the model's own attention says where it was: a first pass without feedback.
+            # Without segmentation the model's own attention says where it was. Where it looks hangs on what is fed back,
+            # as in decoding: nothing at first, then the places of the pass before.
             with torch.no_grad():
-                nothing = memory.new_zeros(*inputs.shape, memory.shape[-1])
-                _, weights = self._decode(inputs, nothing, pictures, hidden)
+                fed = memory.new_zeros(*inputs.shape, memory.shape[-1])
+                for _ in range(PLACE_PASSES):
+                    _, weights = self._decode(inputs, fed, pictures, hidden)
+                    fed = self._carry(weights.to(memory.dtype) @ memory.repeat(repeats, 1, 1), written)
             known = written
         else:
             weights, known = memory.new_zeros((), dtype=torch.float32), torch.zeros_like(written)
