@@ -95,6 +95,8 @@ def test_personalise_counts_writers_and_corrections(
         data, [*rows[:-5], *((file, latex, "eve") for file, latex, _ in rows[-5:])], ("file", "latex", "writer")
     )
     monkeypatch.setattr("hmer.finetune.steps_for", lambda corrections: 1)
+    monkeypatch.setattr("hmer.finetune.folds_for", lambda corrections: 2)
+    monkeypatch.setattr("hmer.finetune.TRIES", 1)
     out = tmp_path / "figures.json"
     assert benchmark.main(
         ["personalise", "--checkpoint", str(parent), "--data", str(data), "--force", "--json", str(out)]
@@ -133,6 +135,8 @@ def test_new_symbols_are_taught_by_some_and_drawn_by_others(
         teachers = {one.writer for one in taught if one.label == label}
         assert len(teachers) == 5 and not teachers & {one.writer for one in unseen if one.label == label}
     monkeypatch.setattr("hmer.finetune.steps_for", lambda corrections: 1)
+    monkeypatch.setattr("hmer.finetune.folds_for", lambda corrections: 2)
+    monkeypatch.setattr("hmer.finetune.TRIES", 1)
     out = tmp_path / "figures.json"
     common = ["newsymbols", "--checkpoint", str(toy_checkpoint), "--data", str(path), "--corrections", "5"]
     assert benchmark.main([*common, "--symbols", "K", "Z", "--json", str(out)]) == 0

@@ -1,5 +1,6 @@
 """From corrections to a checkpoint that has learnt them and has not forgotten the rest."""
 
+import copy
 import dataclasses
 import shutil
 from pathlib import Path
@@ -16,6 +17,7 @@ from hmer.datasets.folder import LABELS, Item, read_dataset, read_rows
 from hmer.errors import CheckpointError, DatasetError
 from hmer.finetune import corrections_hash, fine_tune, fold_indices, imprint, nearer, steps_for, train_on
 from hmer.gate import Comparison, Readings
+from hmer.models import Model
 from hmer.recognizer import Recognizer
 from hmer.trainer import evaluate, fit
 
@@ -122,7 +124,8 @@ def test_part_of_the_way(toy_checkpoint: Path, delta_data: Path) -> None:
     for name, value in load(toy_checkpoint).model.state_dict().items():
         rows = slice(len(value)) if value.ndim else ...
         assert torch.allclose(none[name][rows], value[rows], atol=1e-6), name  # but for new symbols the parent
-        assert torch.allclose(half[name], (none[name] + new[name]) / 2, atol=1e-6), name
+        if value.is_floating_point():
+            assert torch.allclose(half[name], (none[name] + new[name]) / 2, atol=1e-6), name
     assert not torch.equal(none["out.weight"], new["out.weight"])
 
 
@@ -141,8 +144,10 @@ def test_the_next_try_is_nearer_to_the_parent() -> None:
 
 
 def test_a_new_token_is_imprinted_and_no_other_touched(toy_checkpoint: Path, toy_data: Path, delta_data: Path) -> None:
+    torch.manual_seed(0)
     model = load(toy_checkpoint).model
     model.grow_vocabulary(["\\Delta", "\\Gamma"])
+    other_model = copy.deepcopy(model)
     before = {name: value.clone() for name, value in model.state_dict().items()}
 
     def batches_of(folder: Path) -> list[Batch]:
@@ -150,12 +155,13 @@ def test_a_new_token_is_imprinted_and_no_other_touched(toy_checkpoint: Path, toy
         source = Source(items, model.vocabulary, ImageConfig(), AugmentConfig())
         return [collate([source.sample(index, None)]) for index in range(len(items))]
 
-    def likelihood(batches: list[Batch]) -> float:
+    def likelihood(batches: list[Batch], model: Model = model) -> float:
         model.eval()
         return sum(model.loss(batch).log_likelihood for batch in batches)
 
     shown, others = batches_of(delta_data), batches_of(toy_data)
-    old_shown, old_others = likelihood(shown), likelihood(others)
+    old_shown = likelihood(shown)
+    imprint(other_model, shown, ["\\Delta", "\\Gamma"])
     imprint(model, shown, ["\\Delta", "\\Gamma"], others)
     after = model.state_dict()
     (delta,) = model.vocabulary.encode(["\\Delta"])
@@ -163,7 +169,7 @@ def test_a_new_token_is_imprinted_and_no_other_touched(toy_checkpoint: Path, toy
         rows = [row for row in range(len(value)) if row != delta] if name.startswith("out.") else slice(None)
         assert value.ndim == 0 or torch.equal(after[name][rows], value[rows]), name
     assert likelihood(shown) > old_shown + 1
-    assert likelihood(others) > old_others - 1  # it is seldom taken for what it is not
+    assert likelihood(others) > likelihood(others, other_model)  # less often taken for what it is not
 
 
 def test_without_replay_and_regression_sets_it_is_said(

@@ -30,6 +30,7 @@ def services(toy_checkpoint: Path, data_folder: Path) -> Iterator[Services]:
     opened.close()
 
 
+@pytest.mark.slow  # a process that imports everything anew
 def test_it_learns_in_a_process_and_what_waits_is_read_anew(services: Services, data_folder: Path) -> None:
     waiting = services.store.add(picture_of(FORMULAS["1"], size=50)).annotation
     training = Training(services)

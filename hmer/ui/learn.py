@@ -103,8 +103,8 @@ def layout(services: Services) -> LearnPanel:
             cancel = gr.Button("Cancel", interactive=False, elem_id="hm-learn-cancel")
         progress = gr.HTML("", elem_id="hm-learn-progress", padding=False)
         log = gr.HTML("", elem_id="hm-learn-told", padding=False)
-        timer = gr.Timer(POLL_S, active=False)
-        seen = gr.State(0)
+    timer = gr.Timer(POLL_S, active=False)  # outside: what is in a closed accordion may not be there
+    seen = gr.State(0)
     return LearnPanel(
         accordion, parent, name, annotator, source, since, use, force, start, cancel, progress, log, timer, seen
     )
