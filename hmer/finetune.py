@@ -246,6 +246,7 @@ def train_on(
             weight_decay=0.0,
             average_decay=0.95,
             freeze_statistics=True,
+            exact_places=True,
             mixed_precision="auto",
             threads=threads,
             workers=0,

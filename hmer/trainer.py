@@ -333,6 +333,7 @@ class Trainer:
         model.label_smoothing = self.config.label_smoothing
         model.symbol_weight = self.config.symbol_loss
         model.attention_weight = self.config.attention_loss
+        model.exact_places = self.config.exact_places
         return model
 
     def _batches(self) -> Iterator[list[Batch]]:
