@@ -10,6 +10,7 @@ import copy
 import dataclasses
 import hashlib
 import logging
+import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,7 +31,7 @@ from hmer.config import AugmentConfig, TrainConfig
 from hmer.datasets.batches import Source, collate
 from hmer.datasets.folder import Item, read_dataset, write_labels
 from hmer.errors import BadImage, BadInk, CheckpointError, DatasetError
-from hmer.gate import REGRESSION, TOLERANCE, Comparison, Reader, Readings, RegressionSet, Verdict, fastest
+from hmer.gate import REGRESSION, Comparison, Reader, Readings, RegressionSet, Verdict, allowed_flips, fastest
 from hmer.models.base import Model, with_ends
 from hmer.models.ctc import CtcModel
 from hmer.recognizer import Recognizer
@@ -45,7 +46,8 @@ BATCH_SIZE = 8
 RATE = 5e-5
 FOLD_STEPS, FOLD_REPLAY = 0.5, False  # share of the steps for a part of the cross-validation; it need not remember
 STEP_WORK = 3 * 2 * BATCH_SIZE  # a step costs as much as reading its pictures three times
-TRIES = 3  # of the gate, each nearer to the parent than the one before
+TRIES = 2  # of the gate, the second half as far from the parent as the first
+PILOT = 100  # regression items that the first strength is chosen by
 SHOWN, OTHERS = 100, 96  # items that new symbols are imprinted from, and replay items that they must not be seen in
 ROW_DECAY = 1e-3
 
@@ -339,13 +341,13 @@ def fine_tune(
     judge = _Judge(old, learnt, items if folds else held_out, parts, regression, progress)
     with tempfile.TemporaryDirectory(prefix="hmer-gate-") as working:
         judgements = []
-        strength = 1.0
+        strength = judge.first_strength()
         for number in range(TRIES):
             candidate = Recognizer.load(learnt.save(Path(working) / str(number) / out.name, strength, sets=False))
             judgements.append((strength, judge.verdict(candidate, strength)))
             if judgements[-1][1].accepted:
                 break
-            strength = nearer(strength, judgements[-1][1].regression)
+            strength /= 2
     strength, verdict = judgements[-1] if judgements[-1][1].accepted else judgements[0]
     folder = None
     if verdict.accepted or force:
@@ -370,11 +372,24 @@ class _Judge:
         regression: RegressionSet | None,
         progress: _Progress,
     ) -> None:
-        self.parts, self.regression, self.progress = parts, regression, progress
+        self.learnt, self.parts, self.regression, self.progress = learnt, parts, regression, progress
         self.reader = Reader(measured, old.model.vocabulary)
         self.order = [index for _, kept in parts for index in kept] or list(range(len(measured)))
         self.before = self.reader.read(old, self.order, progress.reading())
         self.regression_before = regression.readings(old, progress.reading()) if regression else Readings()
+
+    def first_strength(self) -> float:
+        """How far from the parent one can hope to pass, from a part of the regression set.
+
+        Answers flip from right to wrong and back about in proportion to the way from the parent.
+        """
+        if self.regression is None:
+            return 1.0
+        count = len(self.regression_before)
+        pilot = sorted(random.Random(0).sample(range(count), min(PILOT, count)))
+        after = self.regression.reader.read(self.learnt.recognizer(1.0), pilot, likelihood=False)
+        flips = Comparison("pilot", self.regression_before.of(pilot), after).flips
+        return 1.0 if flips == 0 else min(1.0, 0.8 * allowed_flips(count) / flips)
 
     def verdict(self, candidate: Recognizer, strength: float) -> Verdict:
         """Old against the candidate; by cross-validation, the parts stand for it at the same strength."""
@@ -391,19 +406,6 @@ class _Judge:
             now = self.regression.readings(candidate, self.progress.reading(), keep=False)
             regression = Comparison("regression set", self.regression_before, now)
         return Verdict(corrections, regression)
-
-
-def nearer(strength: float, regression: Comparison | None) -> float:
-    """The next strength to try: half, or less where the regression set asks for it.
-
-    Answers flip from right to wrong and back about in proportion to the way from the parent. With d flips among n
-    items and no gain the interval's lower bound is -1.96 sqrt(d) / n.
-    """
-    if regression is None or regression.keeps:
-        return strength / 2
-    flips = sum(one != other for one, other in zip(regression.before.right, regression.after.right, strict=True))
-    allowed = (TOLERANCE * len(regression.before) / 1.96) ** 2
-    return strength * min(0.5, 0.8 * allowed / flips)
 
 
 def fold_indices(items: Sequence[Item], count: int) -> list[tuple[list[int], list[int]]]:
@@ -442,13 +444,13 @@ def _card_part(verdict: Verdict, parent: str, corrections: str, count: int, stre
 
 def _drawn(items: Sequence[Item], trainer: Trainer, times: int) -> Iterator[Batch]:
     """The items, each distorted in so many ways: a batch of eight pictures at a time."""
-    random = np.random.default_rng(trainer.config.seed)
+    generator = np.random.default_rng(trainer.config.seed)
     source = Source(items, trainer.model.vocabulary, trainer.base.image, trainer.config.augment)
     samples = []
     for index in sorted(range(len(items)), key=lambda index: len(items[index].tokens)):
         for _ in range(times):
             with contextlib.suppress(BadImage, BadInk):  # named by the training itself
-                samples.append(source.sample(index, random))
+                samples.append(source.sample(index, generator))
         if len(samples) >= BATCH_SIZE:
             yield collate(samples)
             samples = []

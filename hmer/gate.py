@@ -27,6 +27,7 @@ from hmer.datasets.folder import LABELS, Item, read_dataset, read_rows, sample
 from hmer.errors import HmerError
 from hmer.home import data_home
 from hmer.metrics import token_edits, without
+from hmer.models import CtcModel
 from hmer.recognizer import Recognizer
 from hmer.several import faster_precision
 from hmer.trainer import Forced, teacher_forced
@@ -64,6 +65,10 @@ class Readings:
     def __len__(self) -> int:
         return len(self.edits)
 
+    def of(self, indices: Sequence[int]) -> "Readings":
+        """Of some of the items; their likelihood is not known apart."""
+        return Readings(tuple(self.edits[index] for index in indices), tuple(self.tokens[index] for index in indices))
+
     @property
     def right(self) -> tuple[bool, ...]:
         """Whether each answer is the truth."""
@@ -99,33 +104,51 @@ class Reader:
         self._settings: Any = None
 
     def read(
-        self, recognizer: Recognizer, indices: Sequence[int] | None = None, progress: Progress | None = None
+        self,
+        recognizer: Recognizer,
+        indices: Sequence[int] | None = None,
+        progress: Progress | None = None,
+        *,
+        likelihood: bool = True,
     ) -> Readings:
-        """What the checkpoint makes of the items, or of those with the given indices. Greedy, in the fastest precision."""
+        """What the checkpoint makes of the items, or of those with the given indices. Greedy, in the faster precision.
+
+        `likelihood`: measure that too, which costs half as much again.
+        """
         chosen = range(len(self.items)) if indices is None else indices
         total = Readings()
-        with fastest(), _one_direction(recognizer):
+        with fastest():
             for start in range(0, len(chosen), AT_ONCE):
-                total += self._some(recognizer, chosen[start : start + AT_ONCE])
+                total += self._some(recognizer, chosen[start : start + AT_ONCE], likelihood)
                 if progress is not None:
                     progress(len(total))
         return total
 
-    def _some(self, recognizer: Recognizer, chosen: Sequence[int]) -> Readings:
+    def _some(self, recognizer: Recognizer, chosen: Sequence[int], likelihood: bool) -> Readings:
         items = [self.items[index] for index in chosen]
         pictures = [self._picture(recognizer, index) for index in chosen]
         kept = [place for place, picture in enumerate(pictures) if picture is not None]
-        answers = dict(zip(kept, recognizer.recognize_prepared([pictures[place] for place in kept]), strict=True))
+        found = recognizer.recognize_prepared([pictures[place] for place in kept])
+        answers = dict(zip(kept, found, strict=True))
         edits = []
         for place, item in enumerate(items):
             read = answers[place].tokens if place in answers else ()
             edits.append(token_edits(without(item.tokens, self.ignore), without(read, self.ignore)))
-        counted = [place for place in kept if self.comparable[chosen[place]]]
-        forced = (
-            teacher_forced(recognizer, [pictures[place] for place in counted], [items[place] for place in counted])
-            if counted
-            else Forced()
-        )
+        forced = Forced()
+        asked = []
+        for place in kept if likelihood else ():
+            if not self.comparable[chosen[place]]:
+                continue
+            answer = answers[place]
+            if answer.finished and answer.tokens == items[place].tokens and not isinstance(recognizer.model, CtcModel):
+                # Who finds the truth by himself is as sure of it when he is made to write it.
+                forced += Forced(log_likelihood=answer.log_prob, tokens=len(answer.tokens) + 1)
+            else:
+                asked.append(place)
+        if asked:
+            forced += teacher_forced(
+                recognizer, [pictures[place] for place in asked], [items[place] for place in asked]
+            )
         lengths = tuple(len(without(item.tokens, self.ignore)) for item in items)
         return Readings(tuple(edits), lengths, forced.log_likelihood, forced.tokens)
 
@@ -149,17 +172,6 @@ def fastest() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _one_direction(recognizer: Recognizer) -> Iterator[None]:
-    """Teacher forcing from left to right only: the likelihood counts no other, and half of the time is saved."""
-    both = recognizer.model.bidirectional
-    recognizer.model.bidirectional = False
-    try:
-        yield
-    finally:
-        recognizer.model.bidirectional = both
-
-
 @dataclass(frozen=True)
 class Comparison:
     """Old against new on the same items."""
@@ -172,6 +184,12 @@ class Comparison:
     def interval(self) -> tuple[float, float]:
         """The paired bootstrap interval (95 %) of the gain in ExpRate; negative is a loss."""
         return interval(np.asarray(self.after.right, float) - np.asarray(self.before.right, float))
+
+    @property
+    def flips(self) -> float:
+        """Share of the items that are right on one side only."""
+        pairs = zip(self.before.right, self.after.right, strict=True)
+        return sum(one != other for one, other in pairs) / max(len(self.before), 1)
 
     @property
     def improves(self) -> bool:
@@ -195,6 +213,14 @@ class Comparison:
             for side, value in (("before", self.before), ("after", self.after))
         }
         return {"n": len(self.before), **sides, "gain_interval": list(self.interval)}
+
+
+def allowed_flips(n: int) -> float:
+    """Share of n items that may flip, as many to the worse as to the better, with TOLERANCE still excluded.
+
+    Their mean has a standard error of sqrt(share / n).
+    """
+    return n * (TOLERANCE / 1.96) ** 2
 
 
 @dataclass(frozen=True)

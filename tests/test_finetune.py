@@ -15,8 +15,7 @@ from hmer.config import AugmentConfig, ImageConfig, TrainConfig
 from hmer.datasets.batches import Source, collate
 from hmer.datasets.folder import LABELS, Item, read_dataset, read_rows
 from hmer.errors import CheckpointError, DatasetError
-from hmer.finetune import corrections_hash, fine_tune, fold_indices, imprint, nearer, steps_for, train_on
-from hmer.gate import Comparison, Readings
+from hmer.finetune import corrections_hash, fine_tune, fold_indices, imprint, steps_for, train_on
 from hmer.models import Model
 from hmer.recognizer import Recognizer
 from hmer.trainer import evaluate, fit
@@ -127,20 +126,6 @@ def test_part_of_the_way(toy_checkpoint: Path, delta_data: Path) -> None:
         if value.is_floating_point():
             assert torch.allclose(half[name], (none[name] + new[name]) / 2, atol=1e-6), name
     assert not torch.equal(none["out.weight"], new["out.weight"])
-
-
-def test_the_next_try_is_nearer_to_the_parent() -> None:
-    def regression(flips: int) -> Comparison:
-        same = [index % 2 for index in range(500 - flips)]
-        sides = [Readings((*same, *[number % 2 == side for number in range(flips)]), (1,) * 500) for side in (0, 1)]
-        return Comparison("regression set", *sides)
-
-    assert nearer(1.0, None) == nearer(1.0, regression(0)) == 0.5
-    strengths = [nearer(1.0, regression(flips)) for flips in (12, 25, 50, 100)]
-    assert strengths == sorted(strengths, reverse=True) and strengths[0] <= 0.5
-    # As many flips as that strength lets one expect would pass.
-    for flips, strength in zip((25, 50, 100), strengths[1:], strict=True):
-        assert regression(round(flips * strength)).keeps
 
 
 def test_a_new_token_is_imprinted_and_no_other_touched(toy_checkpoint: Path, toy_data: Path, delta_data: Path) -> None:

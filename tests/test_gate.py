@@ -8,7 +8,7 @@ from toys import FORMULAS, write_dataset
 
 from hmer.checkpoint import load
 from hmer.datasets.folder import read_dataset
-from hmer.gate import Comparison, Reader, Readings, RegressionSet, Verdict, table
+from hmer.gate import Comparison, Reader, Readings, RegressionSet, Verdict, allowed_flips, table
 from hmer.recognizer import Recognizer
 from hmer.trainer import evaluate
 
@@ -66,6 +66,14 @@ def test_a_loss_of_a_point_must_be_excluded(lost: int, won: int, keeps: bool) ->
     assert keeps or "cannot be excluded" in verdict.reasons[0]
 
 
+def test_so_many_flips_pass() -> None:
+    for n in (500, 2_000):
+        allowed = round(allowed_flips(n) * n / 2)
+        assert flipped(n, round(0.8 * allowed), round(0.8 * allowed)).keeps
+        assert not flipped(n, round(1.3 * allowed), round(1.3 * allowed)).keeps
+    assert flipped(500, 4, 6).flips == 10 / 500
+
+
 def test_a_verdict_needs_something_held_out_but_no_regression_set() -> None:
     better, worse = flipped(10, 0, 1), flipped(10, 1, 0)
     assert Verdict(better, None).accepted
@@ -92,7 +100,6 @@ def test_it_reads_as_evaluate_does(toy_checkpoint: Path, toy_data: Path) -> None
     assert found.token_error_rate == pytest.approx(expected.scores.token_error_rate)
     assert found.nll == pytest.approx(expected.loss, rel=1e-4)
     assert said == [len(items)]
-    assert recognizer.model.bidirectional
 
 
 def test_what_was_read_is_remembered(toy_checkpoint: Path, data_folder: Path, tmp_path: Path) -> None:
