@@ -138,7 +138,8 @@ def _states(model: Model, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
     model.bidirectional = False
     try:
         for batch in batches:
-            model.loss(batch)
+            with fastest():
+                model.loss(batch)
             _, targets = with_ends(batch.tokens, batch.lengths, reverse=False)
             counted = targets != PAD_ID
             found.append((states[-1][counted].float(), targets[counted]))
@@ -261,8 +262,7 @@ def train_on(
         if new_tokens and not isinstance(trainer.model, CtcModel):  # whose states are frames, not tokens
             others = trainer.train_items[1][:OTHERS] if len(folders) > 1 else []
             shown = [item for item in items if set(new_tokens) & set(item.tokens)][:SHOWN]
-            with fastest():
-                imprint(trainer.model, _drawn(shown, trainer, 4), new_tokens, _drawn(others, trainer, 1))
+            imprint(trainer.model, _drawn(shown, trainer, 4), new_tokens, _drawn(others, trainer, 1))
         start = {name: value.detach().clone() for name, value in trainer.model.state_dict().items()}
         trainer.fit(report, cancelled, bar=False)
         if cancelled is not None and cancelled():

@@ -8,7 +8,7 @@ from toys import FORMULAS, write_dataset
 
 from hmer.checkpoint import load
 from hmer.datasets.folder import read_dataset
-from hmer.gate import Comparison, Reader, Readings, RegressionSet, Verdict, allowed_flips, table
+from hmer.gate import Comparison, Reader, Readings, RegressionSet, Verdict, allowed_flips, fastest, table
 from hmer.recognizer import Recognizer
 from hmer.trainer import evaluate
 
@@ -95,10 +95,11 @@ def test_it_reads_as_evaluate_does(toy_checkpoint: Path, toy_data: Path) -> None
     items = read_dataset(toy_data, "crohme")
     said: list[int] = []
     found = Reader(items, recognizer.model.vocabulary).read(recognizer, progress=said.append)
-    expected = evaluate(recognizer, items, teacher_forcing=True)
+    with fastest():
+        expected = evaluate(recognizer, items, teacher_forcing=True)
     assert found.exprate == expected.scores.exprate
     assert found.token_error_rate == pytest.approx(expected.scores.token_error_rate)
-    assert found.nll == pytest.approx(expected.loss, rel=1e-4)
+    assert found.nll == pytest.approx(expected.loss, rel=1e-3)
     assert said == [len(items)]
 
 
