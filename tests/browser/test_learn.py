@@ -11,8 +11,8 @@ from scripts.screenshots import open_app
 from tests.browser.conftest import App
 
 
-@pytest.mark.slow  # minutes
-def test_learn_and_use_it_at_once(page: Page, app: App) -> None:
+def open_panel(page: Page, app: App, name: str) -> None:
+    """With three corrections by bob, and some by ada, of which only bob's are chosen."""
     with AnnotationStore(app.store) as store:
         for picture in examples()[:3]:
             store.add(picture, correction="2 + 3", status="accepted", annotator="ada", source="test")
@@ -21,7 +21,26 @@ def test_learn_and_use_it_at_once(page: Page, app: App) -> None:
     page.locator("#hm-learn button").first.click()
     page.click("#hm-learn-annotator input")
     page.get_by_role("option", name="bob", exact=True).click()
-    page.fill("#hm-learn-name input, #hm-learn-name textarea", "hearts")
+    page.fill("#hm-learn-name input, #hm-learn-name textarea", name)
+
+
+def test_it_can_be_cancelled(page: Page, app: App) -> None:
+    open_panel(page, app, "never")
+    page.click("#hm-learn-start")
+    expect(page.locator("#hm-learn-log")).to_contain_text("3 corrections to learn from")
+    expect(page.locator("#hm-learn-start")).to_be_disabled()
+    page.click("#hm-learn-cancel")
+    expect(page.locator("#hm-learn-log")).to_contain_text("ancelled; nothing was changed.", timeout=90_000)
+    expect(page.locator("#hm-learn-start")).to_be_enabled()
+    assert not (app.home / "checkpoints" / "never").exists()
+    page.fill("#hm-learn-name input, #hm-learn-name textarea", "../never")
+    page.click("#hm-learn-start")
+    expect(page.locator(".toast-body")).to_contain_text("is no name for a checkpoint")
+
+
+@pytest.mark.slow  # minutes
+def test_learn_and_use_it_at_once(page: Page, app: App) -> None:
+    open_panel(page, app, "hearts")
     page.check("#hm-learn-force input")
     page.click("#hm-learn-start")
     expect(page.locator("#hm-learn-log")).to_contain_text("3 corrections to learn from")
