@@ -139,9 +139,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sub = ArgumentParser(allow_abbrev=False, description=function.__doc__)
         sub.add_argument("--checkpoint", type=str, default="handwritten", help="a bundled name or a checkpoint folder")
         sub.add_argument("--data", type=str, required=True, help=WHAT.get(name, "a dataset folder"))
-        sub.add_argument(
-            "--limit", type=int, default=LIMITS.get(name, 0), help="so many items, drawn in a fixed way (0: all)"
-        )
+        if name != "newsymbols":
+            limit = LIMITS.get(name, 0)
+            sub.add_argument("--limit", type=int, default=limit, help="so many items, drawn in a fixed way (0: all)")
         sub.add_argument("--threads", type=int, default=1, help="processor cores to use")
         sub.add_argument("--json", type=str, default="", help="write the figures to this file")
         if name not in ("speed", "newsymbols"):
