@@ -24,6 +24,7 @@ def open_panel(page: Page, app: App, name: str) -> None:
     page.fill("#hm-learn-name input, #hm-learn-name textarea", name)
 
 
+@pytest.mark.slow  # a process that imports everything anew
 def test_it_can_be_cancelled(page: Page, app: App) -> None:
     open_panel(page, app, "never")
     page.click("#hm-learn-start")
