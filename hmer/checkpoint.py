@@ -56,7 +56,10 @@ _LOCK_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """What config.json holds. calibration: slope and offset of confidence (see `hmer.recognizer`); empty: none."""
+    """What config.json holds. calibration: slope and offset of confidence (see `hmer.recognizer`); empty: none.
+
+    parent: id of the checkpoint that it was trained from. corrections: hash of those that it was fine-tuned on.
+    """
 
     name: str
     vocabulary: tuple[str, ...]
@@ -65,6 +68,7 @@ class CheckpointConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     calibration: tuple[float, ...] = ()
     parent: str = ""
+    corrections: str = ""
     created: str = ""
     hmer_version: str = __version__
 

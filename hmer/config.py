@@ -330,12 +330,13 @@ class TrainConfig:
     average_decay: float = 0.999  # exponential moving average of the weights
     symbol_loss: float = 0.5  # classification of the symbol in each cell, where ink is segmented
     attention_loss: float = 0.3  # attention mass on the cells of the token's symbol, where known
+    exact_places: bool = False  # follow unsegmented writing step by step as decoding does: slow, and what it then meets
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "no"  # auto: bf16 where this machine is faster with it
     freeze_statistics: bool = False  # batch normalisation keeps its running statistics (fine-tuning)
     threads: int = 0  # 0: as torch chooses
     workers: int = 1
     pool_batches: int = 96  # batches are cut from so many at a time, sorted by size: less padding, few shapes
-    save_minutes: float = 5.0
+    save_minutes: float = 5.0  # 0: nothing is saved
     evaluate_minutes: float = 15.0
     evaluate_limit: int = 300
     evaluate_ignore: tuple[str, ...] = ()  # tokens that validation labels lack

@@ -1,160 +1,280 @@
-"""From corrections to a better checkpoint: train from the old one with its replay set mixed in, then compare.
+"""From corrections to a better checkpoint: train from the old one with its replay set mixed in, then the gate.
 
-The new checkpoint knows its parent. What is compared, old against new on the same items: the held-out corrections,
-and the frozen regression set that travels with the checkpoint.
+What is compared, old against new, is told in `hmer.gate`: corrections that were not trained on (by cross-validation
+where few are held out), and the frozen regression set that travels with the checkpoint. A new checkpoint that does not
+pass is not kept unless asked for; the old one stays as it is in any case.
 """
 
 import contextlib
+import copy
 import dataclasses
+import hashlib
 import logging
+import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from hmer import checkpoint as checkpoints
 from hmer.batch import Batch
+from hmer.checkpoint import Checkpoint, CheckpointConfig
 from hmer.config import AugmentConfig, TrainConfig
 from hmer.datasets.batches import Source, collate
-from hmer.datasets.folder import Item, read_dataset, sample, write_labels
+from hmer.datasets.folder import Item, read_dataset, write_labels
 from hmer.errors import BadImage, BadInk, CheckpointError, DatasetError
-from hmer.metrics import Scores
+from hmer.gate import REGRESSION, Comparison, Reader, Readings, RegressionSet, Verdict, allowed_flips, fastest
 from hmer.models.base import Model, with_ends
 from hmer.models.ctc import CtcModel
 from hmer.recognizer import Recognizer
-from hmer.trainer import Trainer, evaluate
-from hmer.vocabulary import Vocabulary
+from hmer.trainer import Trainer
+from hmer.vocabulary import PAD_ID, Vocabulary
 
 log = logging.getLogger(__name__)
 
-REPLAY, REGRESSION = "replay", "regression"
+REPLAY = "replay"
+ENOUGH_HELD_OUT = 50  # below, whether it improves is measured by cross-validation
+BATCH_SIZE = 8
+RATE = 1e-4
+FOLD_STEPS, FOLD_REPLAY = 0.5, False  # share of the steps for a part of the cross-validation; it need not remember
+STEP_WORK = 3 * 2 * BATCH_SIZE  # a step costs as much as reading its pictures three times
+TRIES = 2  # of the gate, the second half as far from the parent as the first
+PILOT = 100  # regression items that the first strength is chosen by
+SHOWN, OTHERS = 100, 96  # items that new symbols are imprinted from, and replay items that they must not be seen in
+ROW_DECAY = 1e-3
 
-
-@dataclass(frozen=True)
-class Comparison:
-    """Old against new on one set of items; None where the set is empty."""
-
-    name: str
-    before: Scores
-    after: Scores
+Report = Callable[[str, float], None]  # what is being done, and the share of the whole that is done
+Cancelled = Callable[[], bool]
 
 
 @dataclass(frozen=True)
 class FineTuned:
-    """The folder of the new checkpoint, what was new in its vocabulary, and the comparisons."""
+    """The folder of the new checkpoint (None: refused and not kept), what was new in its vocabulary, the verdict."""
 
-    folder: Path
+    folder: Path | None
     new_tokens: tuple[str, ...]
-    comparisons: tuple[Comparison, ...]
+    verdict: Verdict
+    strength: float
 
 
 def steps_for(corrections: int) -> int:
     """Optimiser steps that suit a number of corrections: enough to learn ten, no more than minutes for hundreds."""
-    return int(min(40 + corrections, 300))
+    return int(min(24 + corrections // 2, 150))
+
+
+def folds_for(corrections: int) -> int:
+    """Parts for cross-validation: more where there is little to train on."""
+    return 3 if corrections < 30 else 2
+
+
+class _Progress:
+    """Adds up work, in pictures that pass through the model, and stops it when it is cancelled."""
+
+    def __init__(self, total: float, report: Report | None, cancelled: Cancelled | None) -> None:
+        self.total, self.report, self.cancelled = max(total, 1.0), report, cancelled
+        self.done, self.name = 0.0, ""
+
+    def begin(self, name: str) -> None:
+        self.name = name
+        self.to(self.done)
+
+    def to(self, done: float) -> None:
+        if self.cancelled is not None and self.cancelled():
+            raise CheckpointError("Fine-tuning was cancelled; nothing was changed.")
+        self.done = done
+        if self.report is not None:
+            self.report(self.name, min(self.done / self.total, 1.0))
+
+    def reading(self) -> Callable[[int], None]:
+        """For `Reader.read`, which tells how many are done so far."""
+        before = self.done
+
+        def show(count: int) -> None:
+            self.to(before + count)
+
+        return show
+
+
+def imprint(model: Model, batches: Iterable[Batch], tokens: Sequence[str], others: Iterable[Batch] = ()) -> None:
+    """Make output rows of new tokens from the model's own states; nothing else in the model changes.
+
+    `batches` show the tokens, `others` show what must not be taken for them. A row begins with the direction of the
+    states from which its token ought to be written, and a bias that makes it as likely there as its best rival; then
+    the rows alone are fitted to all states by logistic regression. So a symbol is read before any training that could
+    harm others. Source: weight imprinting (Qi, Brown and Lowe 2018).
+    """
+    states, targets = _states(model, batches)
+    indices = [index for index in model.vocabulary.encode(tokens) if bool((targets == index).any())]
+    if not indices:
+        return
+    weight, bias = model.out.weight.detach(), model.out.bias.detach()
+    old = min(model.vocabulary.encode(tokens))
+    size = weight[:old].norm(dim=1).mean()
+    for index in indices:
+        seen = states[targets == index]
+        weight[index] = seen.mean(0) / seen.mean(0).norm() * size
+        rival = (seen @ weight[:old].T + bias[:old]).amax(1)
+        bias[index] = (rival - seen @ weight[index]).mean()
+    more, more_targets = _states(model, others)
+    _fit_rows(weight, bias, indices, torch.cat([states, more]), torch.cat([targets, more_targets]))
 
 
 @torch.no_grad()
-def imprint(model: Model, batches: Iterable[Batch], tokens: Iterable[str]) -> None:
-    """Give the output rows of new tokens the direction of the states from which they ought to be written.
-
-    The bias makes a new token as likely there as its best rival, which the training then decides; elsewhere it stays
-    unlikely. Learning the rows from nothing would take a rate or a number of steps that harms all others.
-    Source: weight imprinting (Qi, Brown and Lowe 2018).
-    """
-    wanted: dict[int, list[Tensor]] = {model.vocabulary.encode([token])[0]: [] for token in tokens}
+def _states(model: Model, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
+    """What the output layer is given at every token under teacher forcing, (N, D), and those tokens' ids, (N,)."""
     states: list[Tensor] = []
+    found = [(model.out.weight[:0], torch.zeros(0, dtype=torch.long))]
     handle = model.out.register_forward_pre_hook(lambda module, inputs: states.append(inputs[0]))
     training, both = model.training, model.bidirectional
     model.eval()
     model.bidirectional = False
     try:
         for batch in batches:
-            model.loss(batch)
+            with fastest():
+                model.loss(batch)
             _, targets = with_ends(batch.tokens, batch.lengths, reverse=False)
-            for index, found in wanted.items():
-                found.append(states[-1][targets == index])
+            counted = targets != PAD_ID
+            found.append((states[-1][counted].float(), targets[counted]))
             states.clear()
     finally:
         handle.remove()
         model.bidirectional = both
         model.train(training)
-    weight, bias = model.out.weight, model.out.bias
-    old = min(wanted, default=len(weight))
-    size = weight[:old].norm(dim=1).mean()
-    for index, found in wanted.items():
-        seen = torch.cat(found) if found else weight[:0]
-        if len(seen):
-            weight[index] = seen.mean(0) / seen.mean(0).norm() * size
-            rival = (seen @ weight[:old].T + bias[:old]).amax(1)
-            bias[index] = (rival - seen @ weight[index]).mean()
+    return torch.cat([state for state, _ in found]), torch.cat([target for _, target in found])
 
 
-def learn(
-    reference: str | Path,
+def _fit_rows(weight: Tensor, bias: Tensor, indices: Sequence[int], states: Tensor, targets: Tensor) -> None:
+    """Fit some rows of the output layer, in place; new tokens and all others count alike, rows stay near their start."""
+    chosen = torch.tensor(indices)
+    rows, biases = weight[chosen].clone().requires_grad_(), bias[chosen].clone().requires_grad_()
+    start = weight[chosen].clone()
+    logits = states @ weight.T + bias
+    new = torch.isin(targets, chosen)
+    shares = torch.where(new, 0.5 / new.sum().clamp(min=1), 0.5 / (~new).sum().clamp(min=1))
+    optimizer = torch.optim.LBFGS([rows, biases], max_iter=60, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        scores = logits.index_copy(1, chosen, states @ rows.T + biases)
+        fit = (functional.cross_entropy(scores, targets, reduction="none") * shares).sum()
+        total: Tensor = fit + ROW_DECAY * (rows - start).square().sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    weight[chosen], bias[chosen] = rows.detach(), biases.detach()
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What training gave: the model, the weights that it began with, its configuration and the card's text."""
+
+    parent: Path
+    start: dict[str, Tensor]
+    model: Model
+    config: CheckpointConfig
+    card: str
+    new_tokens: tuple[str, ...]
+
+    def blended(self, strength: float) -> Model:
+        """The model part of the way, 0 to 1, from the parent (with rows imprinted for new symbols) to what it learnt.
+
+        Between the two the new writing is still read, and less of the old is lost.
+        Source: weight interpolation (Wortsman et al. 2022, WiSE-FT).
+        """
+        model = copy.deepcopy(self.model)
+        state = model.state_dict()
+        for name, old in self.start.items():
+            if old.is_floating_point():
+                state[name].lerp_(old, 1 - strength)
+        return model
+
+    def recognizer(self, strength: float) -> Recognizer:
+        """It in memory, to measure it."""
+        return Recognizer(Checkpoint(self.blended(strength).eval(), self.config, self.config.name))
+
+    def save(self, folder: Path, strength: float, *, card: str = "", corrections: str = "", sets: bool = True) -> Path:
+        """Write the checkpoint; with `sets` the parent's replay and regression sets travel along."""
+        config = dataclasses.replace(
+            self.config, name=folder.name, corrections=corrections,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )  # fmt: skip
+        extra = self.parent if sets else None
+        return checkpoints.save(folder, self.blended(strength), config, card=self.card + card, extra=extra)
+
+
+def train_on(
+    parent: Path,
     items: Sequence[Item],
-    out: Path,
+    name: str,
     *,
-    steps: int = 0,
+    steps: int,
+    replay: bool = True,
     seed: int = 0,
     threads: int = 0,
     report: Callable[[dict[str, Any]], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
-) -> tuple[str, ...]:
-    """Write to `out` a checkpoint that has learnt the items; return the tokens that were new to it.
-
-    `steps` 0 chooses by the number of items. Raises CheckpointError, also when it was cancelled.
-    """
-    parent = checkpoints.resolve(reference)
+    cancelled: Cancelled | None = None,
+) -> Learnt:
+    """Train from the checkpoint in `parent` on the items; nothing is written. Raises CheckpointError, DatasetError."""
     config = checkpoints.read_config(parent)
     new_tokens = Vocabulary(config.vocabulary).missing(token for item in items for token in item.tokens)
     with tempfile.TemporaryDirectory(prefix="hmer-finetune-") as working:
         corrections = Path(working) / "corrections"
         _copy(items, corrections)
         folders = [str(corrections)]
-        if (parent / REPLAY).is_dir():
+        if replay and (parent / REPLAY).is_dir():
             folders.append(str(parent / REPLAY))
-        else:
-            log.warning("%s carries no replay set: other writing may be forgotten.", parent)
         settings = TrainConfig(
             train=tuple(folders),
             every_folder=True,
-            out=str(Path(working) / out.name),
+            out=str(Path(working) / name),
             initial=str(parent),
             label_form=config.label_form,
             seed=seed,
-            steps=steps or steps_for(len(items)),
-            # Found by experiment (its table is in the card of `handwritten`): a rate much lower than in training, or
-            # what the parent learnt while its rate fell is undone, and replay in every single step.
-            batch_size=8,
-            learning_rate=5e-5,
+            steps=steps,
+            # Found by experiment: a rate much lower than in training, or what the parent learnt while its rate fell is
+            # undone; replay in every single step, which a third fewer answers elsewhere flip with; and places found as
+            # in decoding, without which likelihoods improve and answers get worse.
+            batch_size=BATCH_SIZE,
+            learning_rate=RATE,
             warmup_steps=10,
             decay_share=0.5,
             weight_decay=0.0,
-            average_decay=0.95,
+            average_decay=0.9,
             freeze_statistics=True,
+            exact_places=True,
             mixed_precision="auto",
             threads=threads,
             workers=0,
             pool_batches=4,
-            save_minutes=60.0,
-            log_steps=10,
+            save_minutes=0.0,
+            log_steps=5,
             augment=AugmentConfig(),
         )
         trainer = Trainer(settings)
         if new_tokens and not isinstance(trainer.model, CtcModel):  # whose states are frames, not tokens
-            imprint(trainer.model, _showing(new_tokens, items, trainer), new_tokens)
-        trainer.fit(report, cancelled)
+            others = trainer.train_items[1][:OTHERS] if len(folders) > 1 else []
+            shown = [item for item in items if set(new_tokens) & set(item.tokens)][:SHOWN]
+            imprint(
+                trainer.model,
+                _drawn(shown, trainer, 4 if len(shown) <= 30 else 2),
+                new_tokens,
+                _drawn(others, trainer, 1),
+            )
+        start = {name: value.detach().clone() for name, value in trainer.model.state_dict().items()}
+        trainer.fit(report, cancelled, bar=False)
         if cancelled is not None and cancelled():
             raise CheckpointError("Fine-tuning was cancelled; nothing was changed.")
-        trainer.base = dataclasses.replace(trainer.base, name=out.name, calibration=config.calibration)
-        trainer.write_checkpoint(out)
-    return tuple(new_tokens)
+        base = dataclasses.replace(trainer.base, calibration=config.calibration)
+        return Learnt(parent, start, trainer.averaged().model, base, trainer.card(), tuple(new_tokens))
 
 
 def fine_tune(
@@ -166,51 +286,182 @@ def fine_tune(
     seed: int = 0,
     threads: int = 0,
     regression_limit: int = 0,
-    report: Callable[[dict[str, Any]], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    force: bool = False,
+    report: Report | None = None,
+    cancelled: Cancelled | None = None,
 ) -> FineTuned:
-    """Fine-tune a checkpoint on a dataset folder and compare old and new.
+    """Fine-tune a checkpoint on a dataset folder, and let the gate decide; `force` keeps what it refuses.
 
-    Rows whose `split` is `held_out` are kept from training and measured on; without such a column all are trained on.
-    `steps` 0 chooses by the number of corrections. Raises DatasetError, CheckpointError, and CheckpointError too if
-    `out` exists.
+    Rows whose `split` is `held_out` are kept from training and measured on if they are ENOUGH_HELD_OUT; else all rows
+    are trained on, and measured on by cross-validation. `steps` 0 chooses by the number of corrections. `report` is
+    told what is being done and the share of all work that is done.
+    Raises DatasetError, CheckpointError, and CheckpointError too if `out` exists or it was cancelled.
     """
     out = Path(out)
     if out.exists():
         raise CheckpointError(f"{out}: exists already; choose another folder, the old checkpoint stays as it is.")
-    old = Recognizer.load(reference)
-    form = old.config.label_form
-    items = read_dataset(data, form)
+    if threads:
+        torch.set_num_threads(threads)
+    parent = checkpoints.resolve(reference)
+    old = Recognizer.load(parent)
+    items = read_dataset(data, old.config.label_form)
     held_out = [item for item in items if item.split == "held_out"]
-    train = [item for item in items if item.split != "held_out"]
+    folds: list[tuple[list[int], list[int]]] = []
+    train = items
+    if len(held_out) >= ENOUGH_HELD_OUT:
+        train = [item for item in items if item.split != "held_out"]
+    else:
+        folds = fold_indices(items, folds_for(len(items)))
+        held_out = []
     if not train:
         raise DatasetError(f"{data}: every row is held out; nothing is left to train on.")
-    new_tokens = learn(
-        reference, train, out, steps=steps, seed=seed, threads=threads, report=report, cancelled=cancelled
-    )
-    new = Recognizer.load(out)
-    sets = [("held-out corrections", held_out), ("corrections trained on", train)]
-    parent = checkpoints.resolve(reference)
+    for name, lost in ((REPLAY, "other writing may be forgotten"), (REGRESSION, "what it forgets is not measured")):
+        if not (parent / name).is_dir():
+            log.warning("%s carries no %s set: %s.", parent, name, lost)
+    regression = None
     if (parent / REGRESSION).is_dir():
-        sets.append(("regression set", sample(read_dataset(parent / REGRESSION, form), regression_limit)))
-    comparisons = [
-        Comparison(name, evaluate(old, chosen).scores, evaluate(new, chosen).scores) for name, chosen in sets if chosen
-    ]
-    return FineTuned(out, new_tokens, tuple(comparisons))
+        known = old.model.vocabulary
+        regression = RegressionSet(parent / REGRESSION, old.config.label_form, known, regression_limit)
+
+    steps = steps or steps_for(len(train))
+    fold_steps = max(1, round(steps * FOLD_STEPS))
+    readings = 2 * (len(items if folds else held_out) + (len(regression.reader.items) if regression else 0))
+    progress = _Progress((steps + len(folds) * fold_steps) * STEP_WORK + readings, report, cancelled)
+
+    def trained(what: str, chosen: Sequence[Item], count: int, *, replay: bool) -> Learnt:
+        progress.begin(what)
+        before = progress.done
+        learnt = train_on(
+            parent, chosen, out.name, steps=count, replay=replay, seed=seed, threads=threads, cancelled=cancelled,
+            report=lambda line: progress.to(before + line["step"] * STEP_WORK),
+        )  # fmt: skip
+        progress.to(before + count * STEP_WORK)
+        return learnt
+
+    learnt = trained("learning", train, steps, replay=True)
+    parts = []
+    for number, (rest, kept) in enumerate(folds, start=1):
+        what = f"cross-validation, part {number} of {len(folds)}"
+        parts.append((trained(what, [items[index] for index in rest], fold_steps, replay=FOLD_REPLAY), kept))
+    progress.begin("comparing")
+    judge = _Judge(old, learnt, items if folds else held_out, parts, regression, progress)
+    with tempfile.TemporaryDirectory(prefix="hmer-gate-") as working:
+        judgements = []
+        strength = judge.first_strength()
+        for number in range(TRIES):
+            candidate = Recognizer.load(learnt.save(Path(working) / str(number) / out.name, strength, sets=False))
+            judgements.append((strength, judge.verdict(candidate, strength)))
+            if judgements[-1][1].accepted:
+                break
+            strength /= 2
+    strength, verdict = judgements[-1] if judgements[-1][1].accepted else judgements[0]
+    folder = None
+    if verdict.accepted or force:
+        corrections = corrections_hash(items)
+        card = _card_part(verdict, old.id, corrections, len(items), strength)
+        folder = learnt.save(out, strength, card=card, corrections=corrections)
+        if regression is not None and verdict.regression is not None:  # it may be the next parent
+            regression.remember(Recognizer.load(folder), verdict.regression.after)
+    progress.to(progress.total)
+    return FineTuned(folder, learnt.new_tokens, verdict, strength)
 
 
-def _showing(tokens: Sequence[str], items: Sequence[Item], trainer: Trainer) -> Iterator[Batch]:
-    """Every item in which one of the tokens stands (100 at most), distorted in a few ways: a batch an item."""
-    random = np.random.default_rng(trainer.config.seed)
-    chosen = [item for item in items if set(tokens) & set(item.tokens)][:100]
-    source = Source(chosen, trainer.model.vocabulary, trainer.base.image, trainer.config.augment)
-    for index in range(len(source)):
-        samples = []
-        for _ in range(4):
+class _Judge:
+    """Makes the gate's comparisons for one fine-tuning; what the old checkpoint reads is read once."""
+
+    def __init__(
+        self,
+        old: Recognizer,
+        learnt: Learnt,
+        measured: Sequence[Item],
+        parts: Sequence[tuple[Learnt, Sequence[int]]],
+        regression: RegressionSet | None,
+        progress: _Progress,
+    ) -> None:
+        self.learnt, self.parts, self.regression, self.progress = learnt, parts, regression, progress
+        self.reader = Reader(measured, old.model.vocabulary)
+        self.order = [index for _, kept in parts for index in kept] or list(range(len(measured)))
+        self.before = self.reader.read(old, self.order, progress.reading())
+        self.regression_before = regression.readings(old, progress.reading()) if regression else Readings()
+
+    def first_strength(self) -> float:
+        """How far from the parent one can hope to pass, from a part of the regression set.
+
+        Answers flip from right to wrong and back about in proportion to the way from the parent.
+        """
+        if self.regression is None:
+            return 1.0
+        count = len(self.regression_before)
+        pilot = sorted(random.Random(0).sample(range(count), min(PILOT, count)))
+        after = self.regression.reader.read(self.learnt.recognizer(1.0), pilot, likelihood=False)
+        flips = Comparison("pilot", self.regression_before.of(pilot), after).flips
+        return 1.0 if flips == 0 else min(1.0, 0.8 * allowed_flips(count) / flips)
+
+    def verdict(self, candidate: Recognizer, strength: float) -> Verdict:
+        """Old against the candidate; by cross-validation, the parts stand for it at the same strength."""
+        corrections = regression = None
+        if self.order:
+            after = Readings()
+            for part, kept in self.parts:
+                after += self.reader.read(part.recognizer(strength), kept, self.progress.reading())
+            if not self.parts:
+                after = self.reader.read(candidate, self.order, self.progress.reading())
+            name = f"corrections, {len(self.parts)}-fold" if self.parts else "held-out corrections"
+            corrections = Comparison(name, self.before, after)
+        if self.regression is not None:
+            now = self.regression.readings(candidate, self.progress.reading(), keep=False)
+            regression = Comparison("regression set", self.regression_before, now)
+        return Verdict(corrections, regression)
+
+
+def fold_indices(items: Sequence[Item], count: int) -> list[tuple[list[int], list[int]]]:
+    """For each part of a cross-validation the indices to train on and those to measure on; none if there is too little.
+
+    A formula is in one part with all its drawings, so that it cannot be known by heart. A symbol that stands alone is
+    divided by drawing: a new one could not be learnt otherwise.
+    """
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for index, item in enumerate(items):
+        groups.setdefault(item.tokens if len(item.tokens) > 1 else (item.tokens, index), []).append(index)
+    ordered = sorted(
+        groups.values(), key=lambda group: hashlib.sha256(" ".join(items[group[0]].tokens).encode()).digest()
+    )
+    count = min(count, len(ordered))
+    if count < 2:
+        return []
+    parts = [[index for group in ordered[number::count] for index in group] for number in range(count)]
+    return [([index for other in parts if other is not part for index in other], part) for part in parts]
+
+
+def corrections_hash(items: Sequence[Item]) -> str:
+    """A hash of pictures and labels, whatever their order and file names."""
+    rows = sorted(f"{hashlib.sha256(item.path.read_bytes()).hexdigest()} {' '.join(item.tokens)}" for item in items)
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def _card_part(verdict: Verdict, parent: str, corrections: str, count: int, strength: float) -> str:
+    """What the card says of where the checkpoint comes from, and of the gate."""
+    said = "Accepted." if verdict.accepted else f"Not accepted, kept on demand: {'; '.join(verdict.reasons)}."
+    return (
+        f"\n## Gate\n\nFine-tuned from `{parent}` on {count} corrections (sha256 `{corrections}`), {strength:.0%} of the way "
+        f"from the parent to what training gave.\n\n```\n{verdict.table()}\n```\n\n{said}\n"
+    )
+
+
+def _drawn(items: Sequence[Item], trainer: Trainer, times: int) -> Iterator[Batch]:
+    """The items, each distorted in so many ways: a batch of eight pictures at a time."""
+    generator = np.random.default_rng(trainer.config.seed)
+    source = Source(items, trainer.model.vocabulary, trainer.base.image, trainer.config.augment)
+    samples = []
+    for index in sorted(range(len(items)), key=lambda index: len(items[index].tokens)):
+        for _ in range(times):
             with contextlib.suppress(BadImage, BadInk):  # named by the training itself
-                samples.append(source.sample(index, random))
-        if samples:
+                samples.append(source.sample(index, generator))
+        if len(samples) >= BATCH_SIZE:
             yield collate(samples)
+            samples = []
+    if samples:
+        yield collate(samples)
 
 
 def _copy(items: Sequence[Item], folder: Path) -> None:
@@ -222,13 +473,3 @@ def _copy(items: Sequence[Item], folder: Path) -> None:
         shutil.copyfile(item.path, folder / name)
         rows.append((name, " ".join(item.tokens)))
     write_labels(folder, rows, ("file", "latex"))
-
-
-def comparison_table(comparisons: Sequence[Comparison]) -> str:
-    """Before and after, a line a set."""
-    lines = [f"{'':<24} {'n':>5} {'exprate':>17} {'token_error_rate':>19}"]
-    for item in comparisons:
-        rates = f"{item.before.exprate:.3f} -> {item.after.exprate:.3f}"
-        errors = f"{item.before.token_error_rate:.3f} -> {item.after.token_error_rate:.3f}"
-        lines.append(f"{item.name:<24} {item.before.n:>5} {rates:>17} {errors:>19}")
-    return "\n".join(lines)

@@ -194,6 +194,27 @@ class Prediction:
     tokens: Sequence[str]
 
 
+def learning_curves(figures: Mapping[str, Any], path: Path) -> Path:
+    """What `benchmark.py personalise` measured, over the number of corrections, with its intervals; a PNG."""
+    titles = {
+        "token_error_rate_by_corrections": "token error rate, the writer's other formulas",
+        "exprate_by_corrections": "ExpRate, the writer's other formulas",
+        "regression_by_corrections": "ExpRate, everyone else (regression set)",
+    }
+    figure = figure_of(11, 3.4)
+    for axes, (key, title) in zip(figure.subplots(1, len(titles)), titles.items(), strict=True):
+        counts = sorted(map(int, figures[key]))
+        values = np.array([figures[key][str(count)] for count in counts])
+        bounds = np.array([figures["intervals"][key][str(count)] for count in counts]).reshape(-1, 2)
+        spread = np.maximum([values - bounds[:, 0], bounds[:, 1] - values], 0)
+        axes.errorbar(counts, values, spread, marker="o", capsize=4)
+        axes.set_xticks(counts)
+        axes.set_ylim(bottom=0)
+        _finish(axes, title, f"corrections ({figures['writers']} writers, 95 %)", legend=False)
+    figure.savefig(path, dpi=110)
+    return path
+
+
 def prediction_sheet(predictions: Sequence[Prediction], path: Path, columns: int = 3) -> Path:
     """Pictures, each with its truth and below what was read, green where that is right, as a PNG."""
     rows = -(-max(len(predictions), 1) // columns)

@@ -136,7 +136,7 @@ def evaluate(
             problems.append(f"{item.path.name}: {error}")
     answers = recognizer.recognize_prepared(pictures, decoding, progress)
     seconds = time.perf_counter() - started
-    forced = _teacher_forced(recognizer, pictures, kept) if teacher_forcing else None
+    forced = teacher_forced(recognizer, pictures, kept) if teacher_forcing else None
     return _evaluation(kept, answers, unread, problems, seconds, forced, ignore)
 
 
@@ -181,7 +181,7 @@ def merged(parts: Sequence[Evaluation], ignore: Sequence[str] = ()) -> Evaluatio
 
 
 @torch.inference_mode()
-def _teacher_forced(recognizer: Recognizer, pictures: Sequence[Grey], items: Sequence[Item]) -> Forced:
+def teacher_forced(recognizer: Recognizer, pictures: Sequence[Grey], items: Sequence[Item]) -> Forced:
     """Next tokens that are right and their likelihood; a token that the checkpoint lacks is wrong.
 
     Items with such a token are scored up to it.
@@ -334,6 +334,7 @@ class Trainer:
         model.label_smoothing = self.config.label_smoothing
         model.symbol_weight = self.config.symbol_loss
         model.attention_weight = self.config.attention_loss
+        model.exact_places = self.config.exact_places
         return model
 
     def _batches(self) -> Iterator[list[Batch]]:
@@ -363,12 +364,17 @@ class Trainer:
         return min(1.0, self.step / self.config.steps)
 
     def fit(
-        self, report: Callable[[dict[str, Any]], None] | None = None, cancelled: Callable[[], bool] | None = None
+        self,
+        report: Callable[[dict[str, Any]], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        *,
+        bar: bool = True,
     ) -> Path:
         """Train to the end and return the folder of the best checkpoint (the last one without validation).
 
         `report` gets the figures of each log line; `cancelled` is asked at every step, and a run that it stops can be
-        resumed.
+        resumed. With `save_minutes` 0 nothing is written; take `averaged` or `write_checkpoint`. `bar`: a
+        progress bar in a terminal.
         """
         if not self.processes.first:
             report = None
@@ -378,7 +384,9 @@ class Trainer:
         last_save = last_evaluation = self.seconds
         sums: dict[str, float] = {}
         logged = time.perf_counter()
-        bar = tqdm(total=1000, desc=self.out.name, unit="permille", disable=None if self.processes.first else True)
+        shown = tqdm(
+            total=1000, desc=self.out.name, unit="permille", disable=None if bar and self.processes.first else True
+        )
         while self._goes_on(cancelled):
             started = time.perf_counter()
             step_batches = [batch.to(self.accelerator.device) for batch in next(batches)]
@@ -413,12 +421,14 @@ class Trainer:
                 now = time.perf_counter()
                 line = self._line(sums, rate, now - logged)
                 self._write(line)
-                bar.n = int(self.progress * 1000)
-                bar.set_postfix_str(f"loss {line['loss']:.3f}, {line['samples_per_second']:.0f}/s, left {line['left']}")
+                shown.n = int(self.progress * 1000)
+                shown.set_postfix_str(
+                    f"loss {line['loss']:.3f}, {line['samples_per_second']:.0f}/s, left {line['left']}"
+                )
                 if report is not None:
                     report(line)
                 sums, logged = {}, now
-            if self.seconds - last_save > self.config.save_minutes * 60:
+            if self.config.save_minutes and self.seconds - last_save > self.config.save_minutes * 60:
                 self.save()
                 last_save = self.seconds
             if self.config.epochs:
@@ -431,10 +441,11 @@ class Trainer:
                 last_evaluation = last_save = self.seconds
                 self._train_mode()
                 logged = time.perf_counter()
-        bar.close()
+        shown.close()
         if self.validation and not self.patience.lost(self.config):
             self._validate(report)
-        self.save()
+        if self.config.save_minutes:
+            self.save()
         self.accelerator.wait_for_everyone()
         return self.out / ("best" if self.validation else "last")
 

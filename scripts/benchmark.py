@@ -99,13 +99,31 @@ def personalise(options: Namespace) -> dict[str, Any]:
     def report(writer: str, count: int, line: dict[str, float]) -> None:
         rate = line["edits"] / line["tokens"]
         regression = f"  regression {line['regression']:.3f}" if "regression" in line else ""
-        print(f"{writer:<12} {count:>3} corrections  token error rate {rate:.3f}{regression}", flush=True)
+        gate = (
+            ""
+            if "accepted" not in line
+            else f"  {'accepted' if line['accepted'] else 'refused'}  {line['seconds']:.0f} s"
+        )
+        print(f"{writer:<12} {count:>3} corrections  token error rate {rate:.3f}{regression}{gate}", flush=True)
 
     torch.set_num_threads(options.threads)
     items = _items(options, read_config(resolve(options.checkpoint)).label_form)
     return personalise(
-        options.checkpoint, items, writers=options.writers, ignore=options.ignore,
-        regression_limit=options.regression_limit, threads=options.threads, report=report,
+        options.checkpoint, items, writers=options.writers, counts=(0, *options.counts), ignore=options.ignore,
+        regression_limit=options.regression_limit, force=options.force, threads=options.threads, report=report,
+    )  # fmt: skip
+
+
+def newsymbols(options: Namespace) -> dict[str, Any]:
+    """Symbols that training never saw, taught from a few drawings each, and read in those of other writers."""
+    import torch
+
+    from hmer.benchmarks.newsymbols import newsymbols
+
+    torch.set_num_threads(options.threads)
+    return newsymbols(
+        options.checkpoint, options.data, symbols=options.symbols, corrections=options.corrections,
+        tested=options.tested, regression_limit=options.regression_limit, threads=options.threads,
     )  # fmt: skip
 
 
@@ -119,7 +137,11 @@ def _items(options: Namespace, label_form: str) -> list[Any]:
     return items
 
 
-BENCHMARKS = {"speed": speed, "robustness": robustness, "calibration": calibration, "personalise": personalise}
+BENCHMARKS = {
+    "speed": speed, "robustness": robustness, "calibration": calibration, "personalise": personalise,
+    "newsymbols": newsymbols,
+}  # fmt: skip
+WHAT = {"newsymbols": "drawings as JSON lines, gzipped or not: label, writer, strokes"}
 LIMITS = {"speed": 100}  # the others: all items
 
 
@@ -130,15 +152,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, function in BENCHMARKS.items():
         sub = ArgumentParser(allow_abbrev=False, description=function.__doc__)
         sub.add_argument("--checkpoint", type=str, default="handwritten", help="a bundled name or a checkpoint folder")
-        sub.add_argument("--data", type=str, required=True, help="a dataset folder")
-        sub.add_argument(
-            "--limit", type=int, default=LIMITS.get(name, 0), help="so many items, drawn in a fixed way (0: all)"
-        )
+        sub.add_argument("--data", type=str, required=True, help=WHAT.get(name, "a dataset folder"))
+        if name != "newsymbols":
+            limit = LIMITS.get(name, 0)
+            sub.add_argument("--limit", type=int, default=limit, help="so many items, drawn in a fixed way (0: all)")
         sub.add_argument("--threads", type=int, default=1, help="processor cores to use")
         sub.add_argument("--json", type=str, default="", help="write the figures to this file")
         if name == "speed":
             sub.add_argument("--others", action="store_true", help="time other networks (random weights) beside ours")
-        else:
+        elif name != "newsymbols":
             sub.add_argument("--ignore", nargs="*", type=str, default=[], help="tokens that the labels lack")
         if name == "robustness":
             sub.add_argument(
@@ -146,6 +168,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         if name == "personalise":
             sub.add_argument("--writers", type=int, default=0, help="so many writers (0: all with 20 formulas or more)")
+            sub.add_argument("--counts", nargs="+", type=int, default=[5, 10, 15], help="after so many corrections")
+            sub.add_argument(
+                "--force", action="store_true", help="measure what the gate refuses instead of the old one"
+            )
+        if name == "newsymbols":
+            sub.add_argument("--symbols", nargs="+", type=str, default=list("DKQWZ"), help="labels of the symbols")
+            sub.add_argument("--corrections", type=int, default=20, help="drawings to teach each from")
+            sub.add_argument("--tested", type=int, default=40, help="at most so many unseen drawings of each")
+        if name in ("personalise", "newsymbols"):
             sub.add_argument("--regression_limit", type=int, default=0, help="so many regression items (0: all)")
         else:
             add_decoding(sub)

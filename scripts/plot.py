@@ -1,6 +1,7 @@
 """Pictures of training, data and predictions, as PNG files.
 
 python scripts/plot.py curves RUN... --out FILE          training curves of one or several runs
+python scripts/plot.py learning FIGURES.json --out FILE  what benchmark.py personalise measured
 python scripts/plot.py data DATASET_FOLDER --out FILE    sizes, aspect, lengths, grey values and tokens
 python scripts/plot.py sheet --data DATASET_FOLDER ...   pictures with their truth and what was read
 python scripts/plot.py attention FILE ... --out FILE     where the model looked, token by token
@@ -18,11 +19,13 @@ from jsonargparse import ArgumentParser, Namespace
 from hmer.command_line import add_decoding, run, settings
 from hmer.config import Decoding, check
 from hmer.datasets.folder import read_dataset, sample
+from hmer.errors import ConfigError
 from hmer.plots import (
     Prediction,
     attention_picture,
     compared_curves,
     dataset_statistics,
+    learning_curves,
     prediction_sheet,
     read_log,
     statistics_picture,
@@ -37,6 +40,15 @@ def curves(options: Namespace) -> None:
         training_curves(next(iter(logs.values())), Path(options.out))
     else:
         compared_curves(logs, Path(options.out))
+
+
+def learning(options: Namespace) -> None:
+    """Learning curves: how well writers are read after so many corrections, and everyone else."""
+    try:
+        figures = json.loads(Path(options.figures).read_text(encoding="utf-8"))
+        learning_curves(figures, Path(options.out))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{options.figures}: is no JSON file of benchmark.py personalise ({error!r}).") from error
 
 
 def data(options: Namespace) -> None:
@@ -74,7 +86,7 @@ def attention(options: Namespace) -> None:
     print(answer.latex)
 
 
-PICTURES = {"curves": curves, "data": data, "sheet": sheet, "attention": attention}
+PICTURES = {"curves": curves, "learning": learning, "data": data, "sheet": sheet, "attention": attention}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,6 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sub = ArgumentParser(description=function.__doc__)
         if name == "curves":
             sub.add_argument("runs", nargs="+", type=str, help="output folders of train.py")
+        elif name == "learning":
+            sub.add_argument("figures", type=str, help="what benchmark.py personalise wrote with --json")
         elif name == "data":
             sub.add_argument("folder", type=str, help="a dataset folder")
             sub.add_argument("--label_form", type=str, default="crohme", help="how labels are spelled")

@@ -1,14 +1,15 @@
 """The measurements: their statistics by hand, and each of them on a few real formulas."""
 
+import gzip
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from toys import FORMULAS, write_dataset
+from toys import FORMULAS, GLYPHS, write_dataset
 
 from hmer import checkpoint
-from hmer.benchmarks.bootstrap import interval
 from hmer.benchmarks.calibration import (
     brier,
     calibration,
@@ -18,10 +19,13 @@ from hmer.benchmarks.calibration import (
     risk_coverage,
     risk_coverage_area,
 )
+from hmer.benchmarks.newsymbols import parted, read_drawings
 from hmer.benchmarks.robustness import BOUNDS, alike, cut_symbols
+from hmer.bootstrap import interval
 from hmer.datasets.folder import read_rows, write_labels
+from hmer.errors import ConfigError, DatasetError
 from hmer.ink import read_inkml
-from scripts import benchmark
+from scripts import benchmark, plot
 
 Capture = pytest.CaptureFixture[str]
 
@@ -81,26 +85,68 @@ def test_cut_symbols_are_single_or_side_by_side(ink_data: Path) -> None:
 
 
 def test_personalise_counts_writers_and_corrections(
-    toy_checkpoint: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    toy_checkpoint: Path, data_folder: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    parent = Path(shutil.copytree(toy_checkpoint, tmp_path / "toy"))
+    write_dataset(parent / "regression", FORMULAS)
     data = write_dataset(tmp_path / "data", dict(list(FORMULAS.items())[:2]), repeats=24)
     rows = [(row["file"], row["latex"], "ada" if index % 2 else "bob") for index, row in enumerate(read_rows(data))]
     write_labels(
         data, [*rows[:-5], *((file, latex, "eve") for file, latex, _ in rows[-5:])], ("file", "latex", "writer")
     )
     monkeypatch.setattr("hmer.finetune.steps_for", lambda corrections: 1)
+    monkeypatch.setattr("hmer.finetune.folds_for", lambda corrections: 2)
+    monkeypatch.setattr("hmer.finetune.TRIES", 1)
     out = tmp_path / "figures.json"
     assert benchmark.main(
-        ["personalise", "--checkpoint", str(toy_checkpoint), "--data", str(data), "--json", str(out)]
+        ["personalise", "--checkpoint", str(parent), "--data", str(data), "--force", "--json", str(out)]
     ) == 0  # fmt: skip
     figures = json.loads(out.read_text(encoding="utf-8"))
     assert figures["writers"] == 2  # eve has too few
-    for name in ("token_error_rate_by_corrections", "exprate_by_corrections"):
+    for name in ("token_error_rate_by_corrections", "exprate_by_corrections", "regression_by_corrections"):
         assert list(figures[name]) == list(figures["intervals"][name]) == ["0", "5", "10", "15"]
-    assert figures["regression_by_corrections"] == {}  # the toy carries no regression set
-    assert list(figures["seconds_per_finetune"]) == ["5", "10", "15"]
-    assert figures["fall_by_corrections"]["0"] == {"mean": 0.0, "interval": [0.0, 0.0], "worse": 0}
+    assert figures["seconds_per_finetune"] > 0
+    assert list(figures["accepted_by_corrections"]) == ["5", "10", "15"]
+    assert figures["fall_by_corrections"]["0"] == {
+        "mean": 0.0, "interval": [0.0, 0.0], "relative": 0.0, "relative_interval": [0.0, 0.0], "worse": 0
+    }  # fmt: skip
     assert "ada" in capsys.readouterr().out
+    assert plot.main(["learning", str(out), "--out", str(tmp_path / "curves.png")]) == 0
+    assert (tmp_path / "curves.png").stat().st_size > 5_000
+    (tmp_path / "none.json").write_text("{}")
+    with pytest.raises(ConfigError, match="is no JSON file of benchmark.py personalise"):
+        plot.main(["learning", str(tmp_path / "none.json"), "--out", str(tmp_path / "no.png")])
+
+
+def test_new_symbols_are_taught_by_some_and_drawn_by_others(
+    toy_checkpoint: Path, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        {"label": label, "writer": f"w{number % 9}", "strokes": [[[x * 50 + number, y * 50] for x, y in stroke] for stroke in GLYPHS[glyph]]}
+        for label, glyph in (("K", "x"), ("Z", "2"), ("1", "1"))
+        for number in range(18)
+    ]  # fmt: skip
+    path = tmp_path / "drawings.jsonl.gz"
+    with gzip.open(path, "wt") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    taught, unseen = parted(read_drawings(path, ["K", "Z"]), 5, 3)
+    assert [one.label for one in taught] == ["K"] * 5 + ["Z"] * 5 and len(unseen) == 6
+    for label in "KZ":
+        teachers = {one.writer for one in taught if one.label == label}
+        assert len(teachers) == 5 and not teachers & {one.writer for one in unseen if one.label == label}
+    monkeypatch.setattr("hmer.finetune.steps_for", lambda corrections: 1)
+    monkeypatch.setattr("hmer.finetune.folds_for", lambda corrections: 2)
+    monkeypatch.setattr("hmer.finetune.TRIES", 1)
+    out = tmp_path / "figures.json"
+    common = ["newsymbols", "--checkpoint", str(toy_checkpoint), "--data", str(path), "--corrections", "5"]
+    assert benchmark.main([*common, "--symbols", "K", "Z", "--json", str(out)]) == 0
+    figures = json.loads(out.read_text(encoding="utf-8"))
+    assert figures["corrections"] == 10 and figures["n"] == 8 and set(figures["read_by_symbol"]) == {"K", "Z"}
+    assert figures["gate"]["regression"] is None
+    with pytest.raises(ConfigError, match="knows 1 already"):
+        benchmark.main([*common, "--symbols", "1", "Z"])
+    with pytest.raises(DatasetError, match="too few"):
+        parted(taught, 5, 3)
 
 
 @pytest.mark.parametrize("name", ["speed", "robustness", "calibration"])

@@ -242,16 +242,24 @@ def test_the_transformer_reads_backwards_too() -> None:
 
 
 @torch.inference_mode()
-def test_the_transformers_loss_is_exact_where_there_is_no_feedback() -> None:
-    """Captions of tokens that nobody writes leave no place to come back to."""
+def test_the_transformers_loss_is_what_decoding_says() -> None:
+    """Of unsegmented writing, beside segmented one: the places fed back are those that decoding would have."""
     torch.manual_seed(0)
     model = build(narrow("transformer"), VOCABULARY).eval()
-    ids = VOCABULARY.encode(["^", "{", "}", "_", "{"])
-    batch = batch_of(["1"], owners=False)
-    batch.tokens, batch.lengths = torch.tensor([ids]), torch.tensor([len(ids)])
-    (stepped,) = all_log_probs(model, batch.images, batch.sizes, [ids])
-    likelihood = float(sum(stepped[place, token] for place, token in enumerate([*ids, END_ID])))
-    assert model.loss(batch).log_likelihood == pytest.approx(likelihood, abs=1e-3)
+    captions = ["1 + x", "x - 2"]
+    batch = batch_of(captions, owners=False)
+    rows = [VOCABULARY.encode(caption.split()) for caption in captions]
+    total = 0.0
+    for ids, stepped in zip(rows, all_log_probs(model, batch.images, batch.sizes, rows), strict=True):
+        total += float(sum(stepped[place, token] for place, token in enumerate([*ids, END_ID])))
+    assert model.loss(batch).log_likelihood == pytest.approx(total, abs=1e-3)
+    segmented = batch_of(captions, owners=True)
+    segmented.located = torch.tensor([True, False])
+    segmented.owners[1] = -1  # type: ignore[index]
+    apart = [model.loss(batch_of(captions[:1], owners=True)), model.loss(batch_of(captions[1:], owners=False))]
+    assert model.loss(segmented).log_likelihood == pytest.approx(sum(loss.log_likelihood for loss in apart), abs=1e-2)
+    model.train()
+    assert model.loss(batch).log_likelihood != pytest.approx(total, abs=1e-3)  # quick: without the places
 
 
 @torch.inference_mode()

@@ -1,8 +1,14 @@
 """The command lines do what DESIGN.md promises: formats, exit status, messages."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -459,7 +465,7 @@ def test_train_refuses_what_it_does_not_know(configuration: Path, tmp_path: Path
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def quick() -> Callable[..., int]:
     """As many steps as are asked for; every one is a few milliseconds."""
     torch.set_num_threads(1)
     return lambda *arguments: finetune.main([*arguments, "--steps", "2"])
@@ -469,27 +475,38 @@ def test_finetune_from_a_store(toy_checkpoint: Path, home: Path, tmp_path: Path,
     url = f"sqlite:///{tmp_path / 'corrections.db'}"
     with AnnotationStore(url) as store:
         for size in (30.0, 40.0, 50.0):
-            store.add(picture_of(DELTA["\\Delta"], size=size), correction=r"\Delta", status="accepted", annotator="ann")
-        store.add(picture_of(FORMULAS["1"]), correction="1", status="accepted", annotator="bob")
-    common = ["--checkpoint", str(toy_checkpoint), "--store", url, "--held_out", "0", "--annotator", "ann"]
-    assert quick(*common, "--out", "mine") == 0
+            store.add(
+                picture_of(DELTA["\\Delta"], size=size), correction=r"\Delta", status="accepted", annotator="ann",
+                source="desk", created_at=datetime(2026, 1, int(size) - 20, tzinfo=UTC),
+            )  # fmt: skip
+        store.add(picture_of(FORMULAS["1"]), correction="1", status="accepted", annotator="bob", source="desk")
+        store.add(picture_of(FORMULAS["1 + x"]), correction="1+x", status="accepted", annotator="ann", source="app")
+        store.add(picture_of(FORMULAS["x - 2"]), correction="x-2", annotator="ann", source="desk")
+    common = ["--checkpoint", str(toy_checkpoint), "--store", url, "--annotator", "ann", "--source", "desk"]
+    assert quick(*common, "--out", "mine", "--force") == 0
     printed = capsys.readouterr().out
-    assert "3 corrections to learn from, 0 held out" in printed
+    assert "3 corrections to learn from" in printed
     assert r"new symbols: \Delta" in printed
-    assert "corrections trained on" in printed
+    assert "corrections, 3-fold" in printed
     assert f"new checkpoint: {home / 'checkpoints' / 'mine'}" in printed
     assert r"\Delta" in read_config(home / "checkpoints" / "mine").vocabulary
     assert load("mine").config.parent == load(toy_checkpoint).id
 
     assert run(finetune.main, [*common, "--out", "mine"]) == 1
     assert "exists already" in capsys.readouterr().err
+    # One is left, of which nothing can be held out: the gate refuses it.
+    assert quick(*common, "--since", "2026-01-30", "--out", "other") == finetune.REFUSED
+    printed = capsys.readouterr().out
+    assert "1 corrections to learn from" in printed
+    assert "refused: nothing could be held out" in printed and "stays in use" in printed
+    assert [path.name for path in (home / "checkpoints").iterdir()] == ["mine"]
 
 
 def test_finetune_from_a_folder(
     toy_checkpoint: Path, delta_data: Path, tmp_path: Path, quick: Any, capsys: Capture
 ) -> None:
     out = tmp_path / "somewhere" / "new"
-    assert quick("--checkpoint", str(toy_checkpoint), "--data", str(delta_data), "--out", str(out)) == 0
+    assert quick("--checkpoint", str(toy_checkpoint), "--data", str(delta_data), "--out", str(out), "--force") == 0
     assert f"new checkpoint: {out}" in capsys.readouterr().out
     assert load(out).config.name == "new"
 
@@ -498,6 +515,8 @@ def test_finetune_refuses(toy_checkpoint: Path, tmp_path: Path, capsys: Capture)
     common = ["--checkpoint", str(toy_checkpoint), "--out", str(tmp_path / "new")]
     assert run(finetune.main, [*common, "--store", "x.db", "--data", "y"]) == 1
     assert "not both" in capsys.readouterr().err
+    assert run(finetune.main, [*common, "--data", "y", "--annotator", "ann"]) == 1
+    assert "choose from a store" in capsys.readouterr().err
     assert run(finetune.main, [*common, "--store", f"sqlite:///{tmp_path / 'none.db'}"]) == 1
     assert capsys.readouterr().err.strip()
     with AnnotationStore(f"sqlite:///{tmp_path / 'empty.db'}"):
@@ -505,6 +524,22 @@ def test_finetune_refuses(toy_checkpoint: Path, tmp_path: Path, capsys: Capture)
     assert run(finetune.main, [*common, "--store", f"sqlite:///{tmp_path / 'empty.db'}"]) == 1
     assert run(finetune.main, [*common, "--since", "yesterday"]) == 1
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.slow
+def test_finetune_stopped_by_the_keyboard_leaves_nothing(home: Path, delta_data: Path, tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    script = [sys.executable, str(Path(finetune.__file__)), "--data", str(delta_data), "--out", "mine"]
+    for wait_s in (4.0, 12.0, 20.0):
+        process = subprocess.Popen(script, env={**os.environ, "TMPDIR": str(temporary)}, stderr=subprocess.PIPE)
+        time.sleep(wait_s)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        assert process.returncode in (130, -signal.SIGINT)
+        left = [path for path in temporary.rglob("*") if path.is_file()]
+        assert left == []
+        assert list((home / "checkpoints").glob("**/*")) == []
 
 
 # -- prepare_crohme --

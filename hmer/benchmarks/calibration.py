@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hmer.benchmarks.bootstrap import interval
+from hmer.bootstrap import interval
 from hmer.calibration import fit_calibration
 
 Values = npt.NDArray[np.float64]

@@ -6,19 +6,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
-from hmer import checkpoint as checkpoints
-from hmer.benchmarks.bootstrap import interval
-from hmer.datasets.folder import Item, read_dataset, sample
+from hmer.bootstrap import interval
+from hmer.datasets.folder import Item, write_labels
 from hmer.errors import DatasetError
-from hmer.finetune import REGRESSION, learn
-from hmer.metrics import token_edits, without
+from hmer.finetune import fine_tune
+from hmer.gate import Reader, Readings
+from hmer.ink import draw, read_inkml
 from hmer.recognizer import Recognizer
-from hmer.trainer import evaluate
 
 COUNTS = (0, 5, 10, 15)
 FEWEST = 20  # formulas of a writer who takes part
+TESTED_FROM = 15  # the formulas of a writer from this index on are what is read
+Line = dict[str, float]
 
 
 def writers_of(items: Sequence[Item], count: int) -> dict[str, list[Item]]:
@@ -31,6 +33,22 @@ def writers_of(items: Sequence[Item], count: int) -> dict[str, list[Item]]:
     return {writer: by_writer[writer] for writer in chosen}
 
 
+def write_pictures(items: Sequence[Item], folder: Path) -> Path:
+    """A dataset folder as the store exports it: pictures, ink drawn plainly, and no segmentation to learn from."""
+    folder.mkdir(parents=True)
+    rows = []
+    for index, item in enumerate(items):
+        ink = item.path.suffix.lower() == ".inkml"
+        name = f"{index:04}.png" if ink else f"{index:04}{item.path.suffix.lower()}"
+        if ink:
+            cv2.imwrite(str(folder / name), draw(read_inkml(item.path)))
+        else:
+            (folder / name).write_bytes(item.path.read_bytes())
+        rows.append((name, " ".join(item.tokens)))
+    write_labels(folder, rows, ("file", "latex"))
+    return folder
+
+
 def personalise(
     reference: str,
     items: Sequence[Item],
@@ -39,69 +57,65 @@ def personalise(
     counts: Sequence[int] = COUNTS,
     ignore: Sequence[str] = (),
     regression_limit: int = 0,
+    force: bool = False,
     threads: int = 0,
-    report: Callable[[str, int, dict[str, float]], None] | None = None,
+    report: Callable[[str, int, Line], None] | None = None,
 ) -> dict[str, Any]:
-    """Fine-tune for each writer on the first formulas, and read those from the 16th on.
+    """Fine-tune for each writer on the first formulas as a person would, and read those from the 16th on.
 
-    Keyed by the number of corrections, as text: token_error_rate_by_corrections and exprate_by_corrections over all
-    formulas of the test parts, regression_by_corrections (ExpRate on the checkpoint's regression set, mean over
-    writers), each with its bootstrap interval over writers under `intervals`; seconds_per_finetune.
-    Raises DatasetError when no writer has enough formulas.
+    Where the gate refuses a checkpoint, the old one stays in use and is what is measured; with `force` the refused
+    one is. Keyed by the number of corrections, as text: token_error_rate_by_corrections and exprate_by_corrections
+    over all formulas of the test parts, regression_by_corrections (ExpRate on the checkpoint's regression set, mean
+    over writers), each with its bootstrap interval over writers under `intervals`. seconds_per_finetune: mean wall
+    clock, cross-validation and gate included. Raises DatasetError when no writer has enough formulas.
     """
     chosen = writers_of(items, writers)
     if not chosen:
         raise DatasetError(f"No writer has {FEWEST} formulas; labels.tsv needs a column `writer`.")
-    parent = checkpoints.resolve(reference)
     old = Recognizer.load(reference)
-    regression: list[Item] = []
-    if (parent / REGRESSION).is_dir():
-        regression = sample(read_dataset(parent / REGRESSION, old.config.label_form), regression_limit)
-    before = evaluate(old, regression, ignore=ignore).scores.exprate if regression else None
-    start = max(counts)
-    rows: dict[int, list[dict[str, float]]] = {count: [] for count in counts}
+    rows: dict[int, list[Line]] = {count: [] for count in counts}
     for writer, own in chosen.items():
+        reader = Reader(own[TESTED_FROM:], old.model.vocabulary, ignore=ignore)
+        before: Line = _line(reader.read(old))
         for count in counts:
-            line: dict[str, float] = {}
-            recognizer = old
-            with tempfile.TemporaryDirectory(prefix="hmer-personalise-") as working:
-                if count:
+            line = before if not count else dict(before)
+            if count:
+                with tempfile.TemporaryDirectory(prefix="hmer-personalise-") as working:
+                    data = write_pictures(own[:count], Path(working) / "corrections")
                     began = time.perf_counter()
-                    learn(reference, own[:count], Path(working) / "personal", threads=threads)
-                    line["seconds"] = time.perf_counter() - began
-                    recognizer = Recognizer.load(Path(working) / "personal")
-            line |= _errors(recognizer, own[start:], ignore)
-            if before is not None:
-                scores = evaluate(recognizer, regression, ignore=ignore).scores if count else None
-                line["regression"] = scores.exprate if scores is not None else before
+                    result = fine_tune(
+                        reference, data, Path(working) / "personal",
+                        threads=threads, regression_limit=regression_limit, force=force,
+                    )  # fmt: skip
+                    seconds = time.perf_counter() - began
+                    if result.folder is not None:
+                        line = _line(reader.read(Recognizer.load(result.folder)))
+                line |= {"seconds": seconds, "accepted": float(result.verdict.accepted), "strength": result.strength}
+                if result.verdict.regression is not None:
+                    regression = result.verdict.regression
+                    line["regression"] = (regression.before if result.folder is None else regression.after).exprate
+                    before["regression"] = regression.before.exprate
             rows[count].append(line)
             if report is not None:
                 report(writer, count, line)
     return _figures(old.id, list(chosen), rows)
 
 
-def _errors(recognizer: Recognizer, items: Sequence[Item], ignore: Sequence[str]) -> dict[str, float]:
-    evaluation = evaluate(recognizer, items, ignore=ignore)
-    pairs = [
-        (item.tokens, answer.tokens) for item, answer in zip(evaluation.items, evaluation.recognitions, strict=True)
-    ]
-    pairs += [(item.tokens, ()) for item in evaluation.unread]
-    kept = [(without(truth, ignore), without(read, ignore)) for truth, read in pairs]
-    edits = [token_edits(truth, read) for truth, read in kept]
+def _line(readings: Readings) -> Line:
     return {
-        "edits": sum(edits), "tokens": sum(len(truth) for truth, _ in kept),
-        "right": sum(edit == 0 for edit in edits), "n": len(edits),
+        "edits": sum(readings.edits), "tokens": sum(readings.tokens),
+        "right": sum(readings.right), "n": len(readings),
     }  # fmt: skip
 
 
-def _ratio(top: str, bottom: str, lines: Sequence[dict[str, float]]) -> tuple[float, list[float]]:
+def _ratio(top: str, bottom: str, lines: Sequence[Line]) -> tuple[float, list[float]]:
     """Sum over sum, and its interval over writers."""
     values = np.array([[line[top], line[bottom]] for line in lines])
     low, high = interval(values, lambda drawn: float(drawn[:, 0].sum() / drawn[:, 1].sum()))
     return float(values[:, 0].sum() / values[:, 1].sum()), [low, high]
 
 
-def _figures(checkpoint: str, writers: list[str], rows: dict[int, list[dict[str, float]]]) -> dict[str, Any]:
+def _figures(checkpoint: str, writers: list[str], rows: dict[int, list[Line]]) -> dict[str, Any]:
     figures: dict[str, Any] = {"checkpoint": checkpoint, "writers": len(writers), "intervals": {}}
     for name, top, bottom in (
         ("token_error_rate_by_corrections", "edits", "tokens"),
@@ -110,21 +124,38 @@ def _figures(checkpoint: str, writers: list[str], rows: dict[int, list[dict[str,
         ratios = {str(count): _ratio(top, bottom, lines) for count, lines in rows.items()}
         figures[name] = {count: value for count, (value, _) in ratios.items()}
         figures["intervals"][name] = {count: bounds for count, (_, bounds) in ratios.items()}
-    regression = {
-        str(count): [line["regression"] for line in lines if "regression" in line] for count, lines in rows.items()
-    }
-    figures["regression_by_corrections"] = {count: float(np.mean(own)) for count, own in regression.items() if own}
+    regression = _column(rows, "regression")
+    figures["regression_by_corrections"] = {count: float(np.mean(own)) for count, own in regression.items()}
     figures["intervals"]["regression_by_corrections"] = {
-        count: list(interval(own)) for count, own in regression.items() if own
+        count: list(interval(own)) for count, own in regression.items()
     }
-    seconds = {str(count): [line["seconds"] for line in lines if "seconds" in line] for count, lines in rows.items()}
-    figures["seconds_per_finetune"] = {count: float(np.mean(own)) for count, own in seconds.items() if own}
-    # The same writers before and after: how far each one's token error rate fell, and for how many it rose.
-    base = [line["edits"] / line["tokens"] for line in rows[min(rows)]]
-    figures["fall_by_corrections"] = {}
-    for count, lines in rows.items():
-        falls = [then - line["edits"] / line["tokens"] for then, line in zip(base, lines, strict=True)]
-        figures["fall_by_corrections"][str(count)] = {
-            "mean": float(np.mean(falls)), "interval": list(interval(falls)), "worse": sum(fall < 0 for fall in falls)
-        }  # fmt: skip
+    seconds = _column(rows, "seconds")
+    figures["seconds_per_finetune"] = float(np.mean([value for own in seconds.values() for value in own]))
+    figures["seconds_by_corrections"] = {count: float(np.mean(own)) for count, own in seconds.items()}
+    figures["accepted_by_corrections"] = {count: int(sum(own)) for count, own in _column(rows, "accepted").items()}
+    # The same writers before and after: how far the token error rate fell, and for how many it rose.
+    base = rows[min(rows)]
+    figures["fall_by_corrections"] = {str(count): _fall(base, lines) for count, lines in rows.items()}
     return figures
+
+
+def _column(rows: dict[int, list[Line]], name: str) -> dict[str, list[float]]:
+    found = {str(count): [line[name] for line in lines if name in line] for count, lines in rows.items()}
+    return {count: own for count, own in found.items() if own}
+
+
+def _fall(before: Sequence[Line], after: Sequence[Line]) -> dict[str, Any]:
+    """Of the token error rate: the mean over writers, and relative over all formulas, with intervals over writers."""
+    falls = [
+        then["edits"] / then["tokens"] - now["edits"] / now["tokens"] for then, now in zip(before, after, strict=True)
+    ]
+    pairs = np.array([[then["edits"], now["edits"]] for then, now in zip(before, after, strict=True)], float)
+
+    def relative(drawn: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+        return float(1 - drawn[:, 1].sum() / max(drawn[:, 0].sum(), 1))
+
+    return {
+        "mean": float(np.mean(falls)), "interval": list(interval(falls)),
+        "relative": relative(pairs), "relative_interval": list(interval(pairs, relative)),
+        "worse": sum(fall < 0 for fall in falls),
+    }  # fmt: skip

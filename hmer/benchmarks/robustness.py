@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hmer.benchmarks.bootstrap import interval
+from hmer.bootstrap import interval
 from hmer.conditions import CONDITIONS, Pixels
 from hmer.config import Decoding
 from hmer.datasets.folder import Item

@@ -29,6 +29,11 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.memory)
 
+    def of(self, rows: Tensor) -> "Encoded":
+        """Some of the pictures, by their indices (N,)."""
+        extra = {name: value[rows] for name, value in self.extra.items()}
+        return Encoded(self.memory[rows], self.mask[rows], self.grid, self.places[rows], extra)
+
 
 @dataclass
 class Term:
@@ -101,6 +106,7 @@ class Model(nn.Module):
         self.symbol_weight = 0.0
         self.attention_weight = 0.0
         self.bidirectional = False  # whether `start` can read from right to left
+        self.exact_places = False  # in training, unsegmented writing is followed step by step as in decoding
         self.sampling = 0.0  # share of steps that are fed with the model's own last token (scheduled sampling)
 
     def forward(self, batch: Batch) -> "Loss":

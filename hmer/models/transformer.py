@@ -193,7 +193,10 @@ class TransformerModel(Model):
 
     def loss(self, batch: Batch) -> Loss:
         encoded = self.encode(batch.images, batch.sizes)
-        directions = (False, True) if self.bidirectional else (False,)
+        # Finding the places step by step costs as much as decoding: without segmentation only one direction is worth it.
+        stepwise = self.exact_places or not self.training
+        both = self.bidirectional and (batch.owners is not None or not stepwise)
+        directions = (False, True) if both else (False,)
         pairs = [with_ends(batch.tokens, batch.lengths, reverse=reverse) for reverse in directions]
         inputs, targets = (torch.cat(parts) for parts in zip(*pairs, strict=True))
         repeats = len(directions)
@@ -206,14 +209,15 @@ class TransformerModel(Model):
         written = self.written[targets]
         owned = self._owned(batch, encoded, targets.shape[1], directions)  # (N, L, T) or None
 
-        if owned is None or not bool(batch.located.all()):  # type: ignore[union-attr]
-            # Without segmentation the model's own attention says where it was: a first pass without feedback.
-            with torch.no_grad():
-                nothing = memory.new_zeros(*inputs.shape, memory.shape[-1])
-                _, weights = self._decode(inputs, nothing, pictures, hidden)
-            known = written
-        else:
-            weights, known = memory.new_zeros((), dtype=torch.float32), torch.zeros_like(written)
+        # Without segmentation the model's own attention says where it was.
+        weights = memory.new_zeros(*inputs.shape, memory.shape[1], dtype=torch.float32)
+        known = torch.zeros_like(written)
+        alone = torch.ones_like(batch.lengths, dtype=torch.bool) if batch.located is None else ~batch.located
+        rows = alone.nonzero()[:, 0]
+        for index, reverse in enumerate(directions if len(rows) else ()):
+            own = rows + index * len(alone)
+            weights[own] = self._looks(encoded.of(rows), inputs[own], reverse=reverse, stepwise=stepwise)
+            known[own] = written[own]
         if owned is not None:
             sure = owned.any(-1)
             share = owned.float() / owned.sum(-1, keepdim=True).clamp(min=1)
@@ -237,6 +241,24 @@ class TransformerModel(Model):
         count = len(batch.tokens)
         correct, tokens, likelihood = count_correct(logits[:count], targets[:count])
         return Loss(total_of(terms), correct, tokens, likelihood, tokens, terms)
+
+    @torch.no_grad()
+    def _looks(self, encoded: Encoded, inputs: Tensor, *, reverse: bool, stepwise: bool) -> Tensor:
+        """Where the model looks at each step when it is made to write `inputs` (B, L): (B, L, T).
+
+        `stepwise` as in decoding, where a step's look hangs on the place fed back from the last one. Otherwise at all
+        steps at once without feedback, which is quick and good enough to begin with.
+        """
+        if not stepwise:
+            nothing = encoded.memory.new_zeros(*inputs.shape, encoded.memory.shape[-1])
+            pictures = [layer.picture(encoded.memory) for layer in self.layers]
+            return self._decode(inputs, nothing, pictures, ~encoded.mask[:, None, None])[1]
+        step, state, _ = self.start(encoded, 1, reverse=reverse)
+        looks = []
+        for ids in inputs.unbind(1):
+            _, state = step(ids, state)
+            looks.append(state["attention"])
+        return torch.stack(looks, 1)
 
     def _owned(self, batch: Batch, encoded: Encoded, length: int, directions: tuple[bool, ...]) -> Tensor | None:
         """1 where a cell belongs to the symbol of the step: (N, length, T) bool, or None if nothing is known."""

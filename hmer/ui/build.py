@@ -6,7 +6,19 @@ from typing import Any
 
 import gradio as gr
 
-from hmer.ui import answer, api, correct, decoding_controls, draw_and_upload, looking, share, space, symbols, theme
+from hmer.ui import (
+    answer,
+    api,
+    correct,
+    decoding_controls,
+    draw_and_upload,
+    learn,
+    looking,
+    share,
+    space,
+    symbols,
+    theme,
+)
 from hmer.ui.desk import page as desk
 from hmer.ui.messages import explained
 from hmer.ui.options import AppOptions, on_a_space
@@ -33,6 +45,7 @@ def build_app(options: AppOptions, services: Services | None = None) -> gr.Block
                 source = draw_and_upload.layout()
                 settings = decoding_controls.layout(services)
                 if not services.public and share.offered(options):
+                    learn.panel(blocks, services, settings)
                     share.panel(services, settings)
             with gr.Column(scale=5, min_width=340, elem_classes="hm-right"):
                 with gr.Column(elem_classes="hm-card"):

@@ -1,0 +1,351 @@
+"""Whether a new checkpoint may take the place of the old one: on what it was to learn, and on what it must not forget.
+
+Old and new read the same items. (a) Corrections that the new one was not trained on: it must improve there. (b) The
+frozen regression set that travels with the checkpoint: the paired bootstrap interval of the difference in ExpRate must
+exclude a loss of more than one point. What the old one makes of the regression set is kept in the data folder.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hmer.bootstrap import interval
+from hmer.config import Decoding, to_dict
+from hmer.datasets.folder import LABELS, Item, read_dataset, read_rows, sample
+from hmer.errors import HmerError
+from hmer.home import data_home
+from hmer.metrics import token_edits, without
+from hmer.models import CtcModel
+from hmer.recognizer import Recognizer
+from hmer.several import faster_precision
+from hmer.trainer import Forced, teacher_forced
+from hmer.vocabulary import Vocabulary
+
+log = logging.getLogger(__name__)
+
+REGRESSION = "regression"
+TOLERANCE = 0.01  # of ExpRate: the loss that the interval must exclude
+AT_ONCE = 64  # items between two reports of progress
+Progress = Callable[[int], None]
+
+_precision = functools.cache(faster_precision)  # a trial, whose outcome may differ the next time
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What a checkpoint made of some items, one entry an item in their order.
+
+    edits: between the answer and the truth, 0 for a right one. tokens: of the truth. log_likelihood: the sum over
+    `counted` tokens under teacher forcing, of the items that both checkpoints have all tokens for.
+    """
+
+    edits: tuple[int, ...] = ()
+    tokens: tuple[int, ...] = ()
+    log_likelihood: float = 0.0
+    counted: int = 0
+
+    def __add__(self, other: "Readings") -> "Readings":
+        return Readings(
+            self.edits + other.edits, self.tokens + other.tokens,
+            self.log_likelihood + other.log_likelihood, self.counted + other.counted,
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.edits)
+
+    def of(self, indices: Sequence[int]) -> "Readings":
+        """Of some of the items; their likelihood is not known apart."""
+        return Readings(tuple(self.edits[index] for index in indices), tuple(self.tokens[index] for index in indices))
+
+    @property
+    def right(self) -> tuple[bool, ...]:
+        """Whether each answer is the truth."""
+        return tuple(edit == 0 for edit in self.edits)
+
+    @property
+    def exprate(self) -> float:
+        """Share of right answers."""
+        return sum(self.right) / max(len(self), 1)
+
+    @property
+    def token_error_rate(self) -> float:
+        """Edits over tokens of the truths."""
+        return sum(self.edits) / max(sum(self.tokens), 1)
+
+    @property
+    def nll(self) -> float | None:
+        """Negative log-likelihood a token under teacher forcing; None where no item could be counted."""
+        return -self.log_likelihood / self.counted if self.counted else None
+
+
+class Reader:
+    """Reads one list of items with several checkpoints; each picture is prepared once.
+
+    `known`: the vocabulary of the old checkpoint; items with other tokens have no likelihood that could be compared.
+    """
+
+    def __init__(self, items: Sequence[Item], known: Vocabulary, *, ignore: Sequence[str] = ()) -> None:
+        self.items = list(items)
+        self.ignore = tuple(ignore)
+        self.comparable = [not known.missing(item.tokens) for item in self.items]
+        self._pictures: dict[int, Any] = {}
+        self._settings: Any = None
+
+    def read(
+        self,
+        recognizer: Recognizer,
+        indices: Sequence[int] | None = None,
+        progress: Progress | None = None,
+        *,
+        likelihood: bool = True,
+    ) -> Readings:
+        """What the checkpoint makes of the items, or of those with the given indices. Greedy, in the faster precision.
+
+        `likelihood`: measure that too, which costs half as much again.
+        """
+        chosen = range(len(self.items)) if indices is None else indices
+        total = Readings()
+        with fastest():
+            for start in range(0, len(chosen), AT_ONCE):
+                total += self._some(recognizer, chosen[start : start + AT_ONCE], likelihood)
+                if progress is not None:
+                    progress(len(total))
+        return total
+
+    def _some(self, recognizer: Recognizer, chosen: Sequence[int], likelihood: bool) -> Readings:
+        items = [self.items[index] for index in chosen]
+        pictures = [self._picture(recognizer, index) for index in chosen]
+        kept = [place for place, picture in enumerate(pictures) if picture is not None]
+        found = recognizer.recognize_prepared([pictures[place] for place in kept])
+        answers = dict(zip(kept, found, strict=True))
+        edits = []
+        for place, item in enumerate(items):
+            read = answers[place].tokens if place in answers else ()
+            edits.append(token_edits(without(item.tokens, self.ignore), without(read, self.ignore)))
+        forced = Forced()
+        asked = []
+        for place in kept if likelihood else ():
+            if not self.comparable[chosen[place]]:
+                continue
+            answer = answers[place]
+            if answer.finished and answer.tokens == items[place].tokens and not isinstance(recognizer.model, CtcModel):
+                # Who finds the truth by himself is as sure of it when he is made to write it.
+                forced += Forced(log_likelihood=answer.log_prob, tokens=len(answer.tokens) + 1)
+            else:
+                asked.append(place)
+        if asked:
+            forced += teacher_forced(
+                recognizer, [pictures[place] for place in asked], [items[place] for place in asked]
+            )
+        lengths = tuple(len(without(item.tokens, self.ignore)) for item in items)
+        return Readings(tuple(edits), lengths, forced.log_likelihood, forced.tokens)
+
+    def _picture(self, recognizer: Recognizer, index: int) -> Any:
+        """The prepared picture; None for one that cannot be read, which counts as an empty answer."""
+        if self._settings != recognizer.config.image:
+            self._settings, self._pictures = recognizer.config.image, {}
+        if index not in self._pictures:
+            try:
+                self._pictures[index] = recognizer.read(self.items[index].path)
+            except HmerError as error:
+                log.warning("%s cannot be read: %s", self.items[index].path.name, error)
+                self._pictures[index] = None
+        return self._pictures[index]
+
+
+@contextmanager
+def fastest() -> Iterator[None]:
+    """Compute in bf16 where this machine is faster with it, on both sides of a comparison."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=_precision() == "bf16"):
+        yield
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Old against new on the same items."""
+
+    name: str
+    before: Readings
+    after: Readings
+
+    @functools.cached_property
+    def interval(self) -> tuple[float, float]:
+        """The paired bootstrap interval (95 %) of the gain in ExpRate; negative is a loss."""
+        return interval(np.asarray(self.after.right, float) - np.asarray(self.before.right, float))
+
+    @property
+    def flips(self) -> float:
+        """Share of the items that are right on one side only."""
+        pairs = zip(self.before.right, self.after.right, strict=True)
+        return sum(one != other for one, other in pairs) / max(len(self.before), 1)
+
+    @property
+    def improves(self) -> bool:
+        """ExpRate is higher, or as high and each token likelier.
+
+        The second decides where corrections are few: whole formulas seldom tip, and the likelihood sees every token.
+        """
+        if self.after.exprate != self.before.exprate:
+            return self.after.exprate > self.before.exprate
+        return self.after.nll is not None and self.before.nll is not None and self.after.nll < self.before.nll
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the interval excludes a loss of more than TOLERANCE."""
+        return self.interval[0] >= -TOLERANCE
+
+    def figures(self) -> dict[str, Any]:
+        """Every figure of both, for JSON."""
+        sides = {
+            side: {"exprate": value.exprate, "token_error_rate": value.token_error_rate, "nll": value.nll}
+            for side, value in (("before", self.before), ("after", self.after))
+        }
+        return {"n": len(self.before), **sides, "gain_interval": list(self.interval)}
+
+
+def allowed_flips(n: int) -> float:
+    """Share of n items that may flip, as many to the worse as to the better, with TOLERANCE still excluded.
+
+    Their mean has a standard error of sqrt(share / n).
+    """
+    return n * (TOLERANCE / 1.96) ** 2
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The two comparisons, either of which may be impossible (None), and what follows."""
+
+    corrections: Comparison | None
+    regression: Comparison | None
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why not, in numbers; empty for an accepted one."""
+        found = []
+        if self.corrections is None:
+            found.append("nothing could be held out, so whether it improves cannot be measured")
+        elif not self.corrections.improves:
+            before, after = self.corrections.before, self.corrections.after
+            found.append(
+                f"no better on {self.corrections.name}: ExpRate {before.exprate:.3f} -> {after.exprate:.3f}, "
+                f"negative log-likelihood a token {_number(before.nll)} -> {_number(after.nll)}"
+            )
+        if self.regression is not None and not self.regression.keeps:
+            low, high = self.regression.interval
+            found.append(
+                f"a loss of more than {TOLERANCE:.0%} of ExpRate on the regression set cannot be excluded: "
+                f"gain {self.regression.after.exprate - self.regression.before.exprate:+.3f} "
+                f"({low:+.3f} to {high:+.3f})"
+            )
+        return tuple(found)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the new one may take the old one's place."""
+        return not self.reasons
+
+    def table(self) -> str:
+        """Before and after as text, a line a set."""
+        return table([item for item in (self.corrections, self.regression) if item is not None])
+
+    def figures(self) -> dict[str, Any]:
+        """Everything for JSON."""
+        parts = {"corrections": self.corrections, REGRESSION: self.regression}
+        return {
+            "accepted": self.accepted, "reasons": list(self.reasons),
+            **{name: None if part is None else part.figures() for name, part in parts.items()},
+        }  # fmt: skip
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def table(comparisons: Sequence[Comparison]) -> str:
+    """Before and after, a line a set: ExpRate with the interval of its gain, token error rate, likelihood."""
+    lines = [f"{'':<34} {'n':>4} {'ExpRate':>16} {'gain, 95 %':>18} {'token error rate':>16} {'NLL a token':>16}"]
+    for item in comparisons:
+        pairs = [
+            f"{_number(getattr(item.before, name))} -> {_number(getattr(item.after, name))}"
+            for name in ("exprate", "token_error_rate", "nll")
+        ]
+        low, high = item.interval
+        lines.append(
+            f"{item.name:<34} {len(item.before):>4} {pairs[0]:>16} {f'{low:+.3f} to {high:+.3f}':>18} "
+            f"{pairs[1]:>16} {pairs[2]:>16}"
+        )
+    return "\n".join(lines)
+
+
+class RegressionSet:
+    """The frozen regression set of a checkpoint, and what checkpoints make of it, kept in the data folder."""
+
+    def __init__(self, folder: Path, label_form: str, known: Vocabulary, limit: int = 0) -> None:
+        self.folder = folder
+        self.reader = Reader(sample(read_dataset(folder, label_form), limit), known)
+        self.label_form = label_form
+        self._hash = _hash_of(folder)
+
+    def readings(self, recognizer: Recognizer, progress: Progress | None = None, *, keep: bool = True) -> Readings:
+        """What a checkpoint makes of the set: as remembered, or read now (and remembered with `keep`)."""
+        known = _remembered(self._path(recognizer), len(self.reader.items))
+        if known is not None:
+            if progress is not None:
+                progress(len(known))
+            return known
+        readings = self.reader.read(recognizer, progress=progress)
+        if keep:
+            self.remember(recognizer, readings)
+        return readings
+
+    def remember(self, recognizer: Recognizer, readings: Readings) -> None:
+        """Keep what a checkpoint made of the set: written whole or not at all."""
+        path = self._path(recognizer)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False, encoding="utf-8") as file:
+            json.dump(dataclasses.asdict(readings), file)
+        os.replace(file.name, path)
+
+    def _path(self, recognizer: Recognizer) -> Path:
+        """Named by all that the figures depend on: checkpoint, set, label form, decoding, precision."""
+        parts = (
+            recognizer.id, self._hash, self.label_form, to_dict(Decoding()), _precision(),
+            "".join(str(int(yes)) for yes in self.reader.comparable),
+        )  # fmt: skip
+        key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+        return data_home() / "regression" / f"{key}.json"
+
+
+def _hash_of(folder: Path) -> str:
+    """The content of a dataset folder."""
+    digest = hashlib.sha256((folder / LABELS).read_bytes())
+    for row in read_rows(folder):
+        digest.update((folder / row["file"]).read_bytes())
+    return digest.hexdigest()
+
+
+def _remembered(path: Path, count: int) -> Readings | None:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        known = Readings(
+            tuple(int(edit) for edit in values["edits"]), tuple(int(tokens) for tokens in values["tokens"]),
+            float(values["log_likelihood"]), int(values["counted"]),
+        )  # fmt: skip
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("%s is damaged (%s); the regression set is read anew.", path, error)
+        return None
+    return known if len(known.edits) == len(known.tokens) == count else None

@@ -1,0 +1,262 @@
+"""Fine-tuning beside the running app: a process of its own at low priority, so that the app keeps answering.
+
+Knows no gradio. One at a time. What is accepted then reads what waits for correction anew, in the background.
+"""
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass, replace
+from datetime import datetime
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+from annotations import Selection, Status, write_dataset
+from hmer import checkpoint
+from hmer.config import Decoding, check
+from hmer.errors import HmerError
+from hmer.home import data_home
+from hmer.ui.services import Seen, Services
+
+log = logging.getLogger(__name__)
+
+NICENESS = 15
+HELD_OUT_SHARE = 0.2
+PATIENCE_S = 20.0  # from the wish to cancel until the process is ended by force
+LOG_LINES = 200
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be learnt from which checkpoint, and the name of the new one; empty filters choose everything."""
+
+    checkpoint: str
+    name: str
+    annotator: str = ""
+    source: str = ""
+    since: datetime | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class State:
+    """How far it has come. `learnt` is the reference of a new checkpoint; `log` what was said so far."""
+
+    running: bool = False
+    what: str = ""
+    share: float = 0.0
+    log: tuple[str, ...] = ()
+    learnt: str = ""
+    number: int = 0  # of the run, from 1: tells an old outcome from a new one
+
+    @property
+    def can_stop(self) -> bool:
+        """Whether there is something to cancel."""
+        return self.running and not self.learnt
+
+
+class Training:
+    """At most one fine-tuning at a time for one running app."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._lock = threading.Lock()
+        self._state = State()
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self._stop: Event | None = None
+        self._follower: threading.Thread | None = None
+
+    @property
+    def state(self) -> State:
+        """As it is now."""
+        with self._lock:
+            return self._state
+
+    def start(self, wish: Wish) -> None:
+        """Take the accepted corrections out of the store and begin. Raises ConfigError, DatasetError or StoreError."""
+        with self._lock:
+            check(not self._state.running, "A fine-tuning is under way; wait for it or cancel it.")
+            self._state = State(running=True, what="taking out the corrections", number=self._state.number + 1)
+        working = Path(tempfile.mkdtemp(prefix="hmer-learn-"))
+        try:
+            out = _free_place(wish.name)
+            counts = write_dataset(
+                self._services.store, working / "corrections", annotator=wish.annotator or None,
+                source=wish.source or None, since=wish.since, held_out_share=HELD_OUT_SHARE,
+            )  # fmt: skip
+            check(counts.rows > 0, "There are no accepted corrections of that kind to learn from.")
+            self._say(f"{counts.rows} corrections to learn from {wish.checkpoint}")
+            self._begin(wish, working, out)
+        except BaseException:
+            shutil.rmtree(working, ignore_errors=True)
+            self._set(running=False)
+            raise
+
+    def _begin(self, wish: Wish, working: Path, out: Path) -> None:
+        context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+        receiver, sender = context.Pipe(duplex=False)
+        self._stop = context.Event()
+        parent = str(checkpoint.resolve(wish.checkpoint, fetch=False))
+        work = (sender, self._stop, parent, str(working / "corrections"), str(out), wish.force)
+        self._process = context.Process(target=_work, args=work, daemon=True, name="hmer-learn")
+        self._process.start()
+        sender.close()  # the process' own is now the only one: its end is the end of what is received
+        self._follower = threading.Thread(target=self._follow, args=(receiver, working, out.name), daemon=True)
+        self._follower.start()
+
+    def cancel(self) -> None:
+        """Stop; nothing is left behind. A process that does not listen is ended."""
+        if self._stop is None or self._process is None or not self.state.can_stop:
+            return
+        self._set(what="cancelling")
+        self._stop.set()
+        timer = threading.Timer(PATIENCE_S, self._process.terminate)
+        timer.daemon = True
+        timer.start()
+
+    def wait(self, timeout_s: float) -> State:
+        """Wait until it has ended, reading anew included, or for so long."""
+        if self._follower is not None:
+            self._follower.join(timeout_s)
+        return self.state
+
+    def _set(self, **values: Any) -> None:
+        with self._lock:
+            self._state = replace(self._state, **values)
+
+    def _say(self, line: str) -> None:
+        with self._lock:
+            self._state = replace(self._state, log=(*self._state.log, line)[-LOG_LINES:])
+
+    def _follow(self, receiver: Connection, working: Path, name: str) -> None:
+        """Take in what the process says, until it ends."""
+        process = self._process
+        assert process is not None
+        ended, learnt = False, ""
+        try:
+            with contextlib.suppress(EOFError, OSError):
+                while True:
+                    kind, *values = receiver.recv()
+                    if kind == "progress":
+                        if not (self._stop and self._stop.is_set()):
+                            self._set(what=values[0], share=values[1])
+                    elif kind == "say":
+                        self._say(values[0])
+                    else:
+                        ended, learnt = True, name if values[0] else ""
+            process.join()
+            if not ended:
+                self._say(
+                    "Cancelled; nothing was changed." if self._stop and self._stop.is_set()
+                    else f"It crashed (exit code {process.exitcode}); nothing was changed. The terminal of the app says more."
+                )  # fmt: skip
+            if learnt:
+                self._set(what="reading anew what waits", learnt=learnt)
+                self._read_anew(learnt)
+        finally:
+            shutil.rmtree(working, ignore_errors=True)
+            self._set(running=False)
+
+    def _read_anew(self, reference: str) -> None:
+        try:
+            count = read_anew(self._services, reference)
+        except HmerError as error:
+            self._say(f"What waits could not be read anew: {error}")
+        else:
+            if count:
+                self._say(f"{count} waiting pictures were read anew by {reference}")
+
+
+def read_anew(services: Services, reference: str) -> int:
+    """Read what waits for correction with a checkpoint that has not read it yet; how many.
+
+    One picture after the other: requests come between. Raises CheckpointError or StoreError.
+    """
+    recognizer = services.recognizers.get(reference)
+    decoding = Decoding()
+    count = 0
+    for number in services.store.unread(recognizer.id, Selection(statuses=(Status.PENDING, Status.DRAFT))):
+        try:
+            (answer,) = recognizer.recognize([services.store.image(number)], decoding)
+            services.store.add_prediction(number, Seen(b"", answer, decoding, reference).prediction)
+            count += 1
+        except HmerError as error:  # deleted meanwhile, or a picture that this checkpoint cannot read
+            log.warning("annotation %d was not read anew: %s", number, error)
+    return count
+
+
+def suggested_name() -> str:
+    """A name that is still free."""
+    taken = checkpoint.known()
+    return next(name for name in (f"mine-{number}" for number in range(1, 10_000)) if name not in taken)
+
+
+def _free_place(name: str) -> Path:
+    """The folder of a new checkpoint of that name. Raises ConfigError."""
+    name = name.strip()
+    check(
+        bool(name)
+        and name.isprintable()
+        and len(name) <= 100
+        and Path(name).name == name
+        and not name.startswith((".", "hf:")),
+        f"{name[:40]!r} is no name for a checkpoint: take letters, digits and dashes.",
+    )
+    check(name not in checkpoint.known(), f"There is a checkpoint {name!r} already; choose another name.")
+    return data_home() / "checkpoints" / name
+
+
+# --- in the other process ---------------------------------------------------------------------------------
+
+
+def _work(sender: Connection, stop: Event, parent: str, data: str, out: str, force: bool) -> None:
+    """Fine-tune, and say how it goes; ends by itself when nobody listens any more."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(NICENESS)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that temporary folders are removed
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in the terminal is for the app, which ends this
+    handler = _ToThePipe(sender)
+    logging.getLogger("hmer").addHandler(handler)
+    from hmer.finetune import fine_tune
+
+    def report(what: str, share: float) -> None:
+        sender.send(("progress", what, share))
+
+    try:
+        result = fine_tune(parent, data, out, force=force, report=report, cancelled=stop.is_set)
+    except HmerError as error:
+        sender.send(("say", str(error)))
+        sender.send(("end", False))
+        return
+    for line in _told(result):
+        sender.send(("say", line))
+    sender.send(("end", result.folder is not None))
+
+
+def _told(result: Any) -> list[str]:
+    lines = [f"new symbols: {' '.join(result.new_tokens)}"] if result.new_tokens else []
+    lines += result.verdict.table().split("\n")
+    lines += [f"refused: {reason}" for reason in result.verdict.reasons]
+    if result.folder is None:
+        return [*lines, "The old checkpoint stays in use; nothing was kept."]
+    return [*lines, f"{result.folder.name} can be chosen; to go back, choose the checkpoint that you came from."]
+
+
+class _ToThePipe(logging.Handler):
+    """Warnings of the process, for the log in the page."""
+
+    def __init__(self, sender: Connection) -> None:
+        super().__init__(logging.WARNING)
+        self._sender = sender
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send it as a line."""
+        self._sender.send(("say", record.getMessage()))

@@ -1,0 +1,122 @@
+"""The gate: its arithmetic by hand, and what is remembered of a regression set."""
+
+import json
+from pathlib import Path
+
+import pytest
+from toys import FORMULAS, write_dataset
+
+from hmer.checkpoint import load
+from hmer.datasets.folder import read_dataset
+from hmer.gate import Comparison, Reader, Readings, RegressionSet, Verdict, allowed_flips, fastest, table
+from hmer.recognizer import Recognizer
+from hmer.trainer import evaluate
+
+
+def readings(right: int, n: int, nll: float | None = None) -> Readings:
+    """So many right answers first, then one edit each; a likelihood a token."""
+    edits = (0,) * right + (1,) * (n - right)
+    return Readings(edits, (4,) * n, 0.0 if nll is None else -nll * n, 0 if nll is None else n)
+
+
+def test_figures_by_hand() -> None:
+    both = readings(1, 2, 0.5) + readings(0, 2, 1.5)
+    assert both.edits == (0, 1, 1, 1)
+    assert both.exprate == 0.25
+    assert both.token_error_rate == 3 / 16
+    assert both.nll == pytest.approx(1.0)
+    assert Readings().exprate == 0.0 and Readings().nll is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "better"),
+    [
+        (readings(3, 10, 1.0), readings(4, 10, 1.2), True),
+        (readings(3, 10, 1.0), readings(3, 10, 0.9), True),
+        (readings(3, 10, 1.0), readings(3, 10, 1.0), False),
+        (readings(3, 10, 1.0), readings(2, 10, 0.5), False),
+        (readings(3, 10), readings(3, 10), False),  # a new symbol in each: no likelihood to compare
+        (readings(0, 10), readings(8, 10), True),
+    ],
+)
+def test_what_is_an_improvement(before: Readings, after: Readings, better: bool) -> None:
+    assert Comparison("corrections", before, after).improves is better
+
+
+def flipped(n: int, lost: int, won: int) -> Comparison:
+    """Of n items so many are lost and won; half of the others are right on both sides."""
+    same = [index % 2 for index in range(n - lost - won)]
+    before = Readings((*same, *[0] * lost, *[1] * won), (4,) * n)
+    after = Readings((*same, *[1] * lost, *[0] * won), (4,) * n)
+    return Comparison("regression set", before, after)
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "keeps"),
+    # Half-width of the interval: 1.96 * sqrt(lost + won) / 500.
+    [(0, 0, True), (2, 2, True), (5, 5, False), (3, 9, True), (8, 2, False), (20, 20, False), (0, 30, True)],
+)
+def test_a_loss_of_a_point_must_be_excluded(lost: int, won: int, keeps: bool) -> None:
+    comparison = flipped(500, lost, won)
+    low, high = comparison.interval
+    assert low <= (won - lost) / 500 <= high
+    assert comparison.keeps is keeps
+    verdict = Verdict(flipped(10, 0, 1), comparison)
+    assert verdict.accepted is keeps
+    assert keeps or "cannot be excluded" in verdict.reasons[0]
+
+
+def test_so_many_flips_pass() -> None:
+    for n in (500, 2_000):
+        allowed = round(allowed_flips(n) * n / 2)
+        assert flipped(n, round(0.8 * allowed), round(0.8 * allowed)).keeps
+        assert not flipped(n, round(1.3 * allowed), round(1.3 * allowed)).keeps
+    assert flipped(500, 4, 6).flips == 10 / 500
+
+
+def test_a_verdict_needs_something_held_out_but_no_regression_set() -> None:
+    better, worse = flipped(10, 0, 1), flipped(10, 1, 0)
+    assert Verdict(better, None).accepted
+    assert Verdict(None, flipped(500, 0, 0)).reasons == (
+        "nothing could be held out, so whether it improves cannot be measured",
+    )
+    both = Verdict(worse, flipped(500, 30, 0))
+    assert len(both.reasons) == 2 and not both.accepted
+    figures = both.figures()
+    assert figures["corrections"]["n"] == 10 and figures["regression"]["after"]["nll"] is None
+    assert json.dumps(figures)
+    header, line, _ = both.table().splitlines()
+    assert ("ExpRate" in header and line.split()[:2] == ["regression", "set"]) or "0.5" in line
+    assert table([]) == header
+
+
+def test_it_reads_as_evaluate_does(toy_checkpoint: Path, toy_data: Path) -> None:
+    recognizer = Recognizer.load(toy_checkpoint)
+    items = read_dataset(toy_data, "crohme")
+    said: list[int] = []
+    found = Reader(items, recognizer.model.vocabulary).read(recognizer, progress=said.append)
+    with fastest():
+        expected = evaluate(recognizer, items, teacher_forcing=True)
+    assert found.exprate == expected.scores.exprate
+    assert found.token_error_rate == pytest.approx(expected.scores.token_error_rate)
+    assert found.nll == pytest.approx(expected.loss, rel=1e-3)
+    assert said == [len(items)]
+
+
+def test_what_was_read_is_remembered(toy_checkpoint: Path, data_folder: Path, tmp_path: Path) -> None:
+    recognizer = Recognizer(load(toy_checkpoint))
+    folder = write_dataset(tmp_path / "regression", FORMULAS)
+    known = recognizer.model.vocabulary
+    first = RegressionSet(folder, "crohme", known).readings(recognizer)
+    (kept,) = (data_folder / "regression").glob("*.json")
+    recognizer.recognize_prepared = None  # type: ignore[assignment,method-assign]  # would fail if it were read again
+    again = RegressionSet(folder, "crohme", known)
+    assert again.readings(recognizer) == first
+
+    kept.write_text("{}")  # damaged: read again, which is seen
+    with pytest.raises(TypeError):
+        again.readings(recognizer)
+    labels = folder / "labels.tsv"
+    labels.write_text(labels.read_text().replace("1 + x", "1 - x"))  # another set
+    with pytest.raises(TypeError):
+        RegressionSet(folder, "crohme", known).readings(recognizer)
