@@ -83,7 +83,7 @@ def layout() -> AnswerPanel:
     )
     details = gr.HTML("", elem_id="hm-facts", padding=False)
     text = gr.Textbox(
-        label="LaTeX", interactive=False, lines=1, max_lines=6, buttons=["copy"], elem_id="hm-latex",
+        label="LaTeX", interactive=False, lines=1, max_lines=6, buttons=[], elem_id="hm-latex",
         elem_classes="hm-code",
     )  # fmt: skip
     alternatives = gr.Radio(

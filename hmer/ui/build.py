@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from hmer.ui import answer, api, correct, decoding_controls, draw_and_upload, looking, share, space, theme
+from hmer.ui import answer, api, copying, correct, decoding_controls, draw_and_upload, looking, share, space, theme
 from hmer.ui.desk import page as desk
 from hmer.ui.messages import explained
 from hmer.ui.options import AppOptions, on_a_space
@@ -37,6 +37,7 @@ def build_app(options: AppOptions, services: Services | None = None) -> gr.Block
             with gr.Column(scale=5, min_width=340, elem_classes="hm-right"):
                 with gr.Column(elem_classes="hm-card"):
                     result = answer.layout()
+                    copies = copying.layout()
                     looked = looking.layout()
                 with gr.Column(elem_classes="hm-card"):
                     correction = correct.layout(services)
@@ -46,9 +47,10 @@ def build_app(options: AppOptions, services: Services | None = None) -> gr.Block
         decoding_controls.wire(settings, services)
         _wire_recognition(services, seen, source, settings, result, correction)
         _wire_correction(services, seen, result, correction)
+        copying.wire(copies, correction.text, seen)
         looking.wire(looked, seen, services)
         api.wire(services)
-        for script in (theme.ON_LOAD_SCRIPT, theme.STROKES_SCRIPT):
+        for script in (theme.ON_LOAD_SCRIPT, theme.STROKES_SCRIPT, theme.COPYING_SCRIPT):
             blocks.load(None, js=script.read_text(encoding="utf-8"), queue=False, api_visibility="private")
         blocks.load(
             lambda: correct.tally(services), None, correction.tally,

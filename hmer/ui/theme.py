@@ -9,6 +9,7 @@ ASSETS = Path(str(resources.files("hmer.ui"))) / "assets"
 STYLE = ASSETS / "style.css"
 ON_LOAD_SCRIPT = ASSETS / "on_load.js"
 STROKES_SCRIPT = ASSETS / "strokes.js"
+COPYING_SCRIPT = ASSETS / "copying.js"
 
 
 def theme() -> gr.themes.Base:
