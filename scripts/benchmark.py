@@ -95,6 +95,15 @@ def personalise(options: Namespace) -> dict[str, Any]:
     )  # fmt: skip
 
 
+def regions(options: Namespace) -> dict[str, Any]:
+    """How many formulas are found on composed pages: light, dark, scanned."""
+    from hmer.benchmarks.regions import regions
+    from hmer.ink import read_inkml
+
+    files = sorted(Path(options.data).rglob("*.inkml"))
+    return regions([read_inkml(file) for file in files[: options.limit or None]], pages=options.pages)
+
+
 def _items(options: Namespace, label_form: str) -> list[Any]:
     from hmer.datasets.folder import read_dataset, sample
 
@@ -105,7 +114,13 @@ def _items(options: Namespace, label_form: str) -> list[Any]:
     return items
 
 
-BENCHMARKS = {"speed": speed, "robustness": robustness, "calibration": calibration, "personalise": personalise}
+BENCHMARKS = {
+    "speed": speed,
+    "robustness": robustness,
+    "calibration": calibration,
+    "personalise": personalise,
+    "regions": regions,
+}
 LIMITS = {"speed": 100}  # the others: all items
 
 
@@ -122,7 +137,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         sub.add_argument("--threads", type=int, default=1, help="processor cores to use")
         sub.add_argument("--json", type=str, default="", help="write the figures to this file")
-        if name != "speed":
+        if name == "regions":
+            sub.add_argument("--pages", type=int, default=200, help="so many pages to compose")
+        elif name != "speed":
             sub.add_argument("--ignore", nargs="*", type=str, default=[], help="tokens that the labels lack")
         if name == "robustness":
             sub.add_argument(
@@ -131,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name == "personalise":
             sub.add_argument("--writers", type=int, default=0, help="so many writers (0: all with 20 formulas or more)")
             sub.add_argument("--regression_limit", type=int, default=0, help="so many regression items (0: all)")
-        else:
+        elif name != "regions":
             add_decoding(sub)
         commands.add_subcommand(name, sub)
     arguments = parser.parse_args(None if argv is None else list(argv))

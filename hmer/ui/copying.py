@@ -110,6 +110,6 @@ def wire(panel: CopyPanel, text: gr.Textbox, seen: gr.State) -> None:
         (panel.copy_picture, "png", "copyPicture"),
         *((button, form, "save") for form, button in panel.save.items()),
     ):
-        button.click(drawing(form), text, panel.picture, **quiet).success(
+        button.click(drawing(form), text, panel.picture, show_progress="hidden", api_visibility="private").success(
             None, panel.picture, None, js=f"(url) => window.hmerCopy.{then}(url)", api_visibility="private"
         )

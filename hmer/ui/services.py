@@ -116,8 +116,8 @@ class Services:
         self.admit(len(sources))
         return self.recognizers.get(reference).recognize(sources, decoding)
 
-    def looks(self, seen: Seen) -> npt.NDArray[np.uint8]:
-        """The picture once for each token of its answer, with where the model looked: (H, W, 3).
+    def looks(self, seen: Seen, token: int = -1) -> npt.NDArray[np.uint8]:
+        """The picture once for each token of its answer, or for one of them, with where the model looked: (H, W, 3).
 
         Raises ConfigError for a model without attention, CheckpointError.
         """
@@ -125,7 +125,8 @@ class Services:
 
         recognizer = self.recognizers.get(seen.reference)
         picture = recognizer.read(seen.image)
-        return attention_pixels(picture, looks(recognizer, picture, seen.recognition.tokens))
+        found = looks(recognizer, picture, seen.recognition.tokens)
+        return attention_pixels(picture, found[token : token + 1] if 0 <= token < len(found) else found)
 
     def save(
         self,

@@ -7,9 +7,8 @@ import gradio as gr
 
 ASSETS = Path(str(resources.files("hmer.ui"))) / "assets"
 STYLE = ASSETS / "style.css"
-ON_LOAD_SCRIPT = ASSETS / "on_load.js"
 STROKES_SCRIPT = ASSETS / "strokes.js"
-COPYING_SCRIPT = ASSETS / "copying.js"
+SCRIPTS = tuple(ASSETS / f"{name}.js" for name in ("on_load", "strokes", "copying", "live", "history"))
 
 
 def theme() -> gr.themes.Base:

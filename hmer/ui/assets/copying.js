@@ -58,12 +58,21 @@
   const save = (url) => {
     if (!url) return;
     const link = document.createElement('a');
-    const kind = url.startsWith('data:image/png') ? 'png' : 'svg';
+    const kind = { 'image/png': 'png', 'image/svg+xml': 'svg', 'text/csv': 'csv' }[url.slice(5, url.indexOf(';'))];
     link.href = url;
-    link.download = `formula.${kind}`;
+    link.download = kind === 'csv' ? 'formulas.csv' : `formula.${kind}`;
     link.click();
-    say(`Saved as formula.${kind}.`);
+    say(`Saved as ${link.download}.`);
   };
 
-  window.hmerCopy = { text, copyPicture, save };
+  const words = async (latex) => {
+    try {
+      await write(latex);
+      say('Copied as LaTeX.');
+    } catch {
+      say('The browser did not let the page copy.');
+    }
+  };
+
+  window.hmerCopy = { text, words, copyPicture, save };
 }
