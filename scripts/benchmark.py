@@ -104,6 +104,18 @@ def regions(options: Namespace) -> dict[str, Any]:
     return regions([read_inkml(file) for file in files[: options.limit or None]], pages=options.pages)
 
 
+def load(options: Namespace) -> dict[str, Any]:
+    """What many users of one app wait, on this computer, and whether each gets its own answer."""
+    from hmer.benchmarks.load import load
+    from hmer.checkpoint import read_config, resolve
+
+    items = _items(options, read_config(resolve(options.checkpoint)).label_form)
+    return load(
+        [item.path for item in items], checkpoint=options.checkpoint, users=options.users, every_s=options.every,
+        minutes=options.minutes,
+    )  # fmt: skip
+
+
 def _items(options: Namespace, label_form: str) -> list[Any]:
     from hmer.datasets.folder import read_dataset, sample
 
@@ -121,7 +133,7 @@ BENCHMARKS = {
     "personalise": personalise,
     "regions": regions,
 }
-LIMITS = {"speed": 100}  # the others: all items
+LIMITS = {"speed": 100, "load": 50}  # the others: all items
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -139,6 +151,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sub.add_argument("--json", type=str, default="", help="write the figures to this file")
         if name == "regions":
             sub.add_argument("--pages", type=int, default=200, help="so many pages to compose")
+        elif name == "load":
+            sub.add_argument("--users", type=int, default=50, help="how many at once")
+            sub.add_argument("--every", type=float, default=10.0, help="seconds from one request of a user to the next")
+            sub.add_argument("--minutes", type=float, default=5.0, help="for how long")
         elif name != "speed":
             sub.add_argument("--ignore", nargs="*", type=str, default=[], help="tokens that the labels lack")
         if name == "robustness":
@@ -148,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name == "personalise":
             sub.add_argument("--writers", type=int, default=0, help="so many writers (0: all with 20 formulas or more)")
             sub.add_argument("--regression_limit", type=int, default=0, help="so many regression items (0: all)")
-        elif name != "regions":
+        elif name not in ("regions", "load"):
             add_decoding(sub)
         commands.add_subcommand(name, sub)
     arguments = parser.parse_args(None if argv is None else list(argv))

@@ -24,7 +24,7 @@ from hmer.ui import (
 from hmer.ui.desk import page as desk
 from hmer.ui.messages import explained
 from hmer.ui.options import AppOptions, on_a_space
-from hmer.ui.services import Seen, Services
+from hmer.ui.services import CONCURRENT_REQUESTS, Seen, Services
 from hmer.ui.space import SpaceServices
 
 KEEP_UPLOADS_S = 86_400
@@ -130,8 +130,8 @@ def _wire_recognition(
     ]  # fmt: skip
     private: dict[str, Any] = {"api_visibility": "private"}
     shared: dict[str, Any] = {
-        "concurrency_id": "recognize",
-        "concurrency_limit": services.options.concurrency,
+        "concurrency_id": "recognize one",
+        "concurrency_limit": CONCURRENT_REQUESTS,
         "show_progress": "minimal",
         "show_progress_on": result.formula,
         **private,
