@@ -9,6 +9,7 @@
   let timer;
   let pen = false; // on the sheet
   let asked = false; // and not answered yet
+  let tried = 0; // the version that was asked about last: a blank sheet is not asked about for ever
 
   const on = () => find('#hm-live input')?.checked ?? false;
   const mended = () => value('hm-correction') !== value('hm-latex'); // what somebody typed is not written over
@@ -17,8 +18,9 @@
   const later = () => {
     clearTimeout(timer);
     timer = setTimeout(() => {
-      if (pen || asked || !on() || mended()) return;
+      if (pen || asked || version === tried || !on() || mended()) return;
       asked = true;
+      tried = version;
       find('#hm-live-run')?.click();
     }, PAUSE_MS);
   };
