@@ -134,8 +134,10 @@ def layout(live: bool) -> InputPanel:
             )  # fmt: skip
             recognize_upload = gr.Button("Recognise", variant="primary", elem_id="hm-recognize-upload")
             with gr.Row(elem_classes="hm-copy"):
+                crop = gr.Button("Cut out", size="sm", min_width=0, elem_id="hm-crop")
                 turn_left = gr.Button("⟲ Turn left", size="sm", min_width=0, elem_id="hm-turn-left")
                 turn_right = gr.Button("⟳ Turn right", size="sm", min_width=0, elem_id="hm-turn-right")
+    crop.click(None, None, None, js="() => window.hmerCrop.start()", api_visibility="private")
     pictures = gr.Dataset(
         components=[gr.Image(render=False, type="filepath")], samples=[[str(path)] for path in examples()],
         type="index", label="Or try an example", layout="gallery", elem_id="hm-examples",

@@ -8,7 +8,7 @@ import gradio as gr
 ASSETS = Path(str(resources.files("hmer.ui"))) / "assets"
 STYLE = ASSETS / "style.css"
 STROKES_SCRIPT = ASSETS / "strokes.js"
-SCRIPTS = tuple(ASSETS / f"{name}.js" for name in ("on_load", "strokes", "copying", "live", "history"))
+SCRIPTS = tuple(ASSETS / f"{name}.js" for name in ("on_load", "strokes", "copying", "live", "uploading", "history"))
 
 
 def theme() -> gr.themes.Base:

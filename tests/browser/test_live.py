@@ -82,6 +82,16 @@ def test_a_picture_pasted_anywhere_is_read(page: Page, app: App) -> None:
     for picture in examples()[:2]:  # the second takes the place of the first
         page.evaluate(paste, base64.b64encode(picture.read_bytes()).decode())
         expect(page.locator(LATEX)).to_have_value(recognizer.recognize([picture])[0].latex)
+    old = page.input_value(LATEX)
+    page.click("#hm-crop")
+    box = page.locator(".hm-crop").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"], box["y"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"], box["y"] + 0.42 * box["height"], steps=3)  # above the bar of a fraction
+    page.mouse.up()
+    page.wait_for_function("(old) => document.querySelector('#hm-latex textarea').value !== old", arg=old)
+    assert "frac" in old and "frac" not in page.input_value(LATEX)
     page.click("#hm-turn-left")
     page.wait_for_function(
         "(old) => document.querySelector('#hm-latex textarea').value !== old", arg=page.input_value(LATEX)

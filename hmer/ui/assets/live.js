@@ -64,25 +64,6 @@
     button.click();
   });
 
-  // A picture pasted anywhere is an upload; text goes where it always went.
-  document.addEventListener('paste', (event) => {
-    const file = [...(event.clipboardData?.files ?? [])].find((item) => item.type.startsWith('image/'));
-    if (!file || find('#hm-input') === null) return;
-    event.preventDefault();
-    [...document.querySelectorAll('#hm-input button[role=tab]')].find((tab) => tab.textContent.trim() === 'Upload')?.click();
-    const hand = (tries) => {
-      const clear = find('#hm-upload button[aria-label*="Clear" i], #hm-upload button[aria-label*="Remove" i]');
-      const input = find('#hm-upload input[type=file]');
-      if (!input && clear) clear.click();
-      if (!input) { if (tries) setTimeout(hand, 50, tries - 1); return; }
-      const list = new DataTransfer();
-      list.items.add(file);
-      input.files = list.files;
-      input.dispatchEvent(new Event('change', { bubbles: true }));
-    };
-    hand(60);
-  });
-
   window.hmerLive = {
     version: () => String(version),
     answered: (ticket) => { // the run is over; the ticket is that of the last answer
