@@ -5,7 +5,8 @@ import base64
 import pytest
 from playwright.sync_api import Page, expect
 
-from hmer.recognizer import Recognizer
+from hmer.recognizer import Recognition, Recognizer
+from hmer.ui.answer import doubts
 from hmer.ui.draw_and_upload import examples
 from scripts.screenshots import TWO_PLUS_THREE, draw, open_app
 from tests.browser.conftest import App
@@ -135,3 +136,32 @@ def test_hostile_history_stays_text(page: Page, app: App) -> None:
     entry = page.locator("#hm-history-list button")
     expect(entry.locator("code")).to_have_text("<img src=x onerror=alert(1)>")
     assert entry.locator("img").get_attribute("src") is None
+
+
+def test_doubtful_tokens_are_marked() -> None:
+    def answer(*sure: float) -> Recognition:
+        return Recognition("", ("x", "<", r"\beta")[: len(sure)], 0.5, sure, (), "toy-1", 0.1, -1.0)
+
+    assert doubts(answer(0.99, 0.9, 0.8)) == ""
+    assert doubts(answer()) == ""
+    shown = doubts(answer(0.99, 0.6, 0.1))
+    assert shown.count("<mark") == 2
+    assert 'class="hm-fair" title="60% sure">&lt;<small>60%' in shown
+    assert 'class="hm-low" title="10% sure">\\beta<small>10%' in shown
+
+
+@pytest.mark.slow
+def test_where_it_looked_for_one_token(page: Page, app: App) -> None:
+    open_app(page, app.url)
+    page.locator("#hm-examples button").nth(1).click()
+    expect(page.locator("#hm-facts .hm-pill")).to_be_visible()
+    page.click("#hm-looking button")
+    page.click("#hm-look")
+    expect(page.locator("#hm-looks img")).to_be_visible()
+    everything = page.locator("#hm-looks img").get_attribute("src")
+    page.click("#hm-look-token input")
+    page.get_by_role("option", name="1: ").first.click()
+    page.wait_for_function(
+        "(old) => ![old, null].includes(document.querySelector('#hm-looks img')?.getAttribute('src') ?? null)",
+        arg=everything,
+    )
