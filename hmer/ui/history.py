@@ -6,8 +6,9 @@ import json
 
 import gradio as gr
 import PIL.Image
+import PIL.ImageChops
+import PIL.ImageOps
 
-from hmer.image import read_image
 from hmer.ui.services import Seen
 
 THUMBNAIL_PX = (220, 90)
@@ -15,14 +16,23 @@ THUMBNAIL_PX = (220, 90)
 
 def entry(read: Seen) -> str:
     """An answer as JSON: latex, and a small picture as a data URL."""
-    picture = PIL.Image.fromarray(read_image(read.image))
-    ink = picture.point(lambda level: 255 - level).getbbox()
-    picture = picture.crop(ink) if ink else picture
-    picture.thumbnail(THUMBNAIL_PX)
     encoded = io.BytesIO()
-    picture.save(encoded, format="PNG")
+    thumbnail(read.image).save(encoded, format="PNG")
     image = f"data:image/png;base64,{base64.b64encode(encoded.getvalue()).decode()}"
     return json.dumps({"latex": read.recognition.latex, "image": image})
+
+
+def thumbnail(image: bytes) -> PIL.Image.Image:
+    """A picture that was read before, cut to what differs from its corner, within THUMBNAIL_PX."""
+    picture = PIL.Image.open(io.BytesIO(image))
+    picture.thumbnail((4 * THUMBNAIL_PX[0], 4 * THUMBNAIL_PX[1]))
+    picture = PIL.ImageOps.exif_transpose(picture).convert("RGBA")
+    flat = PIL.Image.alpha_composite(PIL.Image.new("RGBA", picture.size, "white"), picture).convert("L")
+    paper = PIL.Image.new("L", flat.size, flat.getpixel((0, 0)))
+    ink = PIL.ImageChops.difference(flat, paper).point(lambda level: 255 if level > 60 else 0).getbbox()
+    flat = flat.crop(ink) if ink else flat
+    flat.thumbnail(THUMBNAIL_PX)
+    return flat
 
 
 def layout() -> gr.Textbox:

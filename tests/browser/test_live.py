@@ -1,13 +1,16 @@
 """Recognised as one draws; keys; pasting; the history that stays in the browser; doubtful tokens."""
 
 import base64
+import io
 
+import PIL.Image
 import pytest
 from playwright.sync_api import Page, expect
 
 from hmer.recognizer import Recognition, Recognizer
 from hmer.ui.answer import doubts
 from hmer.ui.draw_and_upload import examples
+from hmer.ui.history import thumbnail
 from scripts.screenshots import TWO_PLUS_THREE, draw, open_app
 from tests.browser.conftest import App
 
@@ -39,7 +42,7 @@ def test_an_answer_without_a_click_and_never_an_older_one(page: Page, app: App) 
     assert [latex for version, latex in shown if version == last]
     assert {latex for version, latex in shown if version == last} == {"2+3"}
 
-    page.keyboard.press("Control+z")  # the upper half of the 3 was one stroke with the lower
+    page.keyboard.press("Control+z")  # the 3
     page.wait_for_selector("#hm-answer.hm-stale", state="attached")
     page.wait_for_selector(FRESH)
     assert page.input_value(LATEX) != "2+3"
@@ -136,6 +139,17 @@ def test_hostile_history_stays_text(page: Page, app: App) -> None:
     entry = page.locator("#hm-history-list button")
     expect(entry.locator("code")).to_have_text("<img src=x onerror=alert(1)>")
     assert entry.locator("img").get_attribute("src") is None
+
+
+def test_a_thumbnail_shows_the_ink() -> None:
+    canvas = PIL.Image.new("RGBA", (800, 480), (255, 255, 255, 0))
+    canvas.paste((0, 0, 0, 255), (300, 200, 400, 240))
+    encoded = io.BytesIO()
+    canvas.save(encoded, format="PNG")
+    small = thumbnail(encoded.getvalue())
+    assert max(small.size) <= 220
+    assert small.width / small.height == pytest.approx(2.5, rel=0.1)
+    assert small.getpixel((small.width // 2, small.height // 2)) == 0
 
 
 def test_doubtful_tokens_are_marked() -> None:

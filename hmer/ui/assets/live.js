@@ -60,9 +60,10 @@
     const button = [...sheet.querySelectorAll('button')].find((item) => new RegExp(name, 'i').test(item.getAttribute('aria-label') || ''));
     if (!button || button.disabled) return;
     event.preventDefault();
+    event.stopImmediatePropagation(); // or one key might undo twice
     button.dispatchEvent(new PointerEvent('pointerdown', { bubbles: true })); // as the records of strokes expect
     button.click();
-  });
+  }, true);
 
   window.hmerLive = {
     version: () => String(version),
