@@ -7,6 +7,8 @@ import subprocess
 import textwrap
 from pathlib import Path
 
+import pytest
+
 from hmer.recognizer import Recognizer
 from hmer.ui.draw_and_upload import examples
 from tests.browser.conftest import App
@@ -26,6 +28,7 @@ def test_curl_as_in_the_readme(app: App, tmp_path: Path) -> None:
     assert answer["latex"] == Recognizer.load(app.checkpoint).recognize([examples()[0]])[0].latex
 
 
+@pytest.mark.slow
 def test_gradio_client_as_in_the_readme(app: App, tmp_path: Path) -> None:
     code = re.search(r"(    from gradio_client import .*\n(?:    .*\n)+)", README.read_text(encoding="utf-8"))
     assert code is not None
