@@ -95,16 +95,20 @@ def cut(page: Grey, region: Region, margin_px: int = 8) -> Grey:
 
 
 def in_reading_order(regions: Sequence[Region]) -> list[Region]:
-    """Line by line, each from the left; a line holds what reaches past the middle of its first region."""
+    """Line by line, each from the left; regions share a line when the less tall lies by half beside the other."""
     lines: list[list[Region]] = []
-    for region in sorted(regions, key=lambda item: (item.top + item.bottom, item.left)):
-        middle = (region.top + region.bottom) / 2
-        line = lines[-1] if lines else None
-        if line is not None and line[0].top <= middle < line[0].bottom:
-            line.append(region)
-        else:
+    for region in sorted(regions, key=lambda item: (item.top, item.left)):
+        line = next((line for line in lines if all(_level(region, other) for other in line)), None)
+        if line is None:
             lines.append([region])
+        else:
+            line.append(region)
     return [region for line in lines for region in sorted(line, key=lambda item: item.left)]
+
+
+def _level(one: Region, other: Region) -> bool:
+    beside = min(one.bottom, other.bottom) - max(one.top, other.top)
+    return beside > 0.5 * min(one.bottom - one.top, other.bottom - other.top)
 
 
 # --- joining ----------------------------------------------------------------------------------------------

@@ -55,6 +55,8 @@ def test_pieces_of_one_formula_stay_together() -> None:
 def test_order_of_lines_that_are_not_quite_level() -> None:
     one, other, below = Region(0, 10, 50, 40), Region(100, 5, 150, 36), Region(0, 90, 50, 120)
     assert in_reading_order([below, other, one]) == [one, other, below]
+    tall, short = Region(62, 338, 513, 459), Region(648, 338, 866, 382)  # a fraction, and a line at its upper half
+    assert in_reading_order([short, tall]) == [tall, short]
 
 
 def test_most_formulas_of_composed_pages_are_found() -> None:

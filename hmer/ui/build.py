@@ -121,7 +121,7 @@ def _wire_recognition(
     @explained
     def take_region(answers: list[pages.Answer], rows: list[pages.Row], event: gr.SelectData) -> Any:
         row, column = event.index
-        if pages.HEADERS[column] not in ("Page", "LaTeX", "Confidence") or not rows[row][6]:
+        if pages.HEADERS[column] not in ("Page", "LaTeX", "Sure") or not rows[row][6]:
             return gr.skip()
         return shown(pages.chosen(answers, rows, row))
 

@@ -37,12 +37,13 @@ def thumbnail(image: bytes) -> PIL.Image.Image:
 
 def layout() -> gr.Textbox:
     """An accordion, closed at first; gives the hidden field through which an answer reaches the page."""
-    with gr.Accordion("Last answers", open=False, elem_id="hm-history"):
+    with gr.Accordion("Last answers", open=False, elem_id="hm-history") as fold:
         gr.HTML(
             '<p class="hm-muted">Kept in this browser only. Click one to copy its LaTeX.</p>'
             '<div id="hm-history-list" class="hm-history"></div>',
             padding=False,
         )
         clear = gr.Button("Forget them", size="sm", elem_id="hm-history-clear")
+        fold.expand(None, None, None, js="() => window.hmerHistory.show()", api_visibility="private")
         clear.click(None, None, None, js="() => window.hmerHistory.clear()", api_visibility="private")
     return gr.Textbox("", visible="hidden", elem_id="hm-entry")

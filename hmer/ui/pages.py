@@ -24,7 +24,7 @@ from hmer.ui.decoding_controls import DecodingPanel, decoding_of
 from hmer.ui.messages import explained, warn
 from hmer.ui.services import Seen, Services
 
-HEADERS = ["Read", "Page", "Left", "Top", "Right", "Bottom", "LaTeX", "Confidence"]
+HEADERS = ["Read", "Page", "Left", "Top", "Right", "Bottom", "LaTeX", "Sure"]
 MAX_FILES = 100
 _COLOURS = ((13, 148, 136), (148, 163, 184))  # of a region that is read, and of one that is left out
 
@@ -210,7 +210,8 @@ def layout(tabs: gr.Tabs) -> PagesPanel:
         rows = gr.Dataframe(
             [], headers=HEADERS, datatype=["bool", "str", "number", "number", "number", "number", "str", "str"],
             type="array", interactive=True, static_columns=[1, 6, 7], visible=False, elem_id="hm-regions",
-            label="Regions", wrap=True, max_height=360, buttons=[],
+            label="Regions", wrap=True,
+            column_widths=["64px", "104px", "62px", "62px", "62px", "76px", "190px", "66px"], max_height=360, buttons=[],
         )  # fmt: skip
         with gr.Row(elem_classes="hm-buttons"):
             read = gr.Button("Recognise the regions", variant="primary", visible=False, elem_id="hm-read-regions")

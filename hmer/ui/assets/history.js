@@ -37,11 +37,10 @@
       keep([entry, ...load().filter((other) => other.image !== entry.image || other.latex !== entry.latex)]);
       draw();
     },
+    show: (tries = 100) => { // what a closed accordion holds is not on the page yet
+      if (document.getElementById('hm-history-list')) draw();
+      else if (tries) setTimeout(window.hmerHistory.show, 50, tries - 1);
+    },
     clear: () => { localStorage.removeItem(KEY); draw(); },
   };
-  const wait = (tries) => {
-    if (document.getElementById('hm-history-list')) draw();
-    else if (tries) setTimeout(wait, 50, tries - 1);
-  };
-  wait(200);
 }
