@@ -239,13 +239,14 @@ def svg(formula: str) -> str:
 
     Raises LatexError.
     """
-    import ziamath
+    from ziamath.config import config
+    from ziamath.zmath import Math
 
-    ziamath.config.svg2 = False  # Word, Inkscape and older viewers know no SVG 2
+    config.svg2 = False  # Word, Inkscape and older viewers know no SVG 2
     root = _element(formula)
     del root.attrib["xmlns"]  # ziamath writes and reads it again, and then finds none of its names
     try:
-        picture = ziamath.Math(root, size=SVG_SIZE_PX, title=formula, margin=SVG_SIZE_PX / 4)
+        picture = Math(root, size=SVG_SIZE_PX, title=formula, margin=SVG_SIZE_PX / 4)
         _add_lines(picture.node)
         return str(picture.svg())
     except Exception as error:  # its errors have no common base

@@ -41,7 +41,7 @@ def load(
     Gives n, errors, wrong (answers that are not those of the same picture asked alone), median_s, p95_s, and
     memory_growth_mb of the server after every user was there once. Raises DatasetError, ConfigError.
     """
-    from gradio_client import Client, handle_file
+    from gradio_client import Client, handle_file  # type: ignore[import-untyped]
 
     if len(pictures) < 2:
         raise DatasetError("Load needs at least two different pictures; name a folder with more.")
