@@ -127,6 +127,27 @@ def newsymbols(options: Namespace) -> dict[str, Any]:
     )  # fmt: skip
 
 
+def regions(options: Namespace) -> dict[str, Any]:
+    """How many formulas are found on composed pages: light, dark, scanned."""
+    from hmer.benchmarks.regions import regions
+    from hmer.ink import read_inkml
+
+    files = sorted(Path(options.data).rglob("*.inkml"))
+    return regions([read_inkml(file) for file in files[: options.limit or None]], pages=options.pages)
+
+
+def load(options: Namespace) -> dict[str, Any]:
+    """What many users of one app wait, on this computer, and whether each gets its own answer."""
+    from hmer.benchmarks.load import load
+    from hmer.checkpoint import read_config, resolve
+
+    items = _items(options, read_config(resolve(options.checkpoint)).label_form)
+    return load(
+        [item.path for item in items], checkpoint=options.checkpoint, users=options.users, every_s=options.every,
+        minutes=options.minutes,
+    )  # fmt: skip
+
+
 def _items(options: Namespace, label_form: str) -> list[Any]:
     from hmer.datasets.folder import read_dataset, sample
 
@@ -138,11 +159,16 @@ def _items(options: Namespace, label_form: str) -> list[Any]:
 
 
 BENCHMARKS = {
-    "speed": speed, "robustness": robustness, "calibration": calibration, "personalise": personalise,
+    "speed": speed,
+    "robustness": robustness,
+    "calibration": calibration,
+    "personalise": personalise,
     "newsymbols": newsymbols,
-}  # fmt: skip
+    "regions": regions,
+    "load": load,
+}
 WHAT = {"newsymbols": "drawings as JSON lines, gzipped or not: label, writer, strokes"}
-LIMITS = {"speed": 100}  # the others: all items
+LIMITS = {"speed": 100, "load": 50}  # the others: all items
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -160,6 +186,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         sub.add_argument("--json", type=str, default="", help="write the figures to this file")
         if name == "speed":
             sub.add_argument("--others", action="store_true", help="time other networks (random weights) beside ours")
+        elif name == "regions":
+            sub.add_argument("--pages", type=int, default=200, help="so many pages to compose")
+        elif name == "load":
+            sub.add_argument("--users", type=int, default=50, help="how many at once")
+            sub.add_argument("--every", type=float, default=10.0, help="seconds from one request of a user to the next")
+            sub.add_argument("--minutes", type=float, default=5.0, help="for how long")
         elif name != "newsymbols":
             sub.add_argument("--ignore", nargs="*", type=str, default=[], help="tokens that the labels lack")
         if name == "robustness":
@@ -178,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sub.add_argument("--tested", type=int, default=40, help="at most so many unseen drawings of each")
         if name in ("personalise", "newsymbols"):
             sub.add_argument("--regression_limit", type=int, default=0, help="so many regression items (0: all)")
-        else:
+        elif name not in ("regions", "load"):
             add_decoding(sub)
         commands.add_subcommand(name, sub)
     arguments = parser.parse_args(None if argv is None else list(argv))

@@ -34,6 +34,26 @@ def facts(answer: Recognition) -> str:
     return f'<div class="hm-facts" role="status">{"".join(parts)}</div>'
 
 
+DOUBTFUL = 0.7  # a token below this is marked, one below half of it more so
+
+
+def doubts(answer: Recognition) -> str:
+    """HTML: the tokens of an answer, the doubtful ones marked with how sure the model is; empty when none is."""
+    pairs = list(zip(answer.tokens, answer.token_confidence, strict=False))
+    if all(sure >= DOUBTFUL for _, sure in pairs):
+        return ""
+    parts = []
+    for token, sure in pairs:
+        name = html.escape(token)
+        level = "low" if sure < DOUBTFUL / 2 else "fair" if sure < DOUBTFUL else ""
+        parts.append(
+            f'<mark class="hm-{level}" title="{sure:.0%} sure">{name}<small>{sure:.0%}</small></mark>'
+            if level
+            else name
+        )
+    return f'<p class="hm-doubts"><span class="hm-muted">Look here:</span> {" ".join(parts)}</p>'
+
+
 def readings(answer: Recognition) -> list[tuple[str, str]]:
     """Label and LaTeX of every different reading that beam search ended with, the answer first."""
     share: dict[str, float] = {}
@@ -53,6 +73,7 @@ def shown(answer: Recognition) -> tuple[Any, ...]:
         formula,
         answer.latex,
         facts(answer),
+        doubts(answer),
         gr.Radio(choices=others, value=None, visible=len(others) > 1),
     )
 
@@ -67,12 +88,13 @@ class AnswerPanel:
     formula: gr.Markdown
     latex: gr.Textbox
     facts: gr.HTML
+    doubts: gr.HTML
     alternatives: gr.Radio
 
     @property
     def outputs(self) -> list[Any]:
         """In the order of `shown`."""
-        return [self.formula, self.latex, self.facts, self.alternatives]
+        return [self.formula, self.latex, self.facts, self.doubts, self.alternatives]
 
 
 def layout() -> AnswerPanel:
@@ -83,11 +105,12 @@ def layout() -> AnswerPanel:
     )
     details = gr.HTML("", elem_id="hm-facts", padding=False)
     text = gr.Textbox(
-        label="LaTeX", interactive=False, lines=1, max_lines=6, buttons=["copy"], elem_id="hm-latex",
+        label="LaTeX", interactive=False, lines=1, max_lines=6, buttons=[], elem_id="hm-latex",
         elem_classes="hm-code",
     )  # fmt: skip
+    doubtful = gr.HTML("", elem_id="hm-doubts", padding=False)
     alternatives = gr.Radio(
         [], label="Other readings", info="Choosing one puts it into the correction.", visible=False,
         elem_id="hm-alternatives", elem_classes="hm-code",
     )  # fmt: skip
-    return AnswerPanel(formula, text, details, alternatives)
+    return AnswerPanel(formula, text, details, doubtful, alternatives)

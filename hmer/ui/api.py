@@ -18,7 +18,7 @@ from hmer.errors import BadImage, BadInk, ConfigError
 from hmer.recognizer import Recognition
 from hmer.ui.decoding_controls import decoding_of
 from hmer.ui.messages import explained_to_clients
-from hmer.ui.services import Services
+from hmer.ui.services import CONCURRENT_REQUESTS, Services
 
 BATCH_LIMIT = 64
 _DEFAULT = Decoding()
@@ -176,10 +176,10 @@ def endpoints(services: Services) -> dict[str, Callable[..., Any]]:
 def wire(services: Services) -> None:
     """Publish the endpoints; recognitions share the limit of the page's."""
     for name, function in endpoints(services).items():
-        reads = name.startswith("recognize")
+        one, many = name == "recognize", name == "recognize_batch"
         publish(
             explained_to_clients(function),
             api_name=name,
-            concurrency_id="recognize" if reads else None,
-            concurrency_limit=services.options.concurrency if reads else 4,
+            concurrency_id="recognize one" if one else "recognize" if many else None,
+            concurrency_limit=CONCURRENT_REQUESTS if one else services.options.concurrency if many else 4,
         )

@@ -6,14 +6,18 @@ from typing import Any
 
 import gradio as gr
 
+from hmer.errors import BadImage
 from hmer.ui import (
     answer,
     api,
+    copying,
     correct,
     decoding_controls,
     draw_and_upload,
+    history,
     learn,
     looking,
+    pages,
     share,
     space,
     symbols,
@@ -22,7 +26,7 @@ from hmer.ui import (
 from hmer.ui.desk import page as desk
 from hmer.ui.messages import explained
 from hmer.ui.options import AppOptions, on_a_space
-from hmer.ui.services import Seen, Services
+from hmer.ui.services import CONCURRENT_REQUESTS, Seen, Services
 from hmer.ui.space import SpaceServices
 
 KEEP_UPLOADS_S = 86_400
@@ -42,26 +46,31 @@ def build_app(options: AppOptions, services: Services | None = None) -> gr.Block
         gr.HTML(space.HEADER if services.public else HEADER, padding=False)
         with gr.Row(elem_classes="hm-columns"):
             with gr.Column(scale=7, min_width=340, elem_classes="hm-left"):
-                source = draw_and_upload.layout()
+                source = draw_and_upload.layout(live=not services.public)
+                sheets = pages.layout(source.tabs)
                 settings = decoding_controls.layout(services)
                 if not services.public and share.offered(options):
                     learn.panel(blocks, services, settings)
                     share.panel(services, settings)
             with gr.Column(scale=5, min_width=340, elem_classes="hm-right"):
-                with gr.Column(elem_classes="hm-card"):
+                with gr.Column(elem_classes="hm-card", elem_id="hm-answer"):
                     result = answer.layout()
+                    copies = copying.layout()
                     looked = looking.layout()
                 with gr.Column(elem_classes="hm-card"):
                     correction = correct.layout(services)
+                entry = history.layout()
                 if isinstance(services, SpaceServices):
                     space.panel(blocks, services)
 
         decoding_controls.wire(settings, services)
-        _wire_recognition(services, seen, source, settings, result, correction)
+        _wire_recognition(services, seen, source, sheets, settings, result, correction, entry)
+        pages.wire(sheets, services, settings)
         _wire_correction(services, seen, result, correction)
+        copying.wire(copies, correction.text, seen)
         looking.wire(looked, seen, services)
         api.wire(services)
-        for script in (theme.ON_LOAD_SCRIPT, theme.STROKES_SCRIPT, theme.SYMBOLS_SCRIPT):
+        for script in theme.SCRIPTS:
             blocks.load(None, js=script.read_text(encoding="utf-8"), queue=False, api_visibility="private")
         blocks.load(
             lambda: correct.tally(services), None, correction.tally,
@@ -77,52 +86,91 @@ def _wire_recognition(
     services: Services,
     seen: gr.State,
     source: draw_and_upload.InputPanel,
+    sheets: pages.PagesPanel,
     settings: decoding_controls.DecodingPanel,
     result: answer.AnswerPanel,
     correction: correct.CorrectionPanel,
+    entry: gr.Textbox,
 ) -> None:
-    """A button, an upload or an example leads to an answer."""
+    """A button, a pause in drawing, an upload, an example or a region of a page leads to an answer."""
+
+    def shown(read: Seen) -> tuple[Any, ...]:
+        can_save = gr.Button(interactive=True)
+        text = read.recognition.latex
+        checked = correct.preview(text, read, services)
+        return (read, *answer.shown(read.recognition), text, *checked, can_save, can_save, history.entry(read))
 
     def recognize(image: bytes, reference: str, values: tuple[Any, ...], strokes: str = "") -> tuple[Any, ...]:
         decoding = decoding_controls.decoding_of(values)
         read = services.recognize(image, decoding, reference)
-        read = replace(read, strokes=draw_and_upload.strokes_of(strokes, image))
-        can_save = gr.Button(interactive=True)
-        text = read.recognition.latex
-        checked = correct.preview(text, read, services)
-        return (read, *answer.shown(read.recognition), text, *checked, can_save, can_save)
+        return shown(replace(read, strokes=draw_and_upload.strokes_of(strokes, image)))
 
     @explained
-    def recognize_drawing(drawing: Any, strokes: str, reference: str, *values: Any) -> tuple[Any, ...]:
-        return recognize(draw_and_upload.image_of_drawing(drawing), reference, values, strokes)
+    def recognize_drawing(drawing: Any, strokes: str, ticket: str, reference: str, *values: Any) -> tuple[Any, ...]:
+        image = draw_and_upload.image_of_drawing(drawing)
+        return (ticket, *recognize(image, reference, values, strokes))
+
+    @explained
+    def recognize_as_drawn(*values: Any) -> Any:
+        try:
+            return recognize_drawing.__wrapped__(*values)  # type: ignore[attr-defined]
+        except BadImage:  # nothing is on the sheet, or nothing yet: no answer, and no reproach
+            return gr.skip()
 
     @explained
     def recognize_upload(upload: Any, reference: str, *values: Any) -> tuple[Any, ...]:
         return recognize(draw_and_upload.image_of_upload(upload), reference, values)
 
-    outputs = [seen, *result.outputs, correction.text, *correction.checked, correction.save, correction.right]
+    @explained
+    def take_region(answers: list[pages.Answer], rows: list[pages.Row], event: gr.SelectData) -> Any:
+        row, column = event.index
+        if pages.HEADERS[column] not in ("Page", "LaTeX", "Sure") or not rows[row][6]:
+            return gr.skip()
+        return shown(pages.chosen(answers, rows, row))
+
+    outputs = [
+        seen, *result.outputs, correction.text, *correction.checked, correction.save, correction.right, entry
+    ]  # fmt: skip
+    private: dict[str, Any] = {"api_visibility": "private"}
     shared: dict[str, Any] = {
-        "concurrency_id": "recognize",
-        "concurrency_limit": services.options.concurrency,
+        "concurrency_id": "recognize one",
+        "concurrency_limit": CONCURRENT_REQUESTS,
         "show_progress": "minimal",
         "show_progress_on": result.formula,
-        "api_visibility": "private",
+        **private,
     }
     uploaded = [source.upload, *settings.inputs]
-    drawn = [source.sketch, source.strokes, *settings.inputs]
-    source.recognize_drawing.click(
-        recognize_drawing, drawn, outputs, **shared,
-        # The strokes as they are now; what follows the inputs are the outputs.
-        js=f"(sketch, _, ...rest) => [sketch, window.hmerStrokes('hm-sketch'), ...rest].slice(0, {len(drawn)})",
-    )  # fmt: skip
+    drawn = [source.sketch, source.strokes, source.ticket, *settings.inputs]
+    # The strokes and the version of the drawing as they are now; what follows the inputs are the outputs.
+    now = (
+        "(sketch, _, __, ...rest) => "
+        f"[sketch, window.hmerStrokes('hm-sketch'), window.hmerLive.version(), ...rest].slice(0, {len(drawn)})"
+    )
+    quietly = shared | {"show_progress": "hidden"}
+    for button, handler, how in (
+        (source.recognize_drawing, recognize_drawing, shared), (source.live_run, recognize_as_drawn, quietly),
+    ):  # fmt: skip
+        button.click(handler, drawn, [source.ticket, *outputs], js=now, **how).then(
+            None, source.ticket, None, js="(ticket) => window.hmerLive.answered(ticket)", **private
+        )
+    fresh: dict[str, Any] = {"fn": None, "js": "() => window.hmerLive.fresh()", **private}
     gr.on(
         [source.recognize_upload.click, source.upload.upload],
         recognize_upload, uploaded, outputs, preprocess=False, **shared,
-    )  # fmt: skip
+    ).success(**fresh)  # fmt: skip
     source.examples.click(
         draw_and_upload.example_picture, source.examples, [source.tabs, source.upload],
-        queue=False, show_progress="hidden", api_visibility="private",
-    ).then(recognize_upload, uploaded, outputs, preprocess=False, **shared)  # fmt: skip
+        queue=False, show_progress="hidden", **private,
+    ).then(recognize_upload, uploaded, outputs, preprocess=False, **shared).success(**fresh)  # fmt: skip
+    for button, turns in ((source.turn_left, 1), (source.turn_right, 3)):
+        turn = explained(lambda upload, turns=turns: draw_and_upload.turned(upload, turns))
+        button.click(turn, source.upload, source.upload, preprocess=False, show_progress="hidden", **private).success(
+            recognize_upload, uploaded, outputs, preprocess=False, **shared
+        ).success(**fresh)
+    sheets.rows.select(take_region, [sheets.answers, sheets.rows], outputs, show_progress="hidden", **private).success(
+        **fresh
+    )
+    entry.change(None, entry, None, js="(json) => window.hmerHistory.add(json)", **private)
 
 
 def _wire_correction(

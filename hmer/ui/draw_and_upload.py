@@ -14,6 +14,7 @@ import PIL.Image
 
 from annotations.strokes import Strokes, fitted, make_strokes
 from hmer.errors import BadImage, BadInk
+from hmer.image import read_image
 
 CANVAS_PX = (800, 480)  # shown smaller on a phone, and still high enough for a fraction and a finger
 BRUSH_RADIUS_PX = 3
@@ -77,6 +78,12 @@ def example_picture(index: int) -> tuple[Any, str]:
     return gr.Tabs(selected="upload"), str(examples()[index])
 
 
+def turned(value: Mapping[str, Any] | None, quarter_turns: int) -> PIL.Image.Image:
+    """An uploaded picture turned to the left, upright and flattened. Raises BadImage."""
+    grey = read_image(image_of_upload(value))
+    return PIL.Image.fromarray(np.ascontiguousarray(np.rot90(grey, quarter_turns)))
+
+
 # --- layout -----------------------------------------------------------------------------------------------
 
 
@@ -88,6 +95,11 @@ class InputPanel:
     sketch: gr.Sketchpad
     strokes: gr.Textbox
     recognize_drawing: gr.Button
+    live: gr.Checkbox
+    live_run: gr.Button
+    ticket: gr.Textbox
+    turn_left: gr.Button
+    turn_right: gr.Button
     upload: gr.Image
     recognize_upload: gr.Button
     examples: gr.Dataset
@@ -103,13 +115,16 @@ def sketchpad(elem_id: str) -> gr.Sketchpad:
     )  # fmt: skip
 
 
-def layout() -> InputPanel:
+def layout(live: bool) -> InputPanel:
     """Two tabs, each with its own button: a click can then never read the picture of the other tab."""
     with gr.Tabs(selected="draw", elem_id="hm-input") as tabs:
         with gr.Tab("Draw", id="draw"):
             sketch = sketchpad("hm-sketch")
             strokes = gr.Textbox("", visible="hidden", elem_id="hm-strokes")  # filled as the button is pressed
             recognize_drawing = gr.Button("Recognise", variant="primary", elem_id="hm-recognize-drawing")
+            as_drawn = gr.Checkbox(live, label="Recognise as I draw", elem_id="hm-live", container=False)
+            live_run = gr.Button(visible="hidden", elem_id="hm-live-run")  # pressed by assets/live.js
+            ticket = gr.Textbox("", visible="hidden", elem_id="hm-ticket")  # which version of the drawing was read
         with gr.Tab("Upload", id="upload"):
             upload = gr.Image(
                 image_mode=None, type="filepath", sources=["upload", "webcam", "clipboard"], height=330,
@@ -118,8 +133,17 @@ def layout() -> InputPanel:
                 webcam_options=gr.WebcamOptions(mirror=False), alt_text="The picture to recognise",
             )  # fmt: skip
             recognize_upload = gr.Button("Recognise", variant="primary", elem_id="hm-recognize-upload")
+            with gr.Row(elem_classes="hm-copy"):
+                crop = gr.Button("Cut out", size="sm", min_width=0, elem_id="hm-crop")
+                turn_left = gr.Button("⟲ Turn left", size="sm", min_width=0, elem_id="hm-turn-left")
+                turn_right = gr.Button("⟳ Turn right", size="sm", min_width=0, elem_id="hm-turn-right")
+    crop.click(None, None, None, js="() => window.hmerCrop.start()", api_visibility="private")
     pictures = gr.Dataset(
         components=[gr.Image(render=False, type="filepath")], samples=[[str(path)] for path in examples()],
         type="index", label="Or try an example", layout="gallery", elem_id="hm-examples",
     )  # fmt: skip
-    return InputPanel(tabs, sketch, strokes, recognize_drawing, upload, recognize_upload, pictures)
+    return InputPanel(
+        tabs=tabs, sketch=sketch, strokes=strokes, recognize_drawing=recognize_drawing, live=as_drawn,
+        live_run=live_run, ticket=ticket, upload=upload, recognize_upload=recognize_upload,
+        turn_left=turn_left, turn_right=turn_right, examples=pictures,
+    )  # fmt: skip

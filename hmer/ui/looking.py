@@ -14,6 +14,7 @@ from hmer.ui.services import Seen, Services
 class LookingPanel:
     """The components."""
 
+    token: gr.Dropdown
     show: gr.Button
     picture: gr.Image
 
@@ -21,26 +22,32 @@ class LookingPanel:
 def layout() -> LookingPanel:
     """An accordion, closed at first: drawing takes a second, and few want it."""
     with gr.Accordion("Where it looked", open=False, elem_id="hm-looking"):
+        token = gr.Dropdown([("All tokens", -1)], value=-1, label="Token", elem_id="hm-look-token")
         show = gr.Button("Show for this answer", size="sm", elem_id="hm-look")
         picture = gr.Image(
             show_label=False, interactive=False, buttons=["download", "fullscreen"], visible=False, elem_id="hm-looks"
         )
-    return LookingPanel(show, picture)
+    return LookingPanel(token, show, picture)
 
 
 def wire(panel: LookingPanel, seen: gr.State, services: Services) -> None:
     """The button draws it; an answer that follows hides it."""
 
     @explained
-    def look(read: Seen | None) -> Any:
+    def look(read: Seen | None, token: int) -> Any:
         if read is None:
             raise BadImage("Nothing was read yet. Draw or upload a formula and recognise it first.")
-        return gr.Image(services.looks(read), visible=True)
+        return gr.Image(services.looks(read, token), visible=True)
 
-    panel.show.click(
-        look, seen, panel.picture, concurrency_id="recognize", show_progress="minimal", api_visibility="private"
-    )
-    seen.change(
-        lambda: gr.Image(None, visible=False), None, panel.picture,
-        queue=False, show_progress="hidden", api_visibility="private",
+    def choices(read: Seen | None) -> tuple[Any, Any]:
+        tokens = read.recognition.tokens if read else ()
+        named = [(f"{place}: {token}", place - 1) for place, token in enumerate(tokens, 1)]
+        return gr.Dropdown([("All tokens", -1), *named], value=-1), gr.Image(None, visible=False)
+
+    gr.on(
+        [panel.show.click, panel.token.input], look, [seen, panel.token], panel.picture,
+        concurrency_id="recognize", show_progress="minimal", api_visibility="private",
     )  # fmt: skip
+    seen.change(
+        choices, seen, [panel.token, panel.picture], queue=False, show_progress="hidden", api_visibility="private"
+    )

@@ -20,10 +20,12 @@ from hmer.errors import CheckpointError, LatexError
 from hmer.home import store_url
 from hmer.looks import looks
 from hmer.recognizer import Recognition, Recognizer
+from hmer.together import Together
 from hmer.ui.options import AppOptions
 from hmer.vocabulary import UNWRITTEN
 
 LOADED_CHECKPOINTS = 3  # how many are kept in memory
+CONCURRENT_REQUESTS = 32  # for one picture each: so many may meet in a batch (see hmer.together)
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,20 @@ class CheckpointChoice:
 class Recognizers:
     """Loaded checkpoints by reference, the most recently used kept. Safe to share between threads."""
 
-    def __init__(self, limit: int = LOADED_CHECKPOINTS) -> None:
+    def __init__(self, limit: int = LOADED_CHECKPOINTS, at_once: int = 1) -> None:
         self._limit = limit
+        self._at_once = at_once
         self._lock = threading.Lock()
-        self._loaded: OrderedDict[tuple[Path, int], Recognizer] = OrderedDict()
+        self._loaded: OrderedDict[tuple[Path, int], Together] = OrderedDict()
 
     def get(self, reference: str) -> Recognizer:
-        """The recogniser of a checkpoint, loaded again when its weights have changed. Raises CheckpointError.
+        """The recogniser of a checkpoint. Raises CheckpointError."""
+        return self.together(reference).recognizer
+
+    def together(self, reference: str) -> Together:
+        """Where the requests for a checkpoint meet; it is loaded again when its weights have changed.
+
+        Raises CheckpointError.
 
         One on the Hub must have been pulled: no request to the app makes it fetch something.
         """
@@ -81,7 +90,7 @@ class Recognizers:
             raise CheckpointError(f"{folder}: has no {WEIGHTS} that can be read; choose another.") from error
         with self._lock:
             if key not in self._loaded:
-                self._loaded[key] = Recognizer.load(folder)
+                self._loaded[key] = Together(Recognizer.load(folder), self._at_once)
             self._loaded.move_to_end(key)
             while len(self._loaded) > self._limit:
                 self._loaded.popitem(last=False)
@@ -97,7 +106,7 @@ class Services:
         # Threads that work side by side on few cores slow each other down: share the cores out.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.concurrency))
         resolve(options.checkpoint)  # what the app is started with may be fetched
-        self.recognizers = Recognizers()
+        self.recognizers = Recognizers(at_once=options.concurrency)
         self.recognizers.get(options.checkpoint)
         self.store = AnnotationStore(options.store or store_url())
 
@@ -108,16 +117,22 @@ class Services:
     def recognize(self, image: bytes, decoding: Decoding, reference: str) -> Seen:
         """Read one encoded picture. Raises BadImage, CheckpointError or ConfigError."""
         self.admit(1)
-        (recognition,) = self.recognizers.get(reference).recognize([image], decoding)
+        recognition = self._one(image, decoding, reference)
         return Seen(image, recognition, decoding, reference)
 
     def recognize_all(self, sources: list[Any], decoding: Decoding, reference: str) -> list[Recognition]:
         """Read anything that `Recognizer` takes. Raises as it does."""
         self.admit(len(sources))
+        if len(sources) == 1:
+            return [self._one(sources[0], decoding, reference)]
         return self.recognizers.get(reference).recognize(sources, decoding)
 
-    def looks(self, seen: Seen) -> npt.NDArray[np.uint8]:
-        """The picture once for each token of its answer, with where the model looked: (H, W, 3).
+    def _one(self, source: Any, decoding: Decoding, reference: str) -> Recognition:
+        together = self.recognizers.together(reference)
+        return together.recognize(together.recognizer.read(source), decoding)
+
+    def looks(self, seen: Seen, token: int = -1) -> npt.NDArray[np.uint8]:
+        """The picture once for each token of its answer, or for one of them, with where the model looked: (H, W, 3).
 
         Raises ConfigError for a model without attention, CheckpointError.
         """
@@ -125,7 +140,8 @@ class Services:
 
         recognizer = self.recognizers.get(seen.reference)
         picture = recognizer.read(seen.image)
-        return attention_pixels(picture, looks(recognizer, picture, seen.recognition.tokens))
+        found = looks(recognizer, picture, seen.recognition.tokens)
+        return attention_pixels(picture, found[token : token + 1] if 0 <= token < len(found) else found)
 
     def save(
         self,

@@ -27,7 +27,7 @@ from hmer import cards, publish
 from hmer.checkpoint import bundled, resolve
 from hmer.config import check
 from hmer.errors import CheckpointError, LimitError
-from hmer.recognizer import Recognizer
+from hmer.together import Together
 from hmer.ui.contributions import Contribution, Contributions
 from hmer.ui.messages import explained
 from hmer.ui.options import AppOptions
@@ -77,11 +77,11 @@ class Visitor:
 class BundledRecognizers(Recognizers):
     """Only what comes with the app: a visitor names no folder of this computer, and nothing to fetch."""
 
-    def get(self, reference: str) -> Recognizer:
-        """The recogniser of a bundled checkpoint. Raises CheckpointError."""
+    def together(self, reference: str) -> Together:
+        """Where the requests for a bundled checkpoint meet. Raises CheckpointError."""
         if reference not in bundled():
             raise CheckpointError(f"No checkpoint {reference!r} here: there are {', '.join(bundled())}.")
-        return super().get(reference)
+        return super().together(reference)
 
 
 class SpaceServices(Services):
@@ -92,7 +92,7 @@ class SpaceServices(Services):
     ) -> None:
         super().__init__(options)
         self.public = True
-        self.recognizers = BundledRecognizers()
+        self.recognizers = BundledRecognizers(at_once=options.concurrency)
         self.recognizers.get(options.checkpoint)
         self.contributions = configured_contributions()
         self._visit = visit
@@ -160,10 +160,10 @@ class SpaceServices(Services):
             for times, _, _ in limits:
                 times.extend([now] * number)
 
-    def looks(self, seen: Seen) -> npt.NDArray[np.uint8]:
+    def looks(self, seen: Seen, token: int = -1) -> npt.NDArray[np.uint8]:
         """As in `Services`, and counted as a picture that is read. Raises LimitError too."""
         self.admit(1)
-        return super().looks(seen)
+        return super().looks(seen, token)
 
     def save(
         self,

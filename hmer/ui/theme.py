@@ -7,9 +7,11 @@ import gradio as gr
 
 ASSETS = Path(str(resources.files("hmer.ui"))) / "assets"
 STYLE = ASSETS / "style.css"
-ON_LOAD_SCRIPT = ASSETS / "on_load.js"
 STROKES_SCRIPT = ASSETS / "strokes.js"
 SYMBOLS_SCRIPT = ASSETS / "symbols.js"
+SCRIPTS = tuple(
+    ASSETS / f"{name}.js" for name in ("on_load", "strokes", "symbols", "copying", "live", "uploading", "history")
+)
 
 
 def theme() -> gr.themes.Base:

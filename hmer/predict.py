@@ -1,0 +1,80 @@
+"""The command that reads formulas from files and from the clipboard; scripts/predict.py and `hmer predict` are it."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonargparse import ArgumentParser
+
+from hmer import clipboard
+from hmer.command_line import add_decoding, settings
+from hmer.config import Decoding
+from hmer.errors import ConfigError, HmerError
+from hmer.export import export
+from hmer.recognizer import Recognition, Recognizer
+
+Form = Literal["latex", "inline", "display", "mathml"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write a line a file; 1 if a file could not be read. Raises HmerError for what concerns all of them."""
+    parser = ArgumentParser(
+        prog="predict", allow_abbrev=False, description="Read formulas from pictures or .inkml files."
+    )
+    parser.add_argument("files", nargs="*", type=str)
+    parser.add_argument("--checkpoint", type=str, default="handwritten", help="a bundled name or a checkpoint folder")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--form", type=Form, default="latex", help="how the formula is written")
+    parser.add_argument(
+        "--clipboard", action="store_true", help="read the clipboard's picture, and put what it says there instead"
+    )
+    add_decoding(parser)
+    options = parser.parse_args(None if argv is None else list(argv))
+    if bool(options.files) == options.clipboard:
+        raise ConfigError("Name files to read, or give --clipboard; one of the two.")
+    decoding = settings(Decoding, options)
+    if options.clipboard:
+        picture = clipboard.read_picture()
+        answer = Recognizer.load(options.checkpoint).recognize([picture], decoding)[0]
+        text = str(export(answer.latex, options.form))
+        sys.stdout.write(f"{json.dumps(as_json('clipboard', answer), ensure_ascii=False) if options.json else text}\n")
+        sys.stdout.flush()
+        clipboard.write_text(text)
+        return 0
+    recognizer = Recognizer.load(options.checkpoint)
+    return max([_file(recognizer, file, decoding, options.form, options.json) for file in options.files])
+
+
+def _file(recognizer: Recognizer, file: str, decoding: Decoding, form: str, as_object: bool) -> int:
+    """Write what a file says; 1, and why, if it cannot be read."""
+    try:
+        answer = recognizer.recognize([Path(file)], decoding)[0]
+        text = answer.latex if form == "latex" else str(export(answer.latex, form))
+    except HmerError as error:
+        if as_object:
+            sys.stdout.write(json.dumps({"file": file, "error": str(error)}, ensure_ascii=False) + "\n")
+        else:
+            sys.stderr.write(f"{file}: {error}\n")
+        return 1
+    line = json.dumps(as_json(file, answer), ensure_ascii=False) if as_object else f"{file}\t{text}"
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+    return 0
+
+
+def as_json(file: str, answer: Recognition) -> dict[str, Any]:
+    """The object that --json writes for one file."""
+    return {
+        "file": file,
+        "latex": answer.latex,
+        "tokens": list(answer.tokens),
+        "confidence": answer.confidence,
+        "alternatives": [
+            {"latex": other.latex, "tokens": list(other.tokens), "probability": other.probability}
+            for other in answer.alternatives
+        ],
+        "checkpoint": answer.checkpoint,
+        "seconds": answer.seconds,
+    }
