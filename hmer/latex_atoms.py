@@ -162,8 +162,10 @@ def emit_rows(rows: list[Row]) -> list[str]:
             body = emit(cell)
             if column:
                 tokens.append("&")
-            elif number and not row.rules and body[:1] in (["["], ["*"]):
+            elif number and not row.rules and body[:1] == ["["]:
                 tokens += ["{", "}"]  # or \\ would take it for its own argument
+            elif number and not row.rules and body[:1] == ["*"]:
+                body = ["{", "*", "}", *body[1:]]  # after { } it would be a sign between two terms
             tokens += body
         if number < len(rows) - 1:
             tokens.append(r"\\")

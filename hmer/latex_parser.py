@@ -298,6 +298,9 @@ class _Parser:
         """One atom without its scripts (a few commands stand for several items, or for none)."""
         token = self.tokens[self.pos]
         text = known.UNICODE.get(token.text, token.text)
+        if text in _CONTROL_SPACES and self.operator_follows():
+            self.pos += 1
+            return _symbols([r"\,", r"\,"])
         if text in known.SYNONYMS:
             self.pos += 1
             return _symbols(known.SYNONYMS[text])
@@ -324,6 +327,17 @@ class _Parser:
         if text in _CLOSERS:
             self.unexpected()
         raise self.error(f"The character {_short(text)!r} cannot stand in mathematics; inside \\text it can.", token)
+
+    def operator_follows(self) -> bool:
+        """Whether a sign or an operator is the next atom, spaces passed over.
+
+        To TeX ~ is an atom, which makes of the sign behind it one between two terms; a control space is none.
+        """
+        for token in self.tokens[self.pos : self.pos + 20]:
+            if token.text not in _CONTROL_SPACES and token.text not in known.SPACES - {"~"}:
+                name = known.SYNONYMS.get(token.text, (token.text,))[0]
+                return known.ATOM_CLASSES.get(name, known.COMMAND_CLASSES.get(name, "")) in ("bin", "op")
+        return False
 
     def group(self) -> Item:
         opener = self.next()
@@ -809,6 +823,7 @@ _CLOSERS = frozenset(
         r"\egroup",
     }
 )
+_CONTROL_SPACES = frozenset({"\\ ", "\\\n", "\\\t"})
 _SCRIPT_STARTS = frozenset({"_", "^", "'", r"\sb", r"\sp", "′", "’"})
 _NO_ARGUMENT = frozenset({r"\limits", r"\nolimits", r"\hline"}) | frozenset(known.FONT_SWITCHES) | known.INFIX
 _PLAIN_MATRICES = frozenset({r"\matrix", r"\pmatrix", r"\cases"})
@@ -873,7 +888,7 @@ def argument_style(name: str, style: int, index: int) -> int:
     if name == r"\genfrac":
         return min(style + 1, 3)
     if name.startswith(r"\x") or (name in (r"\stackrel", r"\overset", r"\underset") and index == 0):
-        return 2
+        return 2 if style < 2 else 3
     return style
 
 
