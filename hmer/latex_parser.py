@@ -8,7 +8,17 @@ from typing import NoReturn
 
 from hmer import latex_symbols as known
 from hmer.errors import LatexError
-from hmer.latex_atoms import Item, Row, emit, emit_rows, flatten, is_fontless, protect_brackets
+from hmer.latex_atoms import (
+    CONTROL_SPACE,
+    Item,
+    Row,
+    emit,
+    emit_rows,
+    flatten,
+    is_fontless,
+    protect_brackets,
+    spell_control_spaces,
+)
 
 MAX_DEPTH = 60  # of nested braces, delimiters and environments; keeps the parser far from Python's recursion limit
 MAX_CHARACTERS = 20_000
@@ -213,9 +223,10 @@ class _Parser:
         done[font_from:] = _in_font(font, done[font_from:])
         self.style = outer_style
         self.depth -= 1
+        done = spell_control_spaces(flatten(done))
         if infix is not None:
-            return [_infix_item(infix.text, infix_arguments, flatten(numerator), flatten(done))]
-        return flatten(done)
+            return [_infix_item(infix.text, infix_arguments, spell_control_spaces(flatten(numerator)), done)]
+        return done
 
     def infix_arguments(self, token: Token) -> list[list[str]]:
         if token.text == r"\above":
@@ -298,9 +309,9 @@ class _Parser:
         """One atom without its scripts (a few commands stand for several items, or for none)."""
         token = self.tokens[self.pos]
         text = known.UNICODE.get(token.text, token.text)
-        if text in _CONTROL_SPACES and self.operator_follows():
+        if text in _CONTROL_SPACES:
             self.pos += 1
-            return _symbols([r"\,", r"\,"])
+            return [Item([CONTROL_SPACE], "space")]
         if text in known.SYNONYMS:
             self.pos += 1
             return _symbols(known.SYNONYMS[text])
@@ -327,17 +338,6 @@ class _Parser:
         if text in _CLOSERS:
             self.unexpected()
         raise self.error(f"The character {_short(text)!r} cannot stand in mathematics; inside \\text it can.", token)
-
-    def operator_follows(self) -> bool:
-        """Whether a sign or an operator is the next atom, spaces passed over.
-
-        To TeX ~ is an atom, which makes of the sign behind it one between two terms; a control space is none.
-        """
-        for token in self.tokens[self.pos : self.pos + 20]:
-            if token.text not in _CONTROL_SPACES and token.text not in known.SPACES - {"~"}:
-                name = known.SYNONYMS.get(token.text, (token.text,))[0]
-                return known.ATOM_CLASSES.get(name, known.COMMAND_CLASSES.get(name, "")) in ("bin", "op")
-        return False
 
     def group(self) -> Item:
         opener = self.next()
