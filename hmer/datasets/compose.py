@@ -1,0 +1,384 @@
+r"""Formulas that no list holds: parts of a list joined to the length of displayed equations, in rows and in matrices.
+
+What books' inline formulas lack and displayed equations have: several terms, fractions and brackets around whole parts,
+accents and fonts, limits, conditions behind a space, a full stop at the end, arrays, cases, aligned rows, words.
+Everything is made by one random generator, so that the same seed gives the same formulas.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hmer import latex
+from hmer.errors import DatasetError, LatexError
+
+Random = np.random.Generator
+Tokens = tuple[str, ...]
+
+MAX_TOKENS = 150
+RAREST = 20  # a token that a list holds less often is not learnt from it
+
+
+@dataclass(frozen=True)
+class Part:
+    """A formula of a list in normal form, and where it comes from."""
+
+    tokens: Tokens
+    source: str
+
+
+def read_formulas(path: Path | str) -> list[tuple[str, str]]:
+    """(source, LaTeX) of a list: a formula a line, or source, tab, formula. Raises DatasetError."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
+    rows = [line.rstrip("\r").split("\t") for line in lines if line.strip()]
+    if not rows:
+        raise DatasetError(f"{path}: holds no formula; expected one a line, or source<TAB>formula.")
+    return [(row[0], row[1]) if len(row) > 1 else ("", row[0]) for row in rows]
+
+
+def key_of(formula: str) -> str:
+    """What two formulas have in common that differ in braces, spacing, fonts and sizes only. Raises LatexError."""
+    return " ".join(latex.label_tokens(formula, "crohme"))
+
+
+def usable_parts(formulas: Iterable[tuple[str, str]], exclude: Iterable[str] = ()) -> list[Part]:
+    """Normal forms of what is well-formed, without what is equal to one of `exclude`, and without rare tokens."""
+    forbidden = set()
+    for formula in exclude:
+        try:
+            forbidden.add(key_of(formula))
+        except LatexError:
+            continue  # what is not well-formed cannot be equal to what is
+    parts: dict[Tokens, Part] = {}
+    for source, formula in formulas:
+        try:
+            tokens = tuple(latex.normalise(formula))
+        except LatexError:
+            continue
+        if tokens and len(tokens) <= MAX_TOKENS and tokens not in parts and key_of(" ".join(tokens)) not in forbidden:
+            parts[tokens] = Part(tokens, source)
+    counts = Counter(token for part in parts.values() for token in set(part.tokens))
+    return [
+        part
+        for part in parts.values()
+        if all(counts[token] >= RAREST and token.isascii() for token in part.tokens) or len(parts) < RAREST
+    ]
+
+
+# What letters and signs are exchanged for, a class a line.
+_LATIN = "a b c d e f g h k l m n p q r s t u v w x y z A B C D E F G H J K L M N P Q R S T U V W X Y Z".split()
+_GREEK = (
+    r"\alpha \beta \gamma \delta \epsilon \varepsilon \zeta \eta \theta \vartheta \kappa \lambda \mu \nu \xi \pi \rho "
+    r"\sigma \tau \phi \varphi \chi \psi \omega \Gamma \Delta \Theta \Lambda \Xi \Pi \Sigma \Phi \Psi \Omega \ell "
+    r"\partial \nabla \hbar \infty"
+).split()
+_INDICES = r"i j k l m n a b c 0 1 2 3 + - \mu \nu \rho \sigma \alpha \beta \lambda I J N A B".split()
+_RELATIONS = r"= = = = = = = \equiv \sim \simeq \approx \leq \geq < > \neq \rightarrow \propto \in \ll \gg".split()
+_SIGNS = r"+ + + + - - - - \pm \mp \cdot \times \otimes \oplus \wedge *".split()
+_ACCENTS = r"\bar \tilde \hat \dot \vec \overline \widetilde \widehat \ddot \check \breve \underline".split()
+_FONTS = r"\mathcal \mathcal \mathbf \mathbf \mathrm \mathbb \boldsymbol \mathsf \mathfrak \mathit".split()
+_FENCES = (("(", ")"), ("(", ")"), ("[", "]"), ("[", "]"), (r"\{", r"\}"), ("|", "|"), (r"\langle", r"\rangle"))
+_SPACES = r"\, \, \, ~ ~ \; \: \quad \!".split()
+_FAR = (
+    (r"\quad",), (r"\quad",), (r"\qquad",), ("~", "~"), (r"\;", r"\;"), (r"\quad", r"\quad"), ("~", "~", "~"), (r"\,", r"\,"),
+)  # fmt: skip
+_WORDS = (
+    "for if and or where with when otherwise even odd const h.c. tot max min eff for~all if~and~only~if such~that as "
+    "then on in is is~a at phys free int crit"
+).split()
+_OPERATORS = r"\sin \cos \exp \ln \log \det \tan \cosh \sinh \tanh \arctan \max \min \dim \lim".split()
+_NAMES = "Tr tr sgn diag Re Im Res Ad arcsinh sech rank vol Det STr ch Pf".split()
+_LARGE = (r"\sum", r"\sum", r"\int", r"\int", r"\prod", r"\oint", r"\bigoplus", r"\bigcup", r"\iint")
+_SIZES = (r"\big", r"\Big", r"\bigg", r"\Bigg")
+
+
+class Composer:
+    """Makes formulas from parts; sources beyond `cap` of all draws are drawn so often, and no more."""
+
+    def __init__(self, parts: Sequence[Part], *, cap: float = 0.15) -> None:
+        """`cap`: the largest share of one source. Raises DatasetError if there is no part."""
+        if not parts:
+            raise DatasetError("No formula of the list can be used; give a list of well-formed LaTeX.")
+        by_source: dict[str, list[Part]] = {}
+        for part in parts:
+            by_source.setdefault(part.source, []).append(part)
+        self.sources = [sorted(group, key=lambda part: part.tokens) for _, group in sorted(by_source.items())]
+        shares = np.array([len(group) for group in self.sources], float) / len(parts)
+        for _ in range(20):  # what one source loses goes to the others, which may then pass the cap
+            over = shares > cap
+            if not over.any() or over.all():
+                break
+            free = 1 - cap * over.sum()
+            shares = np.where(over, cap, shares * free / max(shares[~over].sum(), 1e-9))
+        self.shares = shares / shares.sum()
+
+    def make(self, random: Random) -> tuple[Tokens, str]:
+        """A formula in normal form, of 1 to 150 tokens and mostly 20 to 90, and the source of its first part."""
+        for _ in range(100):
+            part = self._part(random)
+            if random.random() < 0.12:
+                tokens = list(part.tokens)
+            else:
+                length = float(np.clip(np.exp(random.normal(np.log(52), 0.55)), 4, MAX_TOKENS))
+                kind = _KINDS[int(random.choice(len(_KINDS), p=_KIND_SHARES))]
+                tokens = self._ended(kind(self, list(part.tokens), length, random), random)
+            try:
+                made = tuple(latex.normalise(" ".join(tokens)))
+            except LatexError:
+                continue  # a part that ends in a command, say, and the next begins with its argument
+            if 0 < len(made) <= MAX_TOKENS:
+                return made, part.source
+        return part.tokens, part.source
+
+    def _part(self, random: Random) -> Part:
+        group = self.sources[int(random.choice(len(self.sources), p=self.shares))]
+        return group[int(random.integers(len(group)))]
+
+    def _term(self, random: Random, most: float) -> list[str]:
+        """A part of at most so many tokens that does not span rows, its symbols exchanged."""
+        for _ in range(20):
+            tokens = list(self._part(random).tokens)
+            if len(tokens) <= max(most, 3) and not any(token.startswith(r"\begin") for token in tokens):
+                return self._dressed(tokens, random)
+        return self._dressed([_pick(_LATIN, random)], random)
+
+    def _dressed(self, tokens: list[str], random: Random) -> list[str]:
+        """The same structure with other letters, and accents, fonts and scripts on some of them."""
+        style = random.random()
+        if style < 0.2:
+            return tokens
+        letters = {token for token in tokens if token in _LATIN or token in _GREEK or token == "i"}
+        others = {token: _pick(_GREEK if random.random() < 0.4 else _LATIN, random) for token in sorted(letters)}
+        result: list[str] = []
+        level = 0  # inside of what takes letters as they stand: fonts, texts, raw arguments
+        raw: list[int] = []
+        for here, token in enumerate(tokens):
+            if token == "{":
+                level += 1
+                before = tokens[here - 1] if here else ""
+                if before.startswith("\\") and before not in (r"\frac", r"\sqrt", r"\bar", r"\hat", r"\tilde", r"\overline"):
+                    raw.append(level)
+            elif token == "}":
+                if raw and raw[-1] == level:
+                    raw.pop()
+                level -= 1
+            if raw or token not in others:
+                result.append(token)
+                continue
+            exchanged = others[token] if style < 0.7 else token
+            chance = random.random()
+            followed = tokens[here + 1] if here + 1 < len(tokens) else ""
+            if chance < 0.05 and level < 3:
+                result += [_pick(_ACCENTS, random), "{", exchanged, "}"]
+            elif chance < 0.09 and exchanged.isalpha() and level < 3:
+                result += [_pick(_FONTS, random), "{", exchanged.upper(), "}"]
+            elif chance < 0.17 and level == 0 and followed not in ("_", "^"):
+                result += [exchanged, *_scripts(random)]
+            else:
+                result.append(exchanged)
+        return result
+
+    def _sum_of(self, length: float, random: Random) -> list[str]:
+        """Terms with signs between them."""
+        tokens = ["-"] if random.random() < 0.15 else []
+        while True:
+            tokens += self._factor(min(length - len(tokens), length * 0.7), random)
+            if len(tokens) >= 0.75 * length:
+                return tokens
+            tokens.append(_pick(_SIGNS, random))
+
+    def _factor(self, length: float, random: Random) -> list[str]:
+        """A term, a fraction, something in brackets, under a root, an integral or sum."""
+        kind = random.random()
+        if length < 6:
+            return self._term(random, length) if kind < 0.6 else [*_letter(random), *_scripts(random)]
+        if kind < 0.22:
+            share = random.uniform(0.2, 0.6)
+            above, below = self._short(length * share, random), self._short(length * (1 - share) - 5, random)
+            return [r"\frac", "{", *above, "}", "{", *below, "}"]
+        if kind < 0.36:
+            inner = self._sum_of(length - 6, random)
+            opening, closing = _FENCES[int(random.integers(len(_FENCES)))]
+            way = random.random()
+            if way < 0.5:
+                fenced = [r"\left", opening, *inner, r"\right", closing]
+            elif way < 0.6:
+                size = _pick(_SIZES, random)
+                fenced = [size + "l", opening, *inner, size + "r", closing]
+            else:
+                fenced = [opening, *inner, closing]
+            return [*fenced, "^", "{", _pick("2 2 2 3 n N".split(), random), "}"] if random.random() < 0.2 else fenced
+        if kind < 0.42:
+            return [r"\sqrt", "{", *self._short(length - 3, random), "}"]
+        if kind < 0.54:
+            large = _pick(_LARGE, random)
+            low = [*_letter(random), *(["=", _pick("0 1".split(), random)] if "int" not in large else [])]
+            limits = ["_", "{", *low, "}"] if random.random() < 0.8 else []
+            limits += ["^", "{", *_letter(random), "}"] if random.random() < 0.5 else []
+            gap = [_pick(_SPACES, random)] if random.random() < 0.3 else []
+            measure = ["d", *_letter(random), *gap] if "int" in large and random.random() < 0.7 else gap
+            return [large, *limits, *measure, *self._factor(length - 8, random)]
+        if kind < 0.6:
+            name = [_pick(_OPERATORS, random)]
+            if random.random() < 0.35:
+                command = r"\operatorname" if random.random() < 0.4 else r"\mathrm"
+                name = [command, "{", *_pick(_NAMES, random), "}"]
+            body = self._short(length - 6, random)
+            return [*name, "(", *body, ")"] if random.random() < 0.5 else [*name, r"\left", "(", *body, r"\right", ")"]
+        if kind < 0.68:
+            symbol = r"\partial" if random.random() < 0.6 else "d"
+            below = ["{", symbol, *_letter(random), "}"]
+            rate = [r"\frac", "{", symbol, *_letter(random), "}", *below] if random.random() < 0.5 else [
+                symbol, "_", "{", _pick(_INDICES, random), "}"]  # fmt: skip
+            return [*rate, *self._term(random, length - len(rate))]
+        if kind < 0.82:
+            tokens: list[str] = []
+            while len(tokens) < 0.6 * length:
+                tokens += [*_letter(random), *_scripts(random)]
+                tokens += [_pick(_SPACES, random)] if random.random() < 0.1 else []
+            return tokens
+        return self._term(random, length)
+
+    def _short(self, length: float, random: Random) -> list[str]:
+        return self._factor(length, random) if random.random() < 0.5 else self._sum_of(length, random)
+
+    # -- whole formulas
+
+    def _equation(self, start: list[str], length: float, random: Random) -> list[str]:
+        tokens = self._dressed(start, random) if len(start) <= length else self._sum_of(length / 3, random)
+        while len(tokens) < 0.8 * length:
+            if random.random() < 0.12:
+                tokens += [",", *_FAR[int(random.integers(len(_FAR)))]]
+            else:
+                tokens.append(_pick(_RELATIONS, random))
+            tokens += self._sum_of(min(length - len(tokens), length * random.uniform(0.3, 0.8)), random)
+        return tokens
+
+    def _with_condition(self, start: list[str], length: float, random: Random) -> list[str]:
+        tokens = self._equation(start, length * 0.75, random)
+        word = _pick(_WORDS, random)
+        letters = list(word.replace("~", " ~ ").split(" ")) if "~" in word else [word]
+        spelt = [character for piece in letters for character in (piece if piece != "~" else "~")]
+        command = r"\text" if random.random() < 0.4 else r"\mathrm"
+        far = _FAR[int(random.integers(len(_FAR)))]
+        way = random.random()
+        if way < 0.4:
+            tokens += [*far, command, "{", *spelt, "}", *far]
+        elif way < 0.6:
+            tokens += [",", *far, "(", *self._term(random, 8), ")"]
+            return tokens
+        else:
+            tokens += [",", *far]
+        return [*tokens, *self._term(random, max(length * 0.25, 5))]
+
+    def _with_matrix(self, start: list[str], length: float, random: Random) -> list[str]:
+        rows, columns = int(random.integers(1, 5)), int(random.integers(1, 5))
+        rows = 2 if rows * columns == 1 else rows
+        cell = max(1.0, (length * 0.75 - 6) / (rows * columns) - 1)
+        name = _pick("pmatrix pmatrix bmatrix matrix vmatrix array array array array".split(), random)
+        begin, end = [rf"\begin{{{name}}}"], [rf"\end{{{name}}}"]
+        if name == "array":
+            alignment = _pick("c c c l r".split(), random)
+            begin += ["{", *([alignment] * columns), "}"]
+            opening, closing = _FENCES[int(random.integers(5))]
+            begin, end = [r"\left", opening, *begin], [*end, r"\right", closing]
+        dots = random.random() < 0.12
+        body: list[str] = []
+        for row in range(rows):
+            body += [r"\\"] if row else []
+            for column in range(columns):
+                body += ["&"] if column else []
+                if dots and random.random() < 0.3:
+                    body.append(_pick(r"\cdots \vdots \ddots".split(), random))
+                elif random.random() < 0.3 and columns > 1:
+                    body.append(_pick("0 0 0 1 1 2 -".split(), random).replace("-", "0"))
+                else:
+                    body += self._sum_of(cell, random) if cell > 4 else [*_letter(random), *(_scripts(random) if cell > 3 else [])]
+        matrix = [*begin, *body, *end]
+        head = self._dressed(start, random) if len(start) < 0.3 * length else _letter(random)
+        return [*head, "=", *matrix] if random.random() < 0.7 else [*matrix, *_letter(random), "=", *self._sum_of(8, random)]
+
+    def _with_cases(self, start: list[str], length: float, random: Random) -> list[str]:
+        rows = int(random.integers(2, 5))
+        share = max(length * 0.8 / rows / 2, 2)
+        body: list[str] = []
+        for row in range(rows):
+            body += [r"\\"] if row else []
+            condition = self._term(random, share)
+            if random.random() < 0.4:
+                command = r"\text" if random.random() < 0.6 else r"\mathrm"
+                condition = [command, "{", *_pick("if for when".split(), random), "~", "}", *condition]
+            body += [*self._sum_of(share, random), *([","] if random.random() < 0.5 else []), "&", *condition]
+        head = self._dressed(start, random) if len(start) < 0.3 * length else [*_letter(random), *_scripts(random)]
+        if random.random() < 0.6:
+            return [*head, "=", r"\begin{cases}", *body, r"\end{cases}"]
+        return [*head, "=", r"\left", r"\{", r"\begin{array}", "{", "l", "l", "}", *body, r"\end{array}", r"\right", "."]
+
+    def _in_rows(self, start: list[str], length: float, random: Random) -> list[str]:
+        rows = int(random.integers(2, 5))
+        body: list[str] = []
+        array = random.random() < 0.4
+        for row in range(rows):
+            body += [r"\\"] if row else []
+            left = self._sum_of(length / rows * 0.3, random) if row == 0 or random.random() < 0.6 else []
+            relation = _pick(_RELATIONS, random)
+            right = self._sum_of(length / rows * 0.7, random)
+            stop = [_pick([",", ",", "."], random)] if random.random() < 0.5 else []
+            body += [*left, "&", relation, *(["&"] if array else []), *right, *stop]
+        if array:
+            return [r"\begin{array}", "{", "r", "c", "l", "}", *body, r"\end{array}"]
+        return [r"\begin{aligned}", *body, r"\end{aligned}"]
+
+    def _ended(self, tokens: list[str], random: Random) -> list[str]:
+        """With the full stop or comma that displayed equations end in."""
+        chance = random.random()
+        if tokens[-1] in (".", ",", r"\right") or tokens[-1].startswith(r"\end{a"):
+            return tokens
+        gap = [_pick([r"\,", "~", r"\;"], random)] if random.random() < 0.25 else []
+        return [*tokens, *gap, "."] if chance < 0.36 else [*tokens, *gap, ","] if chance < 0.62 else tokens
+
+
+_Kind = Callable[[Composer, list[str], float, Random], list[str]]
+_KINDS: tuple[_Kind, ...] = (
+    Composer._equation, Composer._with_condition, Composer._with_matrix, Composer._with_cases, Composer._in_rows,
+)  # fmt: skip
+_KIND_SHARES = (0.74, 0.12, 0.07, 0.035, 0.035)
+
+
+def _pick(choices: Sequence[str], random: Random) -> str:
+    return choices[int(random.integers(len(choices)))]
+
+
+def _letter(random: Random) -> list[str]:
+    """A letter, now and then with an accent or in a font."""
+    letter = _pick(_GREEK if random.random() < 0.45 else _LATIN, random)
+    chance = random.random()
+    if chance < 0.1:
+        return [_pick(_ACCENTS, random), "{", letter, "}"]
+    if chance < 0.18 and letter.isalpha():
+        return [_pick(_FONTS, random), "{", letter.upper() if random.random() < 0.7 else letter, "}"]
+    return [letter]
+
+
+def _scripts(random: Random) -> list[str]:
+    """A subscript, a superscript, both, or primes; mostly of one or two symbols."""
+
+    def body() -> list[str]:
+        count = 1 + int(random.random() < 0.35) + int(random.random() < 0.1)
+        inner = [_pick(_INDICES, random) for _ in range(count)]
+        return inner if inner[-1] not in "+-" or count == 1 else [*inner, "1"]
+
+    chance = random.random()
+    if chance < 0.4:
+        return ["_", "{", *body(), "}"]
+    if chance < 0.75:
+        return ["^", "{", *body(), "}"]
+    if chance < 0.92:
+        return ["_", "{", *body(), "}", "^", "{", *body(), "}"]
+    return ["^", "{", *([r"\prime"] * int(random.integers(1, 3))), "}"]
