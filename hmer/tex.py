@@ -191,12 +191,13 @@ def _run(
             _draw(folder, dpi, outcome.pages, done, seconds)
         left = {number: page for number, page in part.items() if done[number] is None}
         if len(left) == len(part) == 1:
-            done[next(iter(left))] = Failure("TeX does not come to its end (time, memory or structure)")
+            reason = "cannot be drawn" if outcome.pages else "TeX does not come to its end"
+            done[next(iter(left))] = Failure(f"{reason} (time, memory or structure)")
         elif len(left) < len(part) and left:
             waiting.append(left)
         elif left:
-            # TeX was stopped and its log is cut off: what it had ended goes by itself, the rest in halves.
-            sound = {number: left.pop(number) for number in outcome.ended if number in left}
+            # TeX or dvipng was stopped, its log cut off: what TeX had ended goes by itself, the rest in halves.
+            sound = {number: left.pop(number) for number in outcome.ended if number in left and not outcome.pages}
             items = list(left.items())
             halves = [dict(items[: len(items) // 2]), dict(items[len(items) // 2 :])]
             waiting += [half for half in (sound, *halves) if half]
@@ -267,7 +268,7 @@ def _reason(lines: Sequence[str], place: int) -> str:
 
 
 def _draw(folder: Path, dpi: int, pages: Sequence[int], done: list[Grey | Failure | None], seconds: float) -> None:
-    """Draw the pages with dvipng; where it gives up on one, it goes on behind it."""
+    """Draw the pages with dvipng; where it gives up on one, it goes on behind it, and that one stays undone."""
     first = 0
     while first < len(pages):
         command = ["dvipng", "-q", "-D", str(dpi), "-T", "tight", "-z", "1", "-p", f"={first + 1}", "-o", "%d.png",
@@ -275,14 +276,7 @@ def _draw(folder: Path, dpi: int, pages: Sequence[int], done: list[Grey | Failur
         _call(command, folder, seconds + _SECONDS_A_FORMULA * (len(pages) - first))
         while first < len(pages) and _take(folder / f"{first + 1}.png", pages[first], done):
             first += 1
-        if first < len(pages):
-            _fail(pages[first], "cannot be drawn (time, memory or size)", done)
-            first += 1
-
-
-def _fail(number: int, reason: str, done: list[Grey | Failure | None]) -> None:
-    if done[number] is None:
-        done[number] = Failure(reason)
+        first += 1
 
 
 def _take(path: Path, number: int, done: list[Grey | Failure | None]) -> bool:
