@@ -219,7 +219,10 @@ def _pair_of_colours(picture: Pixels, paper: tuple[int, int, int], pen: tuple[in
 def _photographed(picture: Pixels, random: Random) -> Pixels:
     """Enlarged, on tinted paper in uneven light, blurred, with noise, as a JPEG of quality 75."""
     page = _with_margin(_zoomed(picture, 2.0, cv2.INTER_CUBIC), 40, 100, random)
-    lit = _pair_of_colours(page, (235, 230, 218), (35, 35, 40)).astype(np.float32) * shading(page.shape, random)[:, :, None]
+    lit = (
+        _pair_of_colours(page, (235, 230, 218), (35, 35, 40)).astype(np.float32)
+        * shading(page.shape, random)[:, :, None]
+    )
     lit = cv2.GaussianBlur(lit, (0, 0), float(random.uniform(0.8, 1.4))) + random.normal(0, 5, lit.shape)
     return _jpeg(np.clip(lit, 0, 255).astype(np.uint8), 75)
 

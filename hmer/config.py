@@ -281,7 +281,9 @@ class AugmentConfig:
     strokes: float = 1.0
     pixels: float = 1.0
     scale: float = 0.25  # writing size varies by up to this factor, in logarithm
-    print: float = 0.0  # strength of what happens to printed pictures (scale, blur, JPEG, noise, light); see hmer.augment.worn
+    print: float = (
+        0.0  # strength of what happens to printed pictures (scale, blur, JPEG, noise, light); see hmer.augment.worn
+    )
     recombine: float = 0.0  # share of samples made from parts and symbols of segmented ink; see hmer.datasets.recombine
     # Of the prepared picture, whatever it was made from: the largest value of each, drawn evenly up to it.
     rotation_degrees: float = 0.0

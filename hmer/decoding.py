@@ -61,7 +61,11 @@ def _ruled(log_probs: Tensor, rules: Rules | None, prefixes: Sequence[tuple[int,
     return log_probs.masked_fill(~rules(prefixes).to(log_probs.device), MINUS_INFINITY).log_softmax(-1)
 
 
-SHORTEST_LOOP, MOST_COPIES, LONGEST_PERIOD = 32, 4, 40  # tokens; no row of zeros or of dots that people write is as long
+SHORTEST_LOOP, MOST_COPIES, LONGEST_PERIOD = (
+    32,
+    4,
+    40,
+)  # tokens; no row of zeros or of dots that people write is as long
 
 
 def loop_start(ids: Sequence[int]) -> int | None:
@@ -160,7 +164,10 @@ def _single(
             break
     return [
         Hypothesis(
-            tuple(ids[row]), tuple(log_probs[row]), finished[row] and not looped[row], _score(sum(log_probs[row]), len(log_probs[row]), 1.0)
+            tuple(ids[row]),
+            tuple(log_probs[row]),
+            finished[row] and not looped[row],
+            _score(sum(log_probs[row]), len(log_probs[row]), 1.0),
         )
         for row in range(count)
     ]

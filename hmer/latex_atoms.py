@@ -181,7 +181,11 @@ def emit(items: list[Item]) -> list[str]:
     """The tokens of resolved items."""
     tokens: list[str] = []
     for item in items:
-        tokens += (item.tokens if item.tokens != [CONTROL_SPACE] else ["~"]) if item.inner is None else ["{", *emit(item.inner), "}"]
+        tokens += (
+            (item.tokens if item.tokens != [CONTROL_SPACE] else ["~"])
+            if item.inner is None
+            else ["{", *emit(item.inner), "}"]
+        )
         if item.scripted and item.limits:
             tokens.append(item.limits)
         if item.sub is not None:

@@ -394,7 +394,12 @@ def _printed_nodes(nodes: Tree, in_script: bool = False) -> Tree:
         node = nodes[here] if here < len(nodes) else None
         here += 1
         width = _SPACE_MU.get(node) if isinstance(node, str) and not in_script else None
-        if node in (r"\hspace", r"\mspace") and not in_script and here < len(nodes) and not isinstance(nodes[here], str):
+        if (
+            node in (r"\hspace", r"\mspace")
+            and not in_script
+            and here < len(nodes)
+            and not isinstance(nodes[here], str)
+        ):
             width = _dimension_mu(nodes[here])
             here += width is not None
         if width is not None or (node == "~" and not in_script):
@@ -408,7 +413,9 @@ def _printed_nodes(nodes: Tree, in_script: bool = False) -> Tree:
         if isinstance(node, str) and node in known.TEXT_COMMANDS and here < len(nodes):
             body = nodes[here]
             here += 1
-            upright = node == r"\text" and all(isinstance(part, str) and part.isascii() and part.isalnum() for part in body)
+            upright = node == r"\text" and all(
+                isinstance(part, str) and part.isascii() and part.isalnum() for part in body
+            )
             result += [r"\mathrm" if upright else node, body]
         elif isinstance(node, str) and "r" in known.SIGNATURES.get(node, ""):
             result.append(node)  # raw arguments are no mathematics

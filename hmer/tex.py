@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,10 +27,8 @@ from hmer.errors import LatexError, RenderError
 from hmer.image import Grey
 from hmer.latex_parser import environment_name, is_unknown, tokenise
 
-try:
+if sys.platform != "win32":
     import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
 
 INSTALL = (
     "install TeX Live: apt-get install --no-install-recommends texlive-latex-recommended "
@@ -138,7 +137,11 @@ def safe_source(formula: str) -> str:
         if is_unknown(token.text):
             raise LatexError(f"{token.text} is not a command that may be typeset.", token.start, token.end)
         name = environment_name(token.text, r"\begin") or environment_name(token.text, r"\end")
-        if name and name.rstrip("*") not in known.ENVIRONMENT_COLUMNS and name.rstrip("*") not in known.OUTER_ENVIRONMENTS:
+        if (
+            name
+            and name.rstrip("*") not in known.ENVIRONMENT_COLUMNS
+            and name.rstrip("*") not in known.OUTER_ENVIRONMENTS
+        ):
             raise LatexError(f"The environment {name} may not be typeset.", token.start, token.end)
         if not token.text.isprintable() and token.text not in ("\\\n", "\\\t"):
             raise LatexError("A control character cannot stand in a formula.", token.start, token.end)
@@ -309,7 +312,7 @@ def _call(command: Sequence[str], folder: Path, seconds: float) -> bool:
         "TEXMFVAR": os.environ.get("TEXMFVAR", str(Path(tempfile.gettempdir()) / f"hmer-texmf-{_user()}")),
     }  # fmt: skip
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 (fixed programs, on a file that was checked)
             command, cwd=folder, env=environment, timeout=seconds, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=_bound(seconds), check=False,
         )  # fmt: skip
@@ -324,7 +327,7 @@ def _user() -> str:
 
 def _bound(seconds: float) -> Callable[[], None] | None:
     """Limits on time, memory and file size for the child, where the system has them."""
-    if resource is None:
+    if sys.platform == "win32":
         return None
     limits = ((resource.RLIMIT_CPU, int(seconds) + 1), (resource.RLIMIT_AS, _MEMORY_BYTES),
               (resource.RLIMIT_FSIZE, _FILE_BYTES), (resource.RLIMIT_CORE, 0))  # fmt: skip

@@ -27,7 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--label_form", type=str, default="full")
     parser.add_argument("--limit", type=int, default=2_000, help="so many formulas, drawn in a fixed way (0: all)")
     parser.add_argument("--dpi", type=int, default=100)
-    parser.add_argument("--differing", type=str, default="", help="write difference, formula and label of those that differ")
+    parser.add_argument(
+        "--differing", type=str, default="", help="write difference, formula and label of those that differ"
+    )
     options = parser.parse_args(None if argv is None else list(argv))
     check(options.label_form in latex.LABEL_FORMS, f"--label_form: known are {', '.join(sorted(latex.LABEL_FORMS))}.")
     formulas = [as_typeset(formula) for _, formula in read_formulas(options.formulas)]

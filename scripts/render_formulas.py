@@ -27,15 +27,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Render, resume what was begun, and report what failed and why."""
     parser = ArgumentParser(prog="render_formulas.py", allow_abbrev=False, description="Formulas to labelled pictures.")
     parser.add_argument("formulas", type=str, help="a list: a formula a line, or source<TAB>formula")
-    parser.add_argument("--out", type=str, required=True, help="the dataset folder; a run that was stopped goes on there")
+    parser.add_argument(
+        "--out", type=str, required=True, help="the dataset folder; a run that was stopped goes on there"
+    )
     parser.add_argument("--style", type=str, default="varied", choices=["varied", "im2latex"],
                         help="fonts, sizes and colours of all kinds, or as IM2LaTeX-100k's pictures")  # fmt: skip
-    parser.add_argument("--compose", type=int, default=0, help="make so many formulas from the parts of the list (0: take it as it is)")
-    parser.add_argument("--exclude", nargs="*", type=str, default=[], help="lists whose formulas must not be among them")
+    parser.add_argument(
+        "--compose", type=int, default=0, help="make so many formulas from the parts of the list (0: take it as it is)"
+    )
+    parser.add_argument(
+        "--exclude", nargs="*", type=str, default=[], help="lists whose formulas must not be among them"
+    )
     parser.add_argument("--cap", type=float, default=0.15, help="largest share of one source in what is composed")
-    parser.add_argument("--limit", type=int, default=0, help="so many formulas of the list, drawn in a fixed way (0: all)")
-    parser.add_argument("--label_form", type=str, default="printed", help="the form of the labels, which is what is typeset")
-    parser.add_argument("--as_given", action="store_true", help="typeset the formulas themselves, as a published list demands")
+    parser.add_argument(
+        "--limit", type=int, default=0, help="so many formulas of the list, drawn in a fixed way (0: all)"
+    )
+    parser.add_argument(
+        "--label_form", type=str, default="printed", help="the form of the labels, which is what is typeset"
+    )
+    parser.add_argument(
+        "--as_given", action="store_true", help="typeset the formulas themselves, as a published list demands"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1, help="processor cores to use")
     options = parser.parse_args(None if argv is None else list(argv))
@@ -53,7 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for row in formulas:
             groups[row[0]].append(row)
         drawn = random.Random(options.seed)
-        few = [row for _, group in sorted(groups.items()) for row in drawn.sample(group, min(len(group), MOST_OF_A_SOURCE))]
+        few = [
+            row for _, group in sorted(groups.items()) for row in drawn.sample(group, min(len(group), MOST_OF_A_SOURCE))
+        ]
         parts = usable_parts(tqdm(few, desc="reading", disable=None), excluded)
         composer = Composer(parts, cap=options.cap)
         count = options.compose

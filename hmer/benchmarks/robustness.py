@@ -67,7 +67,10 @@ def _ways(items: Sequence[Item]) -> dict[str, Callable[[int, np.random.Generator
     """By condition: from the place of an item and a random generator to its picture."""
     if all(item.path.suffix.lower() == ".inkml" for item in items):
         inks = [read_inkml(item.path) for item in items]
-        return {name: functools.partial(lambda way, place, random: way(inks[place], random), way) for name, way in CONDITIONS.items()}
+        return {
+            name: functools.partial(lambda way, place, random: way(inks[place], random), way)
+            for name, way in CONDITIONS.items()
+        }
     greys = [read_image(item.path) for item in items]
     return {
         name: functools.partial(lambda way, place, random: way(greys[place], random), way)

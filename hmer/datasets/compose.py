@@ -72,28 +72,264 @@ def usable_parts(formulas: Iterable[tuple[str, str]], exclude: Iterable[str] = (
 
 
 # What letters and signs are exchanged for, a class a line.
-_LATIN = "a b c d e f g h k l m n p q r s t u v w x y z A B C D E F G H J K L M N P Q R S T U V W X Y Z".split()
-_GREEK = (
-    r"\alpha \beta \gamma \delta \epsilon \varepsilon \zeta \eta \theta \vartheta \kappa \lambda \mu \nu \xi \pi \rho "
-    r"\sigma \tau \phi \varphi \chi \psi \omega \Gamma \Delta \Theta \Lambda \Xi \Pi \Sigma \Phi \Psi \Omega \ell "
-    r"\partial \nabla \hbar \infty"
-).split()
-_INDICES = r"i j k l m n a b c 0 1 2 3 + - \mu \nu \rho \sigma \alpha \beta \lambda I J N A B".split()
-_RELATIONS = r"= = = = = = = \equiv \sim \simeq \approx \leq \geq < > \neq \rightarrow \propto \in \ll \gg".split()
-_SIGNS = r"+ + + + - - - - \pm \mp \cdot \times \otimes \oplus \wedge *".split()
-_ACCENTS = r"\bar \tilde \hat \dot \vec \overline \widetilde \widehat \ddot \check \breve \underline".split()
-_FONTS = r"\mathcal \mathcal \mathbf \mathbf \mathrm \mathbb \boldsymbol \mathsf \mathfrak \mathit".split()
+_LATIN = [
+    "a",
+    "b",
+    "c",
+    "d",
+    "e",
+    "f",
+    "g",
+    "h",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "q",
+    "r",
+    "s",
+    "t",
+    "u",
+    "v",
+    "w",
+    "x",
+    "y",
+    "z",
+    "A",
+    "B",
+    "C",
+    "D",
+    "E",
+    "F",
+    "G",
+    "H",
+    "J",
+    "K",
+    "L",
+    "M",
+    "N",
+    "P",
+    "Q",
+    "R",
+    "S",
+    "T",
+    "U",
+    "V",
+    "W",
+    "X",
+    "Y",
+    "Z",
+]
+_GREEK = [
+    r"\alpha",
+    r"\beta",
+    r"\gamma",
+    r"\delta",
+    r"\epsilon",
+    r"\varepsilon",
+    r"\zeta",
+    r"\eta",
+    r"\theta",
+    r"\vartheta",
+    r"\kappa",
+    r"\lambda",
+    r"\mu",
+    r"\nu",
+    r"\xi",
+    r"\pi",
+    r"\rho",
+    r"\sigma",
+    r"\tau",
+    r"\phi",
+    r"\varphi",
+    r"\chi",
+    r"\psi",
+    r"\omega",
+    r"\Gamma",
+    r"\Delta",
+    r"\Theta",
+    r"\Lambda",
+    r"\Xi",
+    r"\Pi",
+    r"\Sigma",
+    r"\Phi",
+    r"\Psi",
+    r"\Omega",
+    r"\ell",
+    r"\partial",
+    r"\nabla",
+    r"\hbar",
+    r"\infty",
+]
+_INDICES = [
+    r"i",
+    r"j",
+    r"k",
+    r"l",
+    r"m",
+    r"n",
+    r"a",
+    r"b",
+    r"c",
+    r"0",
+    r"1",
+    r"2",
+    r"3",
+    r"+",
+    r"-",
+    r"\mu",
+    r"\nu",
+    r"\rho",
+    r"\sigma",
+    r"\alpha",
+    r"\beta",
+    r"\lambda",
+    r"I",
+    r"J",
+    r"N",
+    r"A",
+    r"B",
+]
+_RELATIONS = [
+    r"=",
+    r"=",
+    r"=",
+    r"=",
+    r"=",
+    r"=",
+    r"=",
+    r"\equiv",
+    r"\sim",
+    r"\simeq",
+    r"\approx",
+    r"\leq",
+    r"\geq",
+    r"<",
+    r">",
+    r"\neq",
+    r"\rightarrow",
+    r"\propto",
+    r"\in",
+    r"\ll",
+    r"\gg",
+]
+_SIGNS = [
+    r"+",
+    r"+",
+    r"+",
+    r"+",
+    r"-",
+    r"-",
+    r"-",
+    r"-",
+    r"\pm",
+    r"\mp",
+    r"\cdot",
+    r"\times",
+    r"\otimes",
+    r"\oplus",
+    r"\wedge",
+    r"*",
+]
+_ACCENTS = [
+    r"\bar",
+    r"\tilde",
+    r"\hat",
+    r"\dot",
+    r"\vec",
+    r"\overline",
+    r"\widetilde",
+    r"\widehat",
+    r"\ddot",
+    r"\check",
+    r"\breve",
+    r"\underline",
+]
+_FONTS = [
+    r"\mathcal",
+    r"\mathcal",
+    r"\mathbf",
+    r"\mathbf",
+    r"\mathrm",
+    r"\mathbb",
+    r"\boldsymbol",
+    r"\mathsf",
+    r"\mathfrak",
+    r"\mathit",
+]
 _FENCES = (("(", ")"), ("(", ")"), ("[", "]"), ("[", "]"), (r"\{", r"\}"), ("|", "|"), (r"\langle", r"\rangle"))
-_SPACES = r"\, \, \, ~ ~ \; \: \quad \!".split()
+_SPACES = [r"\,", r"\,", r"\,", r"~", r"~", r"\;", r"\:", r"\quad", r"\!"]
 _FAR = (
     (r"\quad",), (r"\quad",), (r"\qquad",), ("~", "~"), (r"\;", r"\;"), (r"\quad", r"\quad"), ("~", "~", "~"), (r"\,", r"\,"),
 )  # fmt: skip
-_WORDS = (
-    "for if and or where with when otherwise even odd const h.c. tot max min eff for~all if~and~only~if such~that as "
-    "then on in is is~a at phys free int crit"
-).split()
-_OPERATORS = r"\sin \cos \exp \ln \log \det \tan \cosh \sinh \tanh \arctan \max \min \dim \lim".split()
-_NAMES = "Tr tr sgn diag Re Im Res Ad arcsinh sech rank vol Det STr ch Pf".split()
+_WORDS = [
+    "for",
+    "if",
+    "and",
+    "or",
+    "where",
+    "with",
+    "when",
+    "otherwise",
+    "even",
+    "odd",
+    "const",
+    "h.c.",
+    "tot",
+    "max",
+    "min",
+    "eff",
+    "for~all",
+    "if~and~only~if",
+    "such~that",
+    "as",
+    "then",
+    "on",
+    "in",
+    "is",
+    "is~a",
+    "at",
+    "phys",
+    "free",
+    "int",
+    "crit",
+]
+_OPERATORS = [
+    r"\sin",
+    r"\cos",
+    r"\exp",
+    r"\ln",
+    r"\log",
+    r"\det",
+    r"\tan",
+    r"\cosh",
+    r"\sinh",
+    r"\tanh",
+    r"\arctan",
+    r"\max",
+    r"\min",
+    r"\dim",
+    r"\lim",
+]
+_NAMES = [
+    "Tr",
+    "tr",
+    "sgn",
+    "diag",
+    "Re",
+    "Im",
+    "Res",
+    "Ad",
+    "arcsinh",
+    "sech",
+    "rank",
+    "vol",
+    "Det",
+    "STr",
+    "ch",
+    "Pf",
+]
 _LARGE = (r"\sum", r"\sum", r"\int", r"\int", r"\prod", r"\oint", r"\bigoplus", r"\bigcup", r"\iint")
 _SIZES = (r"\big", r"\Big", r"\bigg", r"\Bigg")
 
@@ -162,7 +398,14 @@ class Composer:
             if token == "{":
                 level += 1
                 before = tokens[here - 1] if here else ""
-                if before.startswith("\\") and before not in (r"\frac", r"\sqrt", r"\bar", r"\hat", r"\tilde", r"\overline"):
+                if before.startswith("\\") and before not in (
+                    r"\frac",
+                    r"\sqrt",
+                    r"\bar",
+                    r"\hat",
+                    r"\tilde",
+                    r"\overline",
+                ):
                     raw.append(level)
             elif token == "}":
                 if raw and raw[-1] == level:
@@ -213,12 +456,16 @@ class Composer:
                 fenced = [size + "l", opening, *inner, size + "r", closing]
             else:
                 fenced = [opening, *inner, closing]
-            return [*fenced, "^", "{", _pick("2 2 2 3 n N".split(), random), "}"] if random.random() < 0.2 else fenced
+            return (
+                [*fenced, "^", "{", _pick(["2", "2", "2", "3", "n", "N"], random), "}"]
+                if random.random() < 0.2
+                else fenced
+            )
         if kind < 0.42:
             return [r"\sqrt", "{", *self._short(length - 3, random), "}"]
         if kind < 0.54:
             large = _pick(_LARGE, random)
-            low = [*_letter(random), *(["=", _pick("0 1".split(), random)] if "int" not in large else [])]
+            low = [*_letter(random), *(["=", _pick(["0", "1"], random)] if "int" not in large else [])]
             limits = ["_", "{", *low, "}"] if random.random() < 0.8 else []
             limits += ["^", "{", *_letter(random), "}"] if random.random() < 0.5 else []
             gap = [_pick(_SPACES, random)] if random.random() < 0.3 else []
@@ -281,10 +528,10 @@ class Composer:
         rows, columns = int(random.integers(1, 5)), int(random.integers(1, 5))
         rows = 2 if rows * columns == 1 else rows
         cell = max(1.0, (length * 0.75 - 6) / (rows * columns) - 1)
-        name = _pick("pmatrix pmatrix bmatrix matrix vmatrix array array array array".split(), random)
+        name = _pick(["pmatrix", "pmatrix", "bmatrix", "matrix", "vmatrix", "array", "array", "array", "array"], random)
         begin, end = [rf"\begin{{{name}}}"], [rf"\end{{{name}}}"]
         if name == "array":
-            alignment = _pick("c c c l r".split(), random)
+            alignment = _pick(["c", "c", "c", "l", "r"], random)
             begin += ["{", *([alignment] * columns), "}"]
             opening, closing = _FENCES[int(random.integers(5))]
             begin, end = [r"\left", opening, *begin], [*end, r"\right", closing]
@@ -295,14 +542,22 @@ class Composer:
             for column in range(columns):
                 body += ["&"] if column else []
                 if dots and random.random() < 0.3:
-                    body.append(_pick(r"\cdots \vdots \ddots".split(), random))
+                    body.append(_pick([r"\cdots", r"\vdots", r"\ddots"], random))
                 elif random.random() < 0.3 and columns > 1:
-                    body.append(_pick("0 0 0 1 1 2 -".split(), random).replace("-", "0"))
+                    body.append(_pick(["0", "0", "0", "1", "1", "2", "-"], random).replace("-", "0"))
                 else:
-                    body += self._sum_of(cell, random) if cell > 4 else [*_letter(random), *(_scripts(random) if cell > 3 else [])]
+                    body += (
+                        self._sum_of(cell, random)
+                        if cell > 4
+                        else [*_letter(random), *(_scripts(random) if cell > 3 else [])]
+                    )
         matrix = [*begin, *body, *end]
         head = self._dressed(start, random) if len(start) < 0.3 * length else _letter(random)
-        return [*head, "=", *matrix] if random.random() < 0.7 else [*matrix, *_letter(random), "=", *self._sum_of(8, random)]
+        return (
+            [*head, "=", *matrix]
+            if random.random() < 0.7
+            else [*matrix, *_letter(random), "=", *self._sum_of(8, random)]
+        )
 
     def _with_cases(self, start: list[str], length: float, random: Random) -> list[str]:
         rows = int(random.integers(2, 5))
@@ -313,12 +568,26 @@ class Composer:
             condition = self._term(random, share)
             if random.random() < 0.4:
                 command = r"\text" if random.random() < 0.6 else r"\mathrm"
-                condition = [command, "{", *_pick("if for when".split(), random), "~", "}", *condition]
+                condition = [command, "{", *_pick(["if", "for", "when"], random), "~", "}", *condition]
             body += [*self._sum_of(share, random), *([","] if random.random() < 0.5 else []), "&", *condition]
         head = self._dressed(start, random) if len(start) < 0.3 * length else [*_letter(random), *_scripts(random)]
         if random.random() < 0.6:
             return [*head, "=", r"\begin{cases}", *body, r"\end{cases}"]
-        return [*head, "=", r"\left", r"\{", r"\begin{array}", "{", "l", "l", "}", *body, r"\end{array}", r"\right", "."]
+        return [
+            *head,
+            "=",
+            r"\left",
+            r"\{",
+            r"\begin{array}",
+            "{",
+            "l",
+            "l",
+            "}",
+            *body,
+            r"\end{array}",
+            r"\right",
+            ".",
+        ]
 
     def _in_rows(self, start: list[str], length: float, random: Random) -> list[str]:
         rows = int(random.integers(2, 5))

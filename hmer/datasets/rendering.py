@@ -7,6 +7,7 @@ it was; formulas and looks depend on the seed and the number of the chunk alone.
 import dataclasses
 import functools
 import json
+import multiprocessing
 import os
 import re
 from collections import Counter
@@ -137,7 +138,9 @@ def as_im2latex(grey: Grey) -> Grey:
     for width, height in BUCKETS_PX:
         if halved.shape[1] <= width and halved.shape[0] <= height:
             below, right = height - halved.shape[0], width - halved.shape[1]
-            return np.asarray(cv2.copyMakeBorder(halved, 0, below, 0, right, cv2.BORDER_CONSTANT, value=255.0), np.uint8)
+            return np.asarray(
+                cv2.copyMakeBorder(halved, 0, below, 0, right, cv2.BORDER_CONSTANT, value=255.0), np.uint8
+            )
     return halved
 
 
@@ -158,11 +161,11 @@ def ziamath_picture(formula: str, size_px: float) -> Grey | None:
     """The formula by ziamath in STIX Two, cropped; None if it is not installed or fails."""
     try:
         import resvg_py
-        import ziamath
+        from ziamath.zmath import Latex
     except ImportError:
         return None
     try:
-        drawing = ziamath.Latex(formula, size=size_px, margin=4).svg()
+        drawing = Latex(formula, size=size_px, margin=4).svg()
         data = bytes(resvg_py.svg_to_bytes(svg_string=drawing, background="white", skip_system_fonts=True))
     except Exception:  # its parser and latex2mathml's fail in many ways
         return None
@@ -215,7 +218,9 @@ def render_chunk(
     pages = folder / f"{number:04}"
     pages.mkdir(parents=True, exist_ok=True)
     lines, refused = [], []
-    for index, ((source, formula), label, look, picture) in enumerate(zip(formulas, labels, looks, pictures, strict=True)):
+    for index, ((source, formula), label, look, picture) in enumerate(
+        zip(formulas, labels, looks, pictures, strict=True)
+    ):
         if isinstance(picture, Failure) or not label:
             reason = picture.reason if isinstance(picture, Failure) else "its label is empty"
             if not label:
@@ -257,7 +262,9 @@ def begin(folder: Path, plan: Plan) -> None:
     file = folder / PLAN
     if file.is_file():
         if file.read_text(encoding="utf-8") != noted:
-            raise DatasetError(f"{folder}: was begun with other formulas or settings; choose another folder, or delete it.")
+            raise DatasetError(
+                f"{folder}: was begun with other formulas or settings; choose another folder, or delete it."
+            )
     elif (folder / LABELS).exists() or any(folder.iterdir()):
         raise DatasetError(f"{folder}: holds something else; choose a new folder.")
     else:
@@ -309,13 +316,10 @@ def render_dataset(
     if progress is not None:
         progress(plan.count - min(len(left) * CHUNK, plan.count))
     if processes <= 1:
-        sizes = map(work, left)
-        for size in sizes:
+        for size in map(work, left):
             if progress is not None:
                 progress(size)
     else:
-        import multiprocessing
-
         with multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn").Pool(processes) as pool:
             for size in pool.imap_unordered(work, left):
                 if progress is not None:
