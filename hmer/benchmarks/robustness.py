@@ -8,7 +8,7 @@ import numpy as np
 
 from hmer.benchmarks.bootstrap import interval
 from hmer.conditions import CONDITIONS, PICTURE_CONDITIONS, Pixels
-from hmer.config import Decoding
+from hmer.config import Decoding, check
 from hmer.datasets.folder import Item
 from hmer.errors import HmerError
 from hmer.image import read_image
@@ -43,6 +43,8 @@ def robustness(
     as read wrongly.
     """
     draw_as = _ways(items)
+    unknown = [name for name in conditions if name not in draw_as]
+    check(not unknown, f"{', '.join(unknown)}: no condition of such items; known are {', '.join(draw_as)}.")
     truths = [without(item.tokens, ignore) for item in items]
     right: dict[str, list[bool]] = {}
     results: dict[str, Any] = {}

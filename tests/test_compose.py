@@ -1,0 +1,71 @@
+"""Composed formulas: well-formed, of the wanted lengths, the same for the same seed, never one of the excluded."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hmer import latex
+from hmer.datasets.compose import MAX_TOKENS, Composer, Part, key_of, read_formulas, usable_parts
+from hmer.errors import DatasetError
+
+FORMULAS = [r"x^2 + y^2 = 1", r"\frac{a}{b}", r"f(x) = \int_0^1 t\,dt", r"\begin{pmatrix} a & b \\ c & d \end{pmatrix}",
+            r"\alpha_i \leq \beta", r"E = mc^2", r"\lim_{n \to \infty} a_n", r"\text{if } x > 0"]  # fmt: skip
+PARTS = usable_parts([("books" if place < 5 else "notes", formula) for place, formula in enumerate(FORMULAS)])
+
+
+def test_what_is_composed_is_well_formed_and_of_displayed_lengths() -> None:
+    composer, random = Composer(PARTS, cap=1.0), np.random.default_rng(0)
+    made = [composer.make(random)[0] for _ in range(300)]
+    for tokens in made:
+        assert tuple(latex.normalise(" ".join(tokens))) == tokens
+        assert latex.label_tokens(" ".join(tokens), "printed")
+    lengths = sorted(map(len, made))
+    assert lengths[-1] <= MAX_TOKENS
+    assert 25 <= lengths[150] <= 80
+    for wanted in (
+        r"\begin{cases}",
+        r"\begin{aligned}",
+        r"\begin{array}",
+        r"\begin{pmatrix}",
+        r"\left",
+        r"\quad",
+        r"\mathrm",
+    ):
+        assert any(wanted in tokens for tokens in made), wanted
+
+
+def test_the_same_seed_composes_the_same() -> None:
+    one, two = (
+        [Composer(parts, cap=1.0).make(np.random.default_rng((3, place))) for place in range(20)]
+        for parts in (PARTS, list(reversed(PARTS)))
+    )
+    assert one == two
+    assert Composer(PARTS, cap=1.0).make(np.random.default_rng((4, 0))) != one[0]
+
+
+def test_a_source_has_no_more_than_its_share() -> None:
+    parts = [
+        Part((letter,), "large" if place < 20 else f"small{place % 5}")
+        for place, letter in enumerate("abcdefghijklmnopqrstuvwxyz")
+    ]
+    shares = Composer(parts, cap=0.25).shares
+    assert shares.max() == pytest.approx(0.25)
+    assert shares.sum() == pytest.approx(1)
+
+
+def test_excluded_formulas_and_broken_ones_are_no_parts() -> None:
+    formulas = [("", formula) for formula in (r"x^{2}", "a+b", r"\frac{a}", "c")]
+    assert [part.tokens for part in usable_parts(formulas, [r"{x}^2\,", r"\broken"])] == [("a", "+", "b"), ("c",)]
+    assert key_of(r"\left( x \right)") == key_of("(x)")
+
+
+def test_a_list_is_read_with_and_without_sources(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("a\tx + 1\n\ny ^ 2\n", encoding="utf-8")
+    assert read_formulas(tmp_path / "list.txt") == [("a", "x + 1"), ("", "y ^ 2")]
+    (tmp_path / "empty.txt").write_text("\n", encoding="utf-8")
+    for name in ("empty.txt", "missing.txt"):
+        with pytest.raises(DatasetError, match=name):
+            read_formulas(tmp_path / name)
+    with pytest.raises(DatasetError, match="No formula"):
+        Composer([])
