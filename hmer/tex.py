@@ -37,6 +37,7 @@ INSTALL = (
 MOST_A_RUN = 4_000
 LARGEST_PT = (1_500, 800)  # width and height of what is drawn
 _SECONDS_A_RUN, _SECONDS_A_FORMULA = 15.0, 0.05
+_PATIENCE = 20  # a busy machine gives a process a small part of the time; what counts is the processor's
 _MEMORY_BYTES = 2_000_000_000
 _FILE_BYTES = 400_000_000
 
@@ -102,8 +103,8 @@ def typeset(
 ) -> list[Grey | Failure]:
     """A picture cropped to its ink, (H, W) uint8, or a Failure for each job.
 
-    `progress` is told how many are done. A run may take `seconds` and a little for each of its formulas. Raises
-    RenderError if TeX is not installed or does not work at all.
+    `progress` is told how many are done. A run may take `seconds` of the processor's time and a little for each of its
+    formulas. Raises RenderError if TeX is not installed or does not work at all.
     """
     if not is_installed():
         raise RenderError(f"latex and dvipng are not installed; {INSTALL}.")
@@ -313,7 +314,7 @@ def _call(command: Sequence[str], folder: Path, seconds: float) -> bool:
     }  # fmt: skip
     try:
         done = subprocess.run(  # noqa: S603 (fixed programs, on a file that was checked)
-            command, cwd=folder, env=environment, timeout=seconds, stdin=subprocess.DEVNULL,
+            command, cwd=folder, env=environment, timeout=_PATIENCE * seconds, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=_bound(seconds), check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

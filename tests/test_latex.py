@@ -468,8 +468,8 @@ def test_depth_limit() -> None:
     ],
 )
 def test_spaces_and_stars_keep_their_neighbours_in_place(typed: str, canonical: str) -> None:
-    assert " ".join(latex.normalise(typed)) == canonical
-    assert " ".join(latex.normalise(canonical)) == canonical
+    assert " ".join(normalise(typed)) == canonical
+    assert " ".join(normalise(canonical)) == canonical
 
 
 @pytest.mark.parametrize(
@@ -489,5 +489,5 @@ def test_spaces_and_stars_keep_their_neighbours_in_place(typed: str, canonical: 
     ],
 )
 def test_printed_labels_are_spelt_by_what_is_seen(typed: str, label: str) -> None:
-    assert " ".join(latex.label_tokens(typed, "printed")) == label
-    assert " ".join(latex.label_tokens(label, "printed")) == label
+    assert " ".join(label_tokens(typed, "printed")) == label
+    assert " ".join(label_tokens(label, "printed")) == label

@@ -44,7 +44,7 @@ def test_what_could_do_more_than_typeset_does_not_reach_tex(formula: str) -> Non
             r"\begin{array} { c c } a & b \\ [ 2 p t ] c & d \end{array}",
             r"\begin{array}{cc} a & b \\[2pt] c & d \end{array}",
         ),
-        (r"a \kern 2 p t b", r"a \kern2pt  b"),
+        (r"a \kern 2 p t b", r"a \kern2pt b"),
         (r"\text{two words}", r"\text{two words}"),
     ],
 )
