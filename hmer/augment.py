@@ -165,7 +165,7 @@ def worn(grey: Grey, random: Random, strength: float, neighbour: Grey | None = N
         table = 255 - 255 * (1 - np.arange(256) / 255) ** heaviness
         grey = np.asarray(cv2.LUT(grey, np.round(table).astype(np.uint8)), np.uint8)
     if random.random() < 0.3 * strength:
-        grey = np.asarray(cv2.GaussianBlur(grey, (0, 0), float(random.uniform(0.2, 0.13 * size_px + 0.2))), np.uint8)
+        grey = np.asarray(cv2.GaussianBlur(grey, (0, 0), float(random.uniform(0.2, 0.04 * size_px + 0.4))), np.uint8)
     dirty = False
     if random.random() < 0.2 * strength:
         dirty = True

@@ -245,7 +245,7 @@ def _latex(folder: Path, font: str, pages: dict[int, tuple[Job, str]], seconds: 
             elif kind == "ship":
                 pages_in_file.append(number)
             elif kind == "large":
-                failed[number] = f"larger than {LARGEST_PT[0]} x {LARGEST_PT[1]} pt"
+                failed.setdefault(number, f"larger than {LARGEST_PT[0]} x {LARGEST_PT[1]} pt")
             elif number == current:
                 current = None
                 if mark[3] != "0":
