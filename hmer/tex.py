@@ -25,7 +25,7 @@ from hmer import latex
 from hmer import latex_symbols as known
 from hmer.errors import LatexError, RenderError
 from hmer.image import Grey
-from hmer.latex_parser import environment_name, is_unknown, tokenise
+from hmer.latex_parser import Token, environment_name, is_unknown, tokenise
 
 if sys.platform != "win32":
     import resource
@@ -134,7 +134,9 @@ def safe_source(formula: str) -> str:
         raise LatexError("^^ cannot stand in a formula.")
     pieces: list[str] = []
     end = 0
-    for token in tokenise(formula):
+    tokens = tokenise(formula)
+    closed_up = _spelt_letters(tokens)
+    for place, token in enumerate(tokens):
         if is_unknown(token.text):
             raise LatexError(f"{token.text} is not a command that may be typeset.", token.start, token.end)
         name = environment_name(token.text, r"\begin") or environment_name(token.text, r"\end")
@@ -146,10 +148,34 @@ def safe_source(formula: str) -> str:
             raise LatexError(f"The environment {name} may not be typeset.", token.start, token.end)
         if not token.text.isprintable() and token.text not in ("\\\n", "\\\t"):
             raise LatexError("A control character cannot stand in a formula.", token.start, token.end)
-        pieces += [" "] if token.start > end else []
+        pieces += [" "] if token.start > end and place not in closed_up else []
         pieces.append("\\ " if token.text in ("\\\n", "\\\t") else token.text)
         end = token.end
     return _joined_dimensions("".join(pieces).strip())
+
+
+def _spelt_letters(tokens: Sequence[Token]) -> set[int]:
+    """Which tokens stand in a text that is spelt as tokens, `\\text { s o }`, whose blanks mean nothing; mathematics aside."""
+    found: set[int] = set()
+    for place, token in enumerate(tokens[:-1]):
+        opener = tokens[place + 1]
+        if token.text not in known.TEXT_COMMANDS and token.text not in known.TEXT_SYNONYMS:
+            continue
+        if opener.text != "{" or opener.start == token.end:
+            continue
+        level, in_mathematics, inside = 0, False, set()
+        for here in range(place + 1, len(tokens)):
+            text, before = tokens[here].text, tokens[here - 1]
+            if here > place + 1 and tokens[here].start != before.end + 1:
+                break
+            level += (text == "{") - (text == "}")
+            if not in_mathematics and not (before.text[0] == "\\" and before.text[-1].isalpha()):
+                inside.add(here)
+            in_mathematics ^= text == "$"
+            if level == 0:
+                found |= inside
+                break
+    return found
 
 
 _DIMENSIONS = re.compile(

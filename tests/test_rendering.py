@@ -117,8 +117,6 @@ def test_ziamath_draws_what_it_is_known_to_draw() -> None:
 def test_published_lists_are_spelt_as_they_were_typeset() -> None:
     assert as_typeset(r"a \dots b \dotsc") == r"a \ldots b \dotsc"
     assert as_typeset(r"\mathrm { \boldmath ~ \phi ~ } ( r )") == r"\boldsymbol { \phi } ( r )"
-    assert as_typeset(r"\textrm { i f ~ s o }") == r"\textrm{if~so}"
-    assert as_typeset(r"\text{if so}") == r"\text{if so}"
 
 
 @pytest.fixture

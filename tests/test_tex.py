@@ -46,6 +46,9 @@ def test_what_could_do_more_than_typeset_does_not_reach_tex(formula: str) -> Non
         ),
         (r"a \kern 2 p t b", r"a \kern2pt b"),
         (r"\text{two words}", r"\text{two words}"),
+        (r"a \text { s o ~ t h a t } b", r"a \text {so~that} b"),
+        (r"\text { i f ~ $ x _ { 1 } $ \ldots a n d }", r"\text {if~$ x _ { 1 } $\ldots and}"),
+        (r"\textbf { o n e } { t w o }", r"\textbf {one} { t w o }"),
     ],
 )
 def test_source_is_one_line_with_dimensions_that_tex_reads(formula: str, source: str) -> None:

@@ -9,26 +9,17 @@ from hmer import latex
 from hmer.datasets.folder import IMAGE_SUFFIXES, write_labels
 from hmer.errors import DatasetError, LatexError
 
-_TEXT = re.compile(r"(\\(?:text|mbox|hbox)[a-z]*)\s*\{([^{}$]*)\}")
 _BOLD = re.compile(r"\\mathrm \{ \\boldmath ~ ([^{}]*?)(?: ~)? \}")
 
 
 def as_typeset(formula: str) -> str:
     r"""A formula of the normalised lists, spelt so that TeX gives the original picture.
 
-    The lists hold what a parser made of the authors' source: `\dots`, which are low dots without amsmath, texts with a blank
-    between all letters, and `\mathrm { \boldmath ~ x ~ }` for a bold symbol in a text.
+    The lists hold what a parser made of the authors' source: `\dots`, which are low dots without amsmath, and
+    `\mathrm { \boldmath ~ x ~ }` for a bold symbol in a text.
     """
     formula = re.sub(r"\\dots(?![A-Za-z])", r"\\ldots", formula)
-    formula = _BOLD.sub(r"\\boldsymbol { \1 }", formula)
-    return _TEXT.sub(_closed_up, formula)
-
-
-def _closed_up(match: re.Match[str]) -> str:
-    """A text that is spelt as tokens, letter by letter, without the blanks between them; any other as it is."""
-    body = match[2]
-    spelt = all(len(piece) == 1 or piece.startswith("\\") for piece in body.split())
-    return f"{match[1]}{{{''.join(body.split())}}}" if spelt else match[0]
+    return _BOLD.sub(r"\\boldsymbol { \1 }", formula)
 
 
 @dataclass(frozen=True)
