@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test test-full check fix browser train-handwritten compare clean
+.PHONY: demo test test-full check fix browser train-handwritten train-printed compare clean
 
 $(VENV)/.runtime: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hmer needs Python 3.11 or newer; set PYTHON=...")'
@@ -43,6 +43,9 @@ train-handwritten: $(VENV)/.runtime  ## DATA: a folder with train/, composed/ an
 	  --validation '$(DATA)/validation'
 	$(RUN) scripts/train.py --config hmer/configs/handwritten.yaml --train '["$(DATA)/train", "$(DATA)/composed"]' \
 	  --validation '$(DATA)/validation'
+
+train-printed: $(VENV)/.runtime  ## DATA: a folder with train/ and validation/, made by scripts/render_formulas.py
+	$(RUN) scripts/train.py --config hmer/configs/printed.yaml --train '["$(DATA)/train"]' --validation '$(DATA)/validation'
 
 # Hours each: five runs on handwriting, and three on printed formulas where PRINTED names a folder of them.
 HOURS ?= 2

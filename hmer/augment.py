@@ -1,5 +1,6 @@
 """Training-only distortions, of strokes and of pixels. What they make, `hmer.image.prepare` then reads as usual."""
 
+import contextlib
 from dataclasses import dataclass
 
 import cv2
@@ -7,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hmer.config import AugmentConfig, ImageConfig
-from hmer.image import Grey, Prepared, prepare
+from hmer.errors import BadImage
+from hmer.image import Grey, Prepared, ink_mask, prepare, writing_size
 from hmer.ink import Ink, Stroke, rasterize, symbol_size
+from hmer.paper import clean
 
 Random = np.random.Generator
 
@@ -106,8 +109,16 @@ def draw_ink(ink: Ink, image: ImageConfig, augment: AugmentConfig, random: Rando
     return DrawnInk(pixels, placed)
 
 
-def distort_picture(grey: Grey, image: ImageConfig, augment: AugmentConfig, random: Random | None) -> Prepared:
-    """A picture (no strokes known) as a model sees it; with `random` slanted, scaled, thickened and blurred first."""
+def distort_picture(
+    grey: Grey, image: ImageConfig, augment: AugmentConfig, random: Random | None, neighbour: Grey | None = None
+) -> Prepared:
+    """A picture (no strokes known) as a model sees it; with `random` slanted, scaled, thickened and blurred first.
+
+    With `augment.print` it is worn as print is (see `worn`); of `neighbour` a strip may stand at its edge.
+    """
+    if random is not None and augment.print:
+        zoom = float(np.exp(np.clip(random.normal(0, augment.scale / 2), -augment.scale, augment.scale)))
+        return prepare(worn(grey, random, augment.print, neighbour), image, zoom=zoom)
     if random is None or augment.strokes == 0:
         return prepare(grey, image)
     height, width = grey.shape
@@ -146,6 +157,102 @@ def distort_pixels(grey: Grey, random: Random, strength: float) -> Grey:
         noise = random.normal(0, random.uniform(3, 14), grey.shape).astype(np.float32)
         grey = np.clip(grey + noise, 0, 255).astype(np.uint8)
     return grey
+
+
+def worn(grey: Grey, random: Random, strength: float, neighbour: Grey | None = None) -> Grey:
+    """A printed formula as screens, scanners and cameras hand it over: (H, W) uint8, dark on white.
+
+    Each on a part of the pictures, the more the higher `strength`: text cut off at the upper or lower edge, a skew, another
+    resolution, heavier or lighter ink, blur, JPEG, noise and specks, cropped too closely, uneven light.
+    """
+    size_px = writing_size(ink_mask(grey))
+    if neighbour is not None and random.random() < 0.04 * strength:
+        grey = _with_strip(grey, neighbour, size_px, random)
+    if random.random() < 0.3 * strength:
+        grey = _skewed(grey, random)
+    if random.random() < 0.5 * strength:
+        # Below 4 px nobody can read the scripts.
+        factor = float(np.exp(random.uniform(np.log(max(min(4.5 / size_px, 1.0), 0.4)), np.log(2.0))))
+        method = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)[int(random.integers(3)) if factor < 1 else 1]
+        size = (max(3, round(grey.shape[1] * factor)), max(3, round(grey.shape[0] * factor)))
+        grey = np.asarray(cv2.resize(grey, size, interpolation=method), np.uint8)
+        size_px *= factor
+    if random.random() < 0.4 * strength:
+        heaviness = float(np.exp(random.normal(0, 0.3)))
+        table = 255 - 255 * (1 - np.arange(256) / 255) ** heaviness
+        grey = np.asarray(cv2.LUT(grey, np.round(table).astype(np.uint8)), np.uint8)
+    if random.random() < 0.3 * strength:
+        grey = np.asarray(cv2.GaussianBlur(grey, (0, 0), float(random.uniform(0.2, 0.04 * size_px + 0.4))), np.uint8)
+    dirty = False
+    if random.random() < 0.2 * strength:
+        dirty = True
+        done, data = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(20, 90))])
+        grey = np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8) if done else grey
+    if random.random() < 0.15 * strength:
+        dirty = True
+        noise = random.normal(0, random.uniform(3, 16), grey.shape).astype(np.float32)
+        grey = np.clip(grey + noise, 0, 255).astype(np.uint8)
+    if random.random() < 0.05 * strength:
+        grey = grey.copy()
+        count = int(random.integers(1, 6))
+        grey[random.integers(grey.shape[0], size=count), random.integers(grey.shape[1], size=count)] = 0
+    if random.random() < 0.05 * strength:
+        top, bottom, left, right = (int(side) for side in random.integers(0, 2, 4))
+        cut = grey[top : grey.shape[0] - bottom, left : grey.shape[1] - right]
+        grey = cut if min(cut.shape) >= 3 else grey
+    if random.random() < 0.06 * strength:
+        margin = int(random.integers(8, 40))
+        page = cv2.copyMakeBorder(grey, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=255.0)
+        grey = np.clip((page * 0.9 + 10) * shading(page.shape, random), 0, 255).astype(np.uint8)
+        dirty = True
+    if not dirty:
+        return grey
+    with contextlib.suppress(BadImage):  # what was all but rubbed out stays as it is
+        return clean(grey)  # as it is read: what is taken out takes some of the ink along
+    return grey
+
+
+def shading(shape: tuple[int, ...], random: Random) -> npt.NDArray[np.float64]:
+    """The light on a photographed sheet, falling off to a side and to the corners, with a soft shadow: (H, W), up to 1."""
+    height, width = shape[:2]
+    x, y = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
+    angle = random.uniform(0, 2 * np.pi)
+    along = x * np.cos(angle) + y * np.sin(angle)
+    light = 1.0 - random.uniform(0.05, 0.2) * (along + 1) - random.uniform(0.0, 0.15) * (x**2 + y**2) / 2
+    edge = x * np.cos(angle + 1.3) + y * np.sin(angle + 1.3) + 0.2 * np.sin(2 * y + angle)
+    shadow = 1 / (1 + np.exp(-(edge - random.uniform(-0.4, 0.4)) / random.uniform(0.04, 0.15)))
+    return np.asarray(light * (1 - random.uniform(0.25, 0.5) * shadow), np.float64)
+
+
+def _skewed(grey: Grey, random: Random) -> Grey:
+    """Turned as a page lies in a scanner: by a degree or less, now and then by up to three."""
+    degrees = float(random.uniform(-3, 3) if random.random() < 0.15 else random.normal(0, 0.6))
+    height, width = grey.shape
+    matrix = np.asarray(cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0), np.float64)
+    cosine, sine = abs(matrix[0, 0]), abs(matrix[0, 1])
+    size = (int(np.ceil(width * cosine + height * sine)), int(np.ceil(height * cosine + width * sine)))
+    matrix[:, 2] += (size[0] - width) / 2, (size[1] - height) / 2
+    return np.asarray(cv2.warpAffine(grey, matrix, size, flags=cv2.INTER_LINEAR, borderValue=255.0), np.uint8)
+
+
+def _with_strip(grey: Grey, neighbour: Grey, size_px: float, random: Random) -> Grey:
+    """A line of other text, cut through lengthwise by the upper or lower edge of the picture."""
+    rows = np.flatnonzero((neighbour < 128).any(axis=1))
+    if not len(rows):
+        return grey
+    line = neighbour[rows[0] : rows[-1] + 1]
+    factor = size_px / writing_size(ink_mask(line))
+    size = (max(1, round(line.shape[1] * factor)), max(3, round(line.shape[0] * factor)))
+    line = np.asarray(cv2.resize(line, size, interpolation=cv2.INTER_AREA), np.uint8)
+    tall = max(2, min(round(line.shape[0] * random.uniform(0.15, 0.4)), round(size_px)))
+    gap = round(size_px * random.uniform(0.8, 2.0))
+    width = grey.shape[1]
+    strip = np.full((tall + gap, width), 255, np.uint8)
+    above = random.random() < 0.5
+    piece = (line[-tall:] if above else line[:tall])[:, :width]
+    place = 0 if above else gap
+    strip[place : place + len(piece), : piece.shape[1]] = piece
+    return np.concatenate([strip, grey] if above else [grey, strip])
 
 
 def jitter(grey: Grey, augment: AugmentConfig, random: Random) -> Grey:

@@ -1,7 +1,7 @@
-"""The conditions under which a formula must still be read, as pictures made from its strokes.
+"""The conditions under which a formula must still be read, as pictures made from its strokes or from a picture of it.
 
-`CONDITIONS` maps a name to a function of an `Ink` and a random generator: a picture as someone would hand it
-over, (H, W) or (H, W, 3) uint8. `plain` is what the others are compared with. None of it is used in training.
+`CONDITIONS` maps a name to a function of an `Ink` and a random generator, `PICTURE_CONDITIONS` to one of a picture, (H, W)
+uint8: a picture as someone would hand it over, (H, W) or (H, W, 3) uint8. `plain` is what the others are compared with.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from hmer.augment import shading
 from hmer.ink import Ink, draw, rasterize, scaled, symbol_size
 
 Pixels = npt.NDArray[np.uint8]
@@ -100,15 +101,7 @@ def phone_photo(ink: Ink, random: Random) -> Pixels:
     pen = [(25, 25, 30), (30, 40, 130), (90, 90, 95)][int(random.integers(3))]
     paper = np.array([235.0, 230.0, 218.0]) + random.uniform(-8, 8, 3)
     picture = _inked(drawn, paper, pen).astype(np.float32)
-    height, width = drawn.shape
-    x, y = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
-    angle = random.uniform(0, 2 * np.pi)
-    along = x * np.cos(angle) + y * np.sin(angle)
-    light = 1.0 - random.uniform(0.05, 0.2) * (along + 1) - random.uniform(0.0, 0.15) * (x**2 + y**2) / 2
-    edge = x * np.cos(angle + 1.3) + y * np.sin(angle + 1.3) + 0.2 * np.sin(2 * y + angle)
-    shadow = 1 / (1 + np.exp(-(edge - random.uniform(-0.4, 0.4)) / random.uniform(0.04, 0.15)))
-    light *= 1 - random.uniform(0.25, 0.5) * shadow
-    picture *= light[:, :, None]
+    picture *= shading(drawn.shape, random)[:, :, None]
     picture = cv2.GaussianBlur(picture, (0, 0), float(random.uniform(0.8, 1.6))).astype(np.float32)
     picture += random.normal(0, random.uniform(3, 8), picture.shape)
     return _jpeg(np.clip(picture, 0, 255).astype(np.uint8), 75)
@@ -216,4 +209,33 @@ CONDITIONS: dict[str, Callable[[Ink, Random], Pixels]] = {
     "rotation-8": rotation,
     "jpeg-30": jpeg,
     "off-centre": off_centre,
+}
+
+
+def _pair_of_colours(picture: Pixels, paper: tuple[int, int, int], pen: tuple[int, int, int]) -> Pixels:
+    return _inked(picture, np.array(paper, float), pen)
+
+
+def _photographed(picture: Pixels, random: Random) -> Pixels:
+    """Enlarged, on tinted paper in uneven light, blurred, with noise, as a JPEG of quality 75."""
+    page = _with_margin(_zoomed(picture, 2.0, cv2.INTER_CUBIC), 40, 100, random)
+    lit = (
+        _pair_of_colours(page, (235, 230, 218), (35, 35, 40)).astype(np.float32)
+        * shading(page.shape, random)[:, :, None]
+    )
+    lit = cv2.GaussianBlur(lit, (0, 0), float(random.uniform(0.8, 1.4))) + random.normal(0, 5, lit.shape)
+    return _jpeg(np.clip(lit, 0, 255).astype(np.uint8), 75)
+
+
+PICTURE_CONDITIONS: dict[str, Callable[[Pixels, Random], Pixels]] = {
+    "plain": lambda picture, random: picture,
+    "zoom-0.5": lambda picture, random: _zoomed(picture, 0.5, cv2.INTER_AREA),
+    "zoom-0.75": lambda picture, random: _zoomed(picture, 0.75, cv2.INTER_AREA),
+    "zoom-1.5": lambda picture, random: _zoomed(picture, 1.5, cv2.INTER_CUBIC),
+    "zoom-2": lambda picture, random: _zoomed(picture, 2.0, cv2.INTER_CUBIC),
+    "zoom-3": lambda picture, random: _zoomed(picture, 3.0, cv2.INTER_CUBIC),
+    "inverted": lambda picture, random: 255 - picture,
+    "dark-mode": lambda picture, random: _pair_of_colours(picture, (30, 30, 36), (220, 220, 210)),
+    "jpeg-30": lambda picture, random: _jpeg(picture, 30),
+    "photo-light": _photographed,
 }

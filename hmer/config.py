@@ -281,6 +281,9 @@ class AugmentConfig:
     strokes: float = 1.0
     pixels: float = 1.0
     scale: float = 0.25  # writing size varies by up to this factor, in logarithm
+    print: float = (
+        0.0  # strength of what happens to printed pictures (scale, blur, JPEG, noise, light); see hmer.augment.worn
+    )
     recombine: float = 0.0  # share of samples made from parts and symbols of segmented ink; see hmer.datasets.recombine
     # Of the prepared picture, whatever it was made from: the largest value of each, drawn evenly up to it.
     rotation_degrees: float = 0.0
@@ -295,7 +298,7 @@ class AugmentConfig:
         shares = (self.translation, self.scaling, self.cropping, self.brightness, self.contrast, self.elastic)
         check(all(0 <= share < 1 for share in shares), "AugmentConfig: shares are from 0 to below 1.")
         check(0 <= self.rotation_degrees <= 180, "AugmentConfig.rotation_degrees: from 0 to 180.")
-        check(min(self.strokes, self.pixels, self.scale) >= 0, "AugmentConfig: strengths are not negative.")
+        check(min(self.strokes, self.pixels, self.scale, self.print) >= 0, "AugmentConfig: strengths are not negative.")
         check(0 <= self.recombine <= 1, "AugmentConfig.recombine: from 0 to 1.")
 
     @property

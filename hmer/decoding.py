@@ -62,6 +62,28 @@ def _ruled(log_probs: Tensor, rules: Rules | None, prefixes: Sequence[tuple[int,
     return log_probs.masked_fill(~rules(prefixes).to(log_probs.device), MINUS_INFINITY).log_softmax(-1)
 
 
+SHORTEST_LOOP, MOST_COPIES, LONGEST_PERIOD = (
+    32,
+    4,
+    40,
+)  # tokens; no row of zeros or of dots that people write is as long
+
+
+def loop_start(ids: Sequence[int]) -> int | None:
+    """Where a sequence began to repeat itself for ever, one copy left in; None if it does not.
+
+    A loop: the last 32 tokens or more are four copies or more of the same up to 40 tokens.
+    """
+    for period in range(1, min(LONGEST_PERIOD, len(ids) // MOST_COPIES) + 1):
+        length = max(SHORTEST_LOOP, MOST_COPIES * period)
+        if length <= len(ids) and all(ids[-place] == ids[-place - period] for place in range(1, length - period + 1)):
+            start = len(ids) - length
+            while start > 0 and ids[start - 1] == ids[start - 1 + period]:
+                start -= 1
+            return start + period
+    return None
+
+
 def greedy(
     step: Step, state: State, first: Tensor, *, end_id: int, max_length: int, rules: Rules | None = None
 ) -> list[Hypothesis]:
@@ -120,7 +142,7 @@ def _single(
     count = len(first)
     ids: list[list[int]] = [[] for _ in range(count)]
     log_probs: list[list[float]] = [[] for _ in range(count)]
-    finished = [False] * count
+    finished, looped = [False] * count, [False] * count
     last = first
     for _ in range(max_length):
         scores, state = step(last, state)
@@ -135,11 +157,18 @@ def _single(
                 finished[row] = True
             else:
                 ids[row].append(token)
+                start = loop_start(ids[row])
+                if start is not None:  # it would go on to the end: cut, and not finished
+                    del ids[row][start:], log_probs[row][start:]
+                    looped[row] = finished[row] = True
         if all(finished):
             break
     return [
         Hypothesis(
-            tuple(ids[row]), tuple(log_probs[row]), finished[row], _score(sum(log_probs[row]), len(log_probs[row]), 1.0)
+            tuple(ids[row]),
+            tuple(log_probs[row]),
+            finished[row] and not looped[row],
+            _score(sum(log_probs[row]), len(log_probs[row]), 1.0),
         )
         for row in range(count)
     ]
@@ -206,6 +235,7 @@ def beam(
         next_rows, next_ids = [], []
         for picture, item in enumerate(beams):
             live: list[tuple[int, int, float, float]] = []
+            looped: Hypothesis | None = None
             for rank, (total, place) in enumerate(zip(best_list[picture], where_list[picture], strict=True)):
                 if total == MINUS_INFINITY or item.done:
                     break
@@ -217,11 +247,18 @@ def beam(
                         score = _score(total, length, length_penalty)
                         item.ended.append(Hypothesis(item.ids[parent], probabilities, True, score))
                 elif len(live) < width:
-                    live.append((parent, token, here, total))
+                    start = loop_start((*item.ids[parent], token))
+                    if start is None:
+                        live.append((parent, token, here, total))
+                    elif looped is None:
+                        probabilities = item.log_probs[parent][:start]
+                        looped = Hypothesis(item.ids[parent][:start], probabilities, False, _score(total, length, 1.0))
             item.ended.sort(key=lambda hypothesis: -hypothesis.score)
             del item.ended[width:]
             if not live:
                 item.done = True
+                if looped is not None and not item.ended:
+                    item.ended.append(looped)
             elif len(item.ended) == width:
                 item.done = item.ended[-1].score >= _score(live[0][3], length, length_penalty)
             base = picture * width

@@ -6,6 +6,7 @@
     +-- LatexError        LaTeX that is not well-formed; knows where
     +-- ConfigError       a setting that does not exist or has an impossible value
     +-- DatasetError      a dataset folder that breaks the contract
+    +-- RenderError       typesetting is not installed, or does not work
     +-- CheckpointError   a checkpoint that is missing, damaged or of another kind
     +-- StoreError        the annotation database cannot be used
     +-- LimitError        more was asked for than this server gives to one visitor
@@ -45,6 +46,10 @@ class ConfigError(HmerError):
 
 class DatasetError(HmerError):
     """A dataset folder breaks its contract; the message names file and line."""
+
+
+class RenderError(HmerError):
+    """TeX (or another typesetter) is not installed or does not work; what is wrong with one formula is no RenderError."""
 
 
 class CheckpointError(HmerError):

@@ -20,6 +20,8 @@ _SPACING_ROWS = (
     "11*11111",
     "11231011",
 )
+_MU = {"0": 0, "1": 3, "2": 4, "3": 5, "*": 0}
+CONTROL_SPACE = "\\ "  # until its neighbours are known; see spell_control_spaces
 _SPACING = {left: dict(zip(_CLASSES, row, strict=True)) for left, row in zip(_CLASSES, _SPACING_ROWS, strict=True)}
 
 
@@ -95,6 +97,42 @@ def _flatten_once(items: list[Item]) -> tuple[list[Item], bool]:
     return result, changed
 
 
+def spell_control_spaces(items: list[Item]) -> list[Item]:
+    r"""The items with ~ for each control space, or `\, \,` (as wide) where ~ would move its neighbours.
+
+    A control space is nothing but width; to TeX ~ is an atom, too: `= ~ -` sets the sign as between two terms.
+    """
+    if all(item.tokens != [CONTROL_SPACE] for item in items):
+        return items
+    result: list[Item] = []
+    previous = ""
+    for here, item in enumerate(items):
+        if item.tokens == [CONTROL_SPACE]:
+            following = next((_class_here(other) for other in items[here + 1 :] if _class_here(other)), "")
+            if _is_unmoved_by_atom(previous, following):
+                result.append(Item(["~"], "space"))
+            else:
+                result += [Item([r"\,"], "space"), Item([r"\,"], "space")]
+            continue
+        previous = _class_here(item) or previous
+        result.append(item)
+    return result
+
+
+def _class_here(item: Item) -> str:
+    return "ord" if item.tokens == ["~"] else "" if item.kind == "space" else item.kind
+
+
+def _is_unmoved_by_atom(previous: str, following: str) -> bool:
+    """Whether an ordinary atom without extent between two atoms changes no spacing."""
+    if following == "bin" and previous not in ("ord", "close", "inner"):
+        return False
+    if not following:
+        return previous != "bin"
+    around = _MU[_gap(previous, "ord")] + _MU[_gap("ord", following)]
+    return around == _MU[_gap(previous, following)]
+
+
 def _edge_class(items: Iterable[Item]) -> str:
     return next((item.kind for item in items if item.kind != "space"), "")
 
@@ -143,7 +181,11 @@ def emit(items: list[Item]) -> list[str]:
     """The tokens of resolved items."""
     tokens: list[str] = []
     for item in items:
-        tokens += item.tokens if item.inner is None else ["{", *emit(item.inner), "}"]
+        tokens += (
+            (item.tokens if item.tokens != [CONTROL_SPACE] else ["~"])
+            if item.inner is None
+            else ["{", *emit(item.inner), "}"]
+        )
         if item.scripted and item.limits:
             tokens.append(item.limits)
         if item.sub is not None:
@@ -162,8 +204,10 @@ def emit_rows(rows: list[Row]) -> list[str]:
             body = emit(cell)
             if column:
                 tokens.append("&")
-            elif number and not row.rules and body[:1] in (["["], ["*"]):
+            elif number and not row.rules and body[:1] == ["["]:
                 tokens += ["{", "}"]  # or \\ would take it for its own argument
+            elif number and not row.rules and body[:1] == ["*"]:
+                body = ["{", "*", "}", *body[1:]]  # after { } it would be a sign between two terms
             tokens += body
         if number < len(rows) - 1:
             tokens.append(r"\\")

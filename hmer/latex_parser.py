@@ -8,7 +8,17 @@ from typing import NoReturn
 
 from hmer import latex_symbols as known
 from hmer.errors import LatexError
-from hmer.latex_atoms import Item, Row, emit, emit_rows, flatten, is_fontless, protect_brackets
+from hmer.latex_atoms import (
+    CONTROL_SPACE,
+    Item,
+    Row,
+    emit,
+    emit_rows,
+    flatten,
+    is_fontless,
+    protect_brackets,
+    spell_control_spaces,
+)
 
 MAX_DEPTH = 60  # of nested braces, delimiters and environments; keeps the parser far from Python's recursion limit
 MAX_CHARACTERS = 20_000
@@ -213,9 +223,10 @@ class _Parser:
         done[font_from:] = _in_font(font, done[font_from:])
         self.style = outer_style
         self.depth -= 1
+        done = spell_control_spaces(flatten(done))
         if infix is not None:
-            return [_infix_item(infix.text, infix_arguments, flatten(numerator), flatten(done))]
-        return flatten(done)
+            return [_infix_item(infix.text, infix_arguments, spell_control_spaces(flatten(numerator)), done)]
+        return done
 
     def infix_arguments(self, token: Token) -> list[list[str]]:
         if token.text == r"\above":
@@ -298,6 +309,9 @@ class _Parser:
         """One atom without its scripts (a few commands stand for several items, or for none)."""
         token = self.tokens[self.pos]
         text = known.UNICODE.get(token.text, token.text)
+        if text in _CONTROL_SPACES:
+            self.pos += 1
+            return [Item([CONTROL_SPACE], "space")]
         if text in known.SYNONYMS:
             self.pos += 1
             return _symbols(known.SYNONYMS[text])
@@ -809,6 +823,7 @@ _CLOSERS = frozenset(
         r"\egroup",
     }
 )
+_CONTROL_SPACES = frozenset({"\\ ", "\\\n", "\\\t"})
 _SCRIPT_STARTS = frozenset({"_", "^", "'", r"\sb", r"\sp", "′", "’"})
 _NO_ARGUMENT = frozenset({r"\limits", r"\nolimits", r"\hline"}) | frozenset(known.FONT_SWITCHES) | known.INFIX
 _PLAIN_MATRICES = frozenset({r"\matrix", r"\pmatrix", r"\cases"})
@@ -873,7 +888,7 @@ def argument_style(name: str, style: int, index: int) -> int:
     if name == r"\genfrac":
         return min(style + 1, 3)
     if name.startswith(r"\x") or (name in (r"\stackrel", r"\overset", r"\underset") and index == 0):
-        return 2
+        return 2 if style < 2 else 3
     return style
 
 

@@ -44,7 +44,7 @@ def speed(options: Namespace) -> dict[str, Any]:
 
 
 def robustness(options: Namespace) -> dict[str, Any]:
-    """What zoom, pens, paper and photographs cost against the plain drawing, on the same ink; and single symbols."""
+    """What zoom, colours, paper and photographs cost, on the same ink or pictures; of ink also single symbols."""
     import torch
 
     from hmer.benchmarks.robustness import cut_symbols, robustness, symbols_right
@@ -61,10 +61,11 @@ def robustness(options: Namespace) -> dict[str, Any]:
     torch.set_num_threads(options.threads)
     recognizer = Recognizer.load(options.checkpoint)
     items = _items(options, recognizer.config.label_form)
-    if any(item.path.suffix.lower() != ".inkml" for item in items):
-        raise DatasetError(f"{options.data}: robustness is measured on ink; name a folder of .inkml files.")
+    inked = [item.path.suffix.lower() == ".inkml" for item in items]
+    if any(inked) != all(inked):
+        raise DatasetError(f"{options.data}: robustness is measured on ink or on pictures; this folder holds both.")
     conditions = robustness(recognizer, items, settings(Decoding, options), ignore=options.ignore, report=report)
-    cuts = cut_symbols([read_inkml(item.path) for item in items], options.symbol_count)
+    cuts = cut_symbols([read_inkml(item.path) for item in items], options.symbol_count) if all(inked) else []
     return {"checkpoint": recognizer.id, "conditions": conditions, "symbols": symbols_right(recognizer, cuts)}
 
 

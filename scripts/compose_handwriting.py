@@ -11,8 +11,9 @@ from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
 from hmer.command_line import run
-from hmer.datasets.compose import Composer, compose, read_formulas
+from hmer.datasets.compose import read_formulas
 from hmer.datasets.folder import read_dataset
+from hmer.datasets.handwriting import Composer, compose, shuffled
 from hmer.datasets.symbols import SymbolBank
 
 
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     excluded = [item.tokens for folder in options.exclude for item in read_dataset(folder, "crohme")]
     composer = Composer(
         bank,
-        read_formulas(Path(options.formulas)),
+        shuffled(read_formulas(options.formulas)),
         longest=options.longest,
         exclude=excluded,
         matrices=options.matrices,

@@ -1,5 +1,6 @@
 """Distortions are the same for the same seed, nothing without one, and what owns a cell stays on its ink."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from toys import FORMULAS, IMAGE, VOCABULARY, ink_of, picture_of
 
-from hmer.augment import distort_picture, distort_pixels, distort_strokes, draw_ink, jitter
+from hmer.augment import distort_picture, distort_pixels, distort_strokes, draw_ink, jitter, shading, worn
 from hmer.config import AugmentConfig
 from hmer.datasets.batches import Source, draw_owners, symbol_positions
 from hmer.datasets.folder import read_dataset
@@ -22,6 +23,9 @@ Draw = Callable[[np.random.Generator | None, AugmentConfig], Grey]
 DRAWS: dict[str, Draw] = {
     "ink": lambda random, augment: draw_ink(INK, IMAGE, augment, random).pixels,
     "picture": lambda random, augment: distort_picture(PICTURE, IMAGE, augment, random).pixels,
+    "print": lambda random, augment: (
+        distort_picture(PICTURE, IMAGE, dataclasses.replace(augment, print=augment.strokes), random, PICTURE).pixels
+    ),
 }
 
 
@@ -155,3 +159,17 @@ def test_where_symbols_stand_is_unknown_after_they_were_moved(toy_data: Path) ->
         source = Source(items, VOCABULARY, IMAGE, augment)
         assert (source.sample(0, np.random.default_rng(0)).owners is not None) == known
         assert source.sample(0, None).owners is not None
+
+
+def test_worn_print_keeps_its_ink() -> None:
+    dark = np.count_nonzero(PICTURE < 128) / PICTURE.size
+    for seed in range(60):
+        picture = worn(PICTURE, np.random.default_rng(seed), 1.0, PICTURE)
+        assert picture.dtype == np.uint8 and min(picture.shape) > 8
+        assert 0.2 * dark < np.count_nonzero(picture < 160) / picture.size < 3 * dark
+
+
+def test_light_falls_off_within_bounds() -> None:
+    light = shading((40, 60), np.random.default_rng(0))
+    assert light.shape == (40, 60)
+    assert 0.2 < light.min() < 0.9 < light.max() <= 1

@@ -20,11 +20,12 @@ from hmer.benchmarks.calibration import (
     risk_coverage_area,
 )
 from hmer.benchmarks.newsymbols import parted, read_drawings
-from hmer.benchmarks.robustness import BOUNDS, alike, cut_symbols
+from hmer.benchmarks.robustness import BOUNDS, alike, cut_symbols, robustness
 from hmer.bootstrap import interval
-from hmer.datasets.folder import read_rows, write_labels
+from hmer.datasets.folder import read_dataset, read_rows, write_labels
 from hmer.errors import ConfigError, DatasetError
 from hmer.ink import read_inkml
+from hmer.recognizer import Recognizer
 from scripts import benchmark, plot
 
 Capture = pytest.CaptureFixture[str]
@@ -176,3 +177,15 @@ def test_each_measures_and_writes(name: str, ink_data: Path, tmp_path: Path, cap
     else:
         assert figures["n"] == 30 and 0 <= figures["brier"] <= 1
     assert "checkpoint" in capsys.readouterr().out
+
+
+def test_robustness_of_pictures_changes_the_pictures(toy_checkpoint: Path, toy_data: Path) -> None:
+    recognizer = Recognizer.load(toy_checkpoint)
+    items = [item for item in read_dataset(toy_data, "crohme") if item.path.suffix == ".png"][:4]
+    figures = robustness(recognizer, items, conditions=("zoom-2", "dark-mode", "photo-light"))
+    assert list(figures) == ["plain", "zoom-2", "dark-mode", "photo-light"]
+    assert all(
+        line["n"] == 4 and line["loss"] == figures["plain"]["exprate"] - line["exprate"] for line in figures.values()
+    )
+    with pytest.raises(ConfigError, match=r"no condition.*zoom-0\.5"):
+        robustness(recognizer, items, conditions=("thin",))

@@ -1,157 +1,71 @@
-"""Synthetic handwriting: symbols, layout, and the dataset folder that comes of them."""
+"""Composed formulas: well-formed, of the wanted lengths, the same for the same seed, never one of the excluded."""
 
-import gzip
-import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from hmer.checkpoint import resolve
-from hmer.datasets.batches import symbol_positions
-from hmer.datasets.compose import Composer, handwritten_tokens
-from hmer.datasets.folder import read_dataset
-from hmer.datasets.layout import Box, Hand
-from hmer.datasets.symbols import SymbolBank, thinned
-from hmer.errors import DatasetError, LatexError
-from hmer.ink import Stroke, read_inkml
-from hmer.vocabulary import UNWRITTEN
-from scripts.compose_handwriting import main
+from hmer import latex
+from hmer.datasets.compose import MAX_TOKENS, Composer, Part, key_of, read_formulas, usable_parts
+from hmer.errors import DatasetError
 
-SILENT = UNWRITTEN | {r"\begin{matrix}", r"\end{matrix}", r"\end{cases}"}  # of these nothing is drawn
-FORMULAS = [
-    "x^2+y_1=0", r"\frac{a+b}{2}", r"\sqrt{x}", r"\sum_{i=1}^n i", "f(x)", r"\overline{ab}", r"\hat{x}",
-    r"\begin{pmatrix}1&0\\0&1\end{pmatrix}", r"a\in A\cup B", "Q+1",
-]  # fmt: skip
+FORMULAS = [r"x^2 + y^2 = 1", r"\frac{a}{b}", r"f(x) = \int_0^1 t\,dt", r"\begin{pmatrix} a & b \\ c & d \end{pmatrix}",
+            r"\alpha_i \leq \beta", r"E = mc^2", r"\lim_{n \to \infty} a_n", r"\text{if } x > 0"]  # fmt: skip
+PARTS = usable_parts([("books" if place < 5 else "notes", formula) for place, formula in enumerate(FORMULAS)])
 
 
-def square(token: str) -> Sequence[Stroke]:
-    return [np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)]
+def test_what_is_composed_is_well_formed_and_of_displayed_lengths() -> None:
+    composer, random = Composer(PARTS, cap=1.0), np.random.default_rng(0)
+    made = [composer.make(random)[0] for _ in range(300)]
+    for tokens in made:
+        assert tuple(latex.normalise(" ".join(tokens))) == tokens
+        assert latex.label_tokens(" ".join(tokens), "printed")
+    lengths = sorted(map(len, made))
+    assert lengths[-1] <= MAX_TOKENS
+    assert 25 <= lengths[150] <= 80
+    for wanted in (
+        r"\begin{cases}",
+        r"\begin{aligned}",
+        r"\begin{array}",
+        r"\begin{pmatrix}",
+        r"\left",
+        r"\quad",
+        r"\mathrm",
+    ):
+        assert any(wanted in tokens for tokens in made), wanted
 
 
-def extents(box: Box) -> dict[int, tuple[float, float, float, float]]:
-    """left, top, right, bottom of each token's strokes."""
-    found = {}
-    for position, strokes in box.placed:
-        points = np.concatenate(strokes)
-        found[position] = (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
-    return found
+def test_the_same_seed_composes_the_same() -> None:
+    one, two = (
+        [Composer(parts, cap=1.0).make(np.random.default_rng((3, place))) for place in range(20)]
+        for parts in (PARTS, list(reversed(PARTS)))
+    )
+    assert one == two
+    assert Composer(PARTS, cap=1.0).make(np.random.default_rng((4, 0))) != one[0]
 
 
-def written(latex: str, seed: int = 0) -> tuple[list[str], dict[int, tuple[float, float, float, float]]]:
-    tokens = handwritten_tokens(latex)
-    assert tokens is not None
-    return tokens, extents(Hand(square, np.random.default_rng(seed)).write(tokens))
+def test_a_source_has_no_more_than_its_share() -> None:
+    parts = [
+        Part((letter,), "large" if place < 20 else f"small{place % 5}")
+        for place, letter in enumerate("abcdefghijklmnopqrstuvwxyz")
+    ]
+    shares = Composer(parts, cap=0.25).shares
+    assert shares.max() == pytest.approx(0.25)
+    assert shares.sum() == pytest.approx(1)
 
 
-@given(st.sampled_from(FORMULAS), st.integers(0, 1_000))
-def test_every_written_token_has_strokes(latex: str, seed: int) -> None:
-    tokens, places = written(latex, seed)
-    assert sorted(places) == [index for index, token in enumerate(tokens) if token not in SILENT]
+def test_excluded_formulas_and_broken_ones_are_no_parts() -> None:
+    formulas = [("", formula) for formula in (r"x^{2}", "a+b", r"\frac{a}", "c")]
+    assert [part.tokens for part in usable_parts(formulas, [r"{x}^2\,", r"\broken"])] == [("a", "+", "b"), ("c",)]
+    assert key_of(r"\left( x \right)") == key_of("(x)")
 
 
-@given(st.integers(0, 1_000))
-def test_parts_stand_where_they_belong(seed: int) -> None:
-    tokens, places = written(r"x^{2}_{1}", seed)
-    base, low, high = (places[tokens.index(token)] for token in ("x", "1", "2"))
-    assert high[1] < base[1]
-    assert low[3] > base[3]
-    assert min(high[0], low[0]) > base[2] - 0.01
-    tokens, places = written(r"\frac{a}{b}", seed)
-    bar, above, below = (places[tokens.index(token)] for token in (r"\frac", "a", "b"))
-    assert above[3] < bar[1] and bar[3] < below[1] and bar[0] <= above[0] and above[2] <= bar[2]
-    tokens, places = written(r"\sqrt{a}", seed)
-    root, inner = places[0], places[tokens.index("a")]
-    assert root[0] < inner[0] and root[1] < inner[1] and root[2] > inner[2]
-    tokens, places = written(r"\begin{pmatrix}a&b\\c&d\end{pmatrix}", seed)
-    a, b, c, d = (places[tokens.index(token)] for token in "abcd")
-    assert a[2] < b[0] and c[2] < d[0] and a[3] < c[1] and b[3] < d[1]
-    assert places[0][2] < a[0] and places[len(tokens) - 1][0] > b[2]
-
-
-def test_what_has_no_layout_is_refused() -> None:
-    hand = Hand(square, np.random.default_rng(0))
-    for tokens in (["}"], [r"\frac", "a"], [r"\begin{tabular}", "a", r"\end{tabular}"], [r"\begin{pmatrix}", "a"]):
-        with pytest.raises(LatexError):
-            hand.write(tokens)
-
-
-def test_names_that_a_hand_does_not_tell_apart() -> None:
-    assert handwritten_tokens(r"\varphi \leqslant \bigcup \epsilon") == [r"\phi", r"\leq", r"\cup", r"\varepsilon"]
-    assert handwritten_tokens(r"\overline{x}\overline{xy}") == [
-        r"\bar", "{", "x", "}", r"\overline", "{", "x", "y", "}",
-    ]  # fmt: skip
-    assert handwritten_tokens(r"\frac{") is None
-
-
-def test_a_shape_is_thinned_to_its_middle() -> None:
-    mask = np.zeros((60, 60), bool)
-    mask[26:34, 5:55] = mask[5:55, 26:34] = True
-    strokes = thinned(mask)
-    points = np.concatenate(strokes) - 2  # of the border that thinning adds
-    assert len(strokes) <= 4
-    assert (np.abs(points - 29.5).min(axis=1) < 5).all()  # on one of the two bars' middles
-    low, high = points.min(axis=0), points.max(axis=0)
-    assert (low < 12).all() and (high > 48).all()
-
-
-@pytest.fixture(scope="module")
-def replay() -> Path:
-    return resolve("handwritten") / "replay"
-
-
-def test_composed_ink_matches_its_captions(replay: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    formulas, characters = tmp_path / "formulas.txt", tmp_path / "characters.jsonl.gz"
-    formulas.write_text("\n".join(f"book\t{formula}" for formula in FORMULAS), encoding="utf-8")
-    rows = [{"label": "Q", "writer": str(n), "strokes": [[[0, 0], [9, n]], [[5, 5], [9, 9]]]} for n in range(40)]
-    with gzip.open(characters, "wt", encoding="utf-8") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
-    drawings = tmp_path / "drawings"
-    drawings.mkdir()
-    (drawings / "union.txt").write_text("[[[0,0],[1,9],[5,9],[6,0]]]\n[[[0,0],[2,9],[6,0]]]\n", encoding="utf-8")
-    out = tmp_path / "out"
-    arguments = [
-        str(formulas), "--ink", str([str(replay)]), "--characters", str(characters), "--drawings", str(drawings),
-        "--out", str(out), "--count", "200", "--part", "train", "--matrices", "0.2",
-    ]  # fmt: skip
-    assert main(arguments) == 0
-    assert "200 formulas" in capsys.readouterr().out
-    items = read_dataset(out, "crohme")
-    assert len(items) == 200
-    used = {token for item in items for token in item.tokens}
-    assert {"Q", r"\cup", r"\frac", r"\hbar"} <= used  # isolated, drawn, typed, and made of others
-    assert sum(r"\\" in item.tokens for item in items) > 10  # the list has one matrix
-    for item in items:
-        ink = read_inkml(item.path)
-        drawn = [index for index, token in enumerate(item.tokens) if token not in SILENT]
-        assert len(ink.symbols) == len(drawn)
-        assert sorted(symbol_positions(item.tokens, ink)) == drawn
-    with pytest.raises(DatasetError, match="exists already"):
-        main(arguments)
-
-
-def test_parts_share_no_writer_and_no_drawing(tmp_path: Path) -> None:
-    file = tmp_path / "characters.jsonl.gz"
-    with gzip.open(file, "wt", encoding="utf-8") as lines:
-        for number in range(200):
-            lines.write(json.dumps({"label": "D", "writer": f"w{number}", "strokes": [[[0, 0], [1, 1]]]}) + "\n")
-    writers = []
-    for part in ("train", "test"):
-        bank = SymbolBank(part)
-        bank.add_characters(file)
-        writers.append({glyph.writer for glyph in bank.glyphs["D"]})
-    assert not writers[0] & writers[1]
-    assert len(writers[0] | writers[1]) == 200
-    assert 20 < len(writers[1]) < 60
-
-
-def test_formulas_that_are_excluded_are_not_written(replay: Path) -> None:
-    bank = SymbolBank()
-    bank.add_ink(replay)
-    composer = Composer(bank, FORMULAS, longest=40, exclude=[["f", "(", "x", ")"]])
-    assert ("f", "(", "x", ")") not in composer.formulas
-    with pytest.raises(DatasetError, match="None of the formulas"):
-        Composer(bank, [r"\aleph"], longest=40)
+def test_a_list_is_read_with_and_without_sources(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("a\tx + 1\n\ny ^ 2\n", encoding="utf-8")
+    assert read_formulas(tmp_path / "list.txt") == [("a", "x + 1"), ("", "y ^ 2")]
+    (tmp_path / "empty.txt").write_text("\n", encoding="utf-8")
+    for name in ("empty.txt", "missing.txt"):
+        with pytest.raises(DatasetError, match=name):
+            read_formulas(tmp_path / name)
+    with pytest.raises(DatasetError, match="No formula"):
+        Composer([])

@@ -22,6 +22,7 @@ from hmer.decoding import (
     filter_log_probs,
     forced_scores,
     greedy,
+    loop_start,
     rescored,
     sample,
     select_rows,
@@ -199,6 +200,36 @@ def test_what_does_not_end_is_unfinished_and_as_long_as_allowed() -> None:
     assert found[1].log_prob == pytest.approx(math.log(0.7 * 0.7 * 0.3), abs=1e-6)
     (drawn,) = sample(never_ends, {}, torch.tensor([9]), end_id=END, max_length=3, seed=1)
     assert len(drawn.ids) == 3 and not drawn.finished
+
+
+@pytest.mark.parametrize(
+    ("ids", "start"),
+    [
+        ([7] * 31, None),
+        ([7] * 32, 1),
+        ([1, 2, 3] + [7] * 32, 4),
+        ([9, *([1, 2, 3] * 11)], 4),
+        ([9, *([1, 2, 3] * 10)], None),
+        (list(range(20)) * 4, 20),
+        (list(range(20)) * 3, None),
+        ([1, 2] * 15 + [3], None),
+        (list(range(100)), None),
+    ],
+)
+def test_a_loop_is_what_repeats_four_times_and_long(ids: list[int], start: int | None) -> None:
+    assert loop_start(ids) == start
+
+
+def test_loops_are_cut_and_unfinished() -> None:
+    (hypothesis,) = greedy(never_ends, {}, torch.tensor([9]), end_id=END, max_length=500)
+    assert hypothesis.ids == (1,) and len(hypothesis.log_probs) == 1 and not hypothesis.finished
+    (found,) = beam(only_one, {}, torch.tensor([9, 9]), width=2, end_id=END, max_length=500)
+    assert [(item.ids, item.finished) for item in found] == [((1,), False)]
+
+
+def only_one(ids: Tensor, state: State) -> tuple[Tensor, State]:
+    """A model that writes 1 for ever and nothing else."""
+    return torch.tensor([[float("-inf"), 0.0]]).expand(len(ids), -1), state
 
 
 def test_a_beam_wider_than_the_answers_there_are() -> None:

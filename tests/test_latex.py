@@ -452,3 +452,42 @@ def test_depth_limit() -> None:
     for unit, closer in ((r"\sqrt{", "}"), ("x^{", "}"), (r"\left(", r"\right)"), (r"\frac1{", "}")):
         deep = unit * (MAX_DEPTH + 1) + "x" + closer * (MAX_DEPTH + 1)
         assert "nested" in str(validate(deep)[0])
+
+
+@pytest.mark.parametrize(
+    ("typed", "canonical"),
+    [
+        (r"a\ =\ b", "a ~ = ~ b"),
+        (r"a\ +\ b", "a ~ + ~ b"),
+        (r"=\ -b", r"= \, \, - b"),  # ~ would make of the sign one between two terms
+        (r"=~-b", "= ~ - b"),
+        (r",\ \sum x", r", \, \, \sum x"),
+        (r"\left(x\right)\ =y", r"\left ( x \right ) \, \, = y"),
+        (r"\begin{matrix}a\\{*}b\end{matrix}", r"\begin{matrix} a \\ { * } b \end{matrix}"),
+        (r"x_{\stackrel{\scriptstyle a}{b}}", r"x _ { \stackrel { \scriptstyle a } { b } }"),
+    ],
+)
+def test_spaces_and_stars_keep_their_neighbours_in_place(typed: str, canonical: str) -> None:
+    assert " ".join(normalise(typed)) == canonical
+    assert " ".join(normalise(canonical)) == canonical
+
+
+@pytest.mark.parametrize(
+    ("typed", "label"),
+    [
+        (r"\quad a = b \,\qquad", "a = b"),
+        (r"a\;\;\;\;b", r"a \; \; \; \; b"),
+        (r"a\,\,\,\,\,\,b", r"a \quad b"),
+        (r"a\,\!b", "a b"),
+        (r"a~\,~b", r"a ~ ~ \, b"),
+        (r"a\hspace{1cm}b", r"a \qquad \; \; \; b"),
+        (r"a\hspace{40cm}b", r"a \hspace { 4 0 c m } b"),
+        (r"x^{\,\,\,\,\,\,a}", r"x ^ { \, \, \, \, \, \, a }"),
+        (r"\text{max} x", r"\mathrm { m a x } x"),
+        (r"\text{so that}", r"\text { s o ~ t h a t }"),
+        (r"\frac{\,a}{b\;}", r"\frac { \, a } { b \; }"),
+    ],
+)
+def test_printed_labels_are_spelt_by_what_is_seen(typed: str, label: str) -> None:
+    assert " ".join(label_tokens(typed, "printed")) == label
+    assert " ".join(label_tokens(label, "printed")) == label

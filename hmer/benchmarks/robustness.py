@@ -1,15 +1,17 @@
 r"""What a condition (zoom, pen, paper, photograph) costs, on the same formulas as without it."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from hmer.bootstrap import interval
-from hmer.conditions import CONDITIONS, Pixels
-from hmer.config import Decoding
+from hmer.conditions import CONDITIONS, PICTURE_CONDITIONS, Pixels
+from hmer.config import Decoding, check
 from hmer.datasets.folder import Item
 from hmer.errors import HmerError
+from hmer.image import read_image
 from hmer.ink import Ink, Symbol, draw, read_inkml
 from hmer.metrics import without
 from hmer.recognizer import Recognizer
@@ -31,21 +33,24 @@ def robustness(
     decoding: Decoding | None = None,
     *,
     ignore: Sequence[str] = (),
-    conditions: Sequence[str] = tuple(CONDITIONS),
+    conditions: Sequence[str] = (),
     seed: int = 0,
     report: Callable[[str, dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
-    """For every condition n, exprate, loss against `plain` with its interval, and whether it passed.
+    """For every condition (none named: all) n, exprate, loss against `plain` with its interval, and whether it passed.
 
-    The items are ink, drawn anew under each condition. A picture that is refused counts as read wrongly.
+    Ink is drawn anew under each condition, pictures are changed; items are all of one kind. A picture that is refused counts
+    as read wrongly.
     """
-    inks = [read_inkml(item.path) for item in items]
+    draw_as = _ways(items)
+    unknown = [name for name in conditions if name not in draw_as]
+    check(not unknown, f"{', '.join(unknown)}: no condition of such items; known are {', '.join(draw_as)}.")
     truths = [without(item.tokens, ignore) for item in items]
     right: dict[str, list[bool]] = {}
     results: dict[str, Any] = {}
-    for name in ("plain", *(name for name in conditions if name != "plain")):
+    for name in ("plain", *(name for name in conditions or draw_as if name != "plain")):
         random = np.random.default_rng(seed)
-        pictures = [CONDITIONS[name](ink, random) for ink in inks]
+        pictures = [draw_as[name](place, random) for place in range(len(items))]
         answers = read_all(recognizer, pictures, decoding)
         right[name] = [without(answer, ignore) == truth for answer, truth in zip(answers, truths, strict=True)]
         losses = [float(plain) - float(here) for plain, here in zip(right["plain"], right[name], strict=True)]
@@ -58,6 +63,21 @@ def robustness(
         if report is not None:
             report(name, results[name])
     return results
+
+
+def _ways(items: Sequence[Item]) -> dict[str, Callable[[int, np.random.Generator], Pixels]]:
+    """By condition: from the place of an item and a random generator to its picture."""
+    if all(item.path.suffix.lower() == ".inkml" for item in items):
+        inks = [read_inkml(item.path) for item in items]
+        return {
+            name: functools.partial(lambda way, place, random: way(inks[place], random), way)
+            for name, way in CONDITIONS.items()
+        }
+    greys = [read_image(item.path) for item in items]
+    return {
+        name: functools.partial(lambda way, place, random: way(greys[place], random), way)
+        for name, way in PICTURE_CONDITIONS.items()
+    }
 
 
 def read_all(recognizer: Recognizer, pictures: Sequence[Pixels], decoding: Decoding | None) -> list[tuple[str, ...]]:

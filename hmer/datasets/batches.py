@@ -128,7 +128,9 @@ class Source:
             )
         if index not in self._grey:
             self._grey[index] = read_image(item.path)
-        prepared = distort_picture(self._grey[index], self.image, self.augment, random)
+        others = self._grey.values() if random is not None and self.augment.print else ()
+        neighbour = next(iter(others), None)  # any will do
+        prepared = distort_picture(self._grey[index], self.image, self.augment, random, neighbour)
         return Sample(prepared.pixels, tuple(self.vocabulary.encode(item.tokens)), None)
 
     def _formula(self, index: int) -> Formula:

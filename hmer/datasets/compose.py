@@ -1,228 +1,653 @@
-r"""Synthetic handwriting: formulas that somebody typed, written with symbols that others wrote.
+r"""Formulas that no list holds: parts of a list joined to the length of displayed equations, in rows and in matrices.
 
-CROHME's 109 tokens are a part of what people write. Here a list of formulas gives structure and context, a
-`SymbolBank` gives strokes, and `hmer.datasets.layout` puts them where a hand would. The result is a dataset folder of
-segmented ink, as good for training as any other.
+What books' inline formulas lack and displayed equations have: several terms, fractions and brackets around whole parts,
+accents and fonts, limits, conditions behind a space, a full stop at the end, arrays, cases, aligned rows, words.
+Everything is made by one random generator, so that the same seed gives the same formulas.
 """
 
-import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hmer import latex
-from hmer.augment import Random
-from hmer.datasets.folder import write_labels
-from hmer.datasets.layout import ACCENT_GLYPHS, ACCENTS, MATRICES, Hand
-from hmer.datasets.recombine import group_end
-from hmer.datasets.symbols import SymbolBank
 from hmer.errors import DatasetError, LatexError
-from hmer.ink import Ink, Stroke, Symbol, write_inkml
-from hmer.vocabulary import UNWRITTEN
 
-# What looks alike when a hand writes it, under the name that is learnt.
-HANDWRITTEN = {
-    r"\epsilon": r"\varepsilon", r"\varphi": r"\phi", r"\vartheta": r"\theta", r"\varrho": r"\rho", r"\ast": "*",
-    r"\longrightarrow": r"\rightarrow", r"\longleftarrow": r"\leftarrow", r"\Longrightarrow": r"\Rightarrow",
-    r"\Longleftarrow": r"\Leftarrow", r"\Longleftrightarrow": r"\Leftrightarrow", r"\longmapsto": r"\mapsto",
-    r"\widehat": r"\hat", r"\widetilde": r"\tilde", r"\bigcup": r"\cup", r"\bigcap": r"\cap", r"\bigoplus": r"\oplus",
-    r"\bigotimes": r"\otimes", r"\bigvee": r"\vee", r"\bigwedge": r"\wedge", r"\varnothing": r"\emptyset",
-    r"\acute": r"\prime", r"\backslash": r"\setminus", r"\coprod": "", r"\bullet": "", r"\leqslant": r"\leq",
-    r"\geqslant": r"\geq", r"\mid": "|", r"\top": "T", r"\bot": r"\perp",
-}  # fmt: skip
+Random = np.random.Generator
+Tokens = tuple[str, ...]
 
-# Tokens that can stand in each other's place without making nonsense of the layout.
-_KINDS = (
-    r"a b c d e f g h i j k l m n o p q r s t u v w x y z \alpha \beta \gamma \delta \varepsilon \zeta \eta \theta"
-    r" \iota \kappa \lambda \mu \nu \xi \pi \rho \sigma \tau \phi \chi \psi \omega \ell \hbar \partial",
-    r"A B C D E F G H I J K L M N O P Q R S T U V W X Y Z \Gamma \Delta \Theta \Lambda \Xi \Pi \Phi \Psi \Omega"
-    r" \nabla \infty \emptyset",
-    r"= < > \leq \geq \neq \equiv \approx \sim \simeq \cong \propto \subset \subseteq \supset \supseteq \in \notin \ni"
-    r" \ll \gg \perp \vdash \| \rightarrow \leftarrow \leftrightarrow \Rightarrow \Leftarrow \Leftrightarrow \mapsto"
-    r" \uparrow \downarrow \hookrightarrow : ;",
-    r"+ - \times \div \pm \mp \oplus \otimes \ominus \odot \cup \cap \wedge \vee \circ \cdot * \setminus \star / \neg",
-    r"\sum \prod \int \oint \iint",
-    r"\hat \bar \vec \dot \ddot \tilde \check",
-    r"\sin \cos \tan \log \lim \ln \exp \max \min \sup \inf \det \dim \ker \arg \deg \gcd \sec \csc \cot \sinh \cosh"
-    r" \tanh \arctan \arcsin \arccos",
-    r"\forall \exists \nabla \partial \neg \angle \square \dagger \# \%",
-)
-_KIND_OF = {token: kind.split() for kind in _KINDS for token in kind.split()}
-_DELIMITERS = (("(", ")"), ("[", "]"), (r"\{", r"\}"), (r"\langle", r"\rangle"), (r"\lfloor", r"\rfloor"),
-               (r"\lceil", r"\rceil"), ("|", "|"), (r"\|", r"\|"))  # fmt: skip
-_ADDITIONS = ("?", r"\aleph", r"\vdots", r"\ddots", r"\updownarrow", r"\&", r"\because", r"\models", r"\star")
-_LAID_OUT = UNWRITTEN | {r"\frac", r"\sqrt"}
+MAX_TOKENS = 150
+RAREST = 20  # a token that a list holds less often is not learnt from it
 
 
-def handwritten_tokens(formula: str) -> list[str] | None:
-    """The tokens of a formula as a hand would write it, or None where it has what nobody writes."""
+@dataclass(frozen=True)
+class Part:
+    """A formula of a list in normal form, and where it comes from."""
+
+    tokens: Tokens
+    source: str
+
+
+def read_formulas(path: Path | str) -> list[tuple[str, str]]:
+    """(source, LaTeX) of a list: a formula a line, or source, tab, formula. Raises DatasetError."""
     try:
-        tokens = latex.label_tokens(formula, "crohme")
-    except LatexError:
-        return None
-    renamed = [HANDWRITTEN.get(token, token) for token in tokens]
-    for index, token in enumerate(renamed):
-        if token in (r"\bar", r"\overline") and index + 1 < len(renamed) and renamed[index + 1] == "{":
-            renamed[index] = r"\bar" if group_end(renamed, index + 1) == index + 4 else r"\overline"
-    return None if "" in renamed else renamed
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
+    rows = [line.rstrip("\r").split("\t") for line in lines if line.strip()]
+    if not rows:
+        raise DatasetError(f"{path}: holds no formula; expected one a line, or source<TAB>formula.")
+    return [(row[0], row[1]) if len(row) > 1 else ("", row[0]) for row in rows]
+
+
+def key_of(formula: str) -> str:
+    """What two formulas have in common that differ in braces, spacing, fonts and sizes only. Raises LatexError."""
+    return " ".join(latex.label_tokens(formula, "crohme"))
+
+
+def usable_parts(formulas: Iterable[tuple[str, str]], exclude: Iterable[str] = ()) -> list[Part]:
+    """Normal forms of what is well-formed, without what is equal to one of `exclude`, and without rare tokens."""
+    forbidden = set()
+    for formula in exclude:
+        try:
+            forbidden.add(key_of(formula))
+        except LatexError:
+            continue  # what is not well-formed cannot be equal to what is
+    parts: dict[Tokens, Part] = {}
+    for source, formula in formulas:
+        try:
+            tokens = tuple(latex.normalise(formula))
+        except LatexError:
+            continue
+        if tokens and len(tokens) <= MAX_TOKENS and tokens not in parts and key_of(" ".join(tokens)) not in forbidden:
+            parts[tokens] = Part(tokens, source)
+    counts = Counter(token for part in parts.values() for token in set(part.tokens))
+    return [
+        part
+        for part in parts.values()
+        if all(counts[token] >= RAREST and token.isascii() for token in part.tokens) or len(parts) < RAREST
+    ]
+
+
+# What letters and signs are exchanged for, a class a line.
+_LATIN = [
+    "a",
+    "b",
+    "c",
+    "d",
+    "e",
+    "f",
+    "g",
+    "h",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "q",
+    "r",
+    "s",
+    "t",
+    "u",
+    "v",
+    "w",
+    "x",
+    "y",
+    "z",
+    "A",
+    "B",
+    "C",
+    "D",
+    "E",
+    "F",
+    "G",
+    "H",
+    "J",
+    "K",
+    "L",
+    "M",
+    "N",
+    "P",
+    "Q",
+    "R",
+    "S",
+    "T",
+    "U",
+    "V",
+    "W",
+    "X",
+    "Y",
+    "Z",
+]
+_GREEK = [
+    r"\alpha",
+    r"\beta",
+    r"\gamma",
+    r"\delta",
+    r"\epsilon",
+    r"\varepsilon",
+    r"\zeta",
+    r"\eta",
+    r"\theta",
+    r"\vartheta",
+    r"\kappa",
+    r"\lambda",
+    r"\mu",
+    r"\nu",
+    r"\xi",
+    r"\pi",
+    r"\rho",
+    r"\sigma",
+    r"\tau",
+    r"\phi",
+    r"\varphi",
+    r"\chi",
+    r"\psi",
+    r"\omega",
+    r"\Gamma",
+    r"\Delta",
+    r"\Theta",
+    r"\Lambda",
+    r"\Xi",
+    r"\Pi",
+    r"\Sigma",
+    r"\Phi",
+    r"\Psi",
+    r"\Omega",
+    r"\ell",
+    r"\partial",
+    r"\nabla",
+    r"\hbar",
+    r"\infty",
+]
+_INDICES = [
+    r"i",
+    r"j",
+    r"k",
+    r"l",
+    r"m",
+    r"n",
+    r"a",
+    r"b",
+    r"c",
+    r"0",
+    r"1",
+    r"2",
+    r"3",
+    r"+",
+    r"-",
+    r"\mu",
+    r"\nu",
+    r"\rho",
+    r"\sigma",
+    r"\alpha",
+    r"\beta",
+    r"\lambda",
+    r"I",
+    r"J",
+    r"N",
+    r"A",
+    r"B",
+]
+_RELATIONS = [
+    r"=",
+    r"=",
+    r"=",
+    r"=",
+    r"=",
+    r"=",
+    r"=",
+    r"\equiv",
+    r"\sim",
+    r"\simeq",
+    r"\approx",
+    r"\leq",
+    r"\geq",
+    r"<",
+    r">",
+    r"\neq",
+    r"\rightarrow",
+    r"\propto",
+    r"\in",
+    r"\ll",
+    r"\gg",
+]
+_SIGNS = [
+    r"+",
+    r"+",
+    r"+",
+    r"+",
+    r"-",
+    r"-",
+    r"-",
+    r"-",
+    r"\pm",
+    r"\mp",
+    r"\cdot",
+    r"\times",
+    r"\otimes",
+    r"\oplus",
+    r"\wedge",
+    r"*",
+]
+_ACCENTS = [
+    r"\bar",
+    r"\tilde",
+    r"\hat",
+    r"\dot",
+    r"\vec",
+    r"\overline",
+    r"\widetilde",
+    r"\widehat",
+    r"\ddot",
+    r"\check",
+    r"\breve",
+    r"\underline",
+]
+_FONTS = [
+    r"\mathcal",
+    r"\mathcal",
+    r"\mathbf",
+    r"\mathbf",
+    r"\mathrm",
+    r"\mathbb",
+    r"\boldsymbol",
+    r"\mathsf",
+    r"\mathfrak",
+    r"\mathit",
+]
+_FENCES = (("(", ")"), ("(", ")"), ("[", "]"), ("[", "]"), (r"\{", r"\}"), ("|", "|"), (r"\langle", r"\rangle"))
+_SPACES = [r"\,", r"\,", r"\,", r"~", r"~", r"\;", r"\:", r"\quad", r"\!"]
+_FAR = (
+    (r"\quad",), (r"\quad",), (r"\qquad",), ("~", "~"), (r"\;", r"\;"), (r"\quad", r"\quad"), ("~", "~", "~"), (r"\,", r"\,"),
+)  # fmt: skip
+_WORDS = [
+    "for",
+    "if",
+    "and",
+    "or",
+    "where",
+    "with",
+    "when",
+    "otherwise",
+    "even",
+    "odd",
+    "const",
+    "h.c.",
+    "tot",
+    "max",
+    "min",
+    "eff",
+    "for~all",
+    "if~and~only~if",
+    "such~that",
+    "as",
+    "then",
+    "on",
+    "in",
+    "is",
+    "is~a",
+    "at",
+    "phys",
+    "free",
+    "int",
+    "crit",
+]
+_OPERATORS = [
+    r"\sin",
+    r"\cos",
+    r"\exp",
+    r"\ln",
+    r"\log",
+    r"\det",
+    r"\tan",
+    r"\cosh",
+    r"\sinh",
+    r"\tanh",
+    r"\arctan",
+    r"\max",
+    r"\min",
+    r"\dim",
+    r"\lim",
+]
+_NAMES = [
+    "Tr",
+    "tr",
+    "sgn",
+    "diag",
+    "Re",
+    "Im",
+    "Res",
+    "Ad",
+    "arcsinh",
+    "sech",
+    "rank",
+    "vol",
+    "Det",
+    "STr",
+    "ch",
+    "Pf",
+]
+_LARGE = (r"\sum", r"\sum", r"\int", r"\int", r"\prod", r"\oint", r"\bigoplus", r"\bigcup", r"\iint")
+_SIZES = (r"\big", r"\Big", r"\bigg", r"\Bigg")
 
 
 class Composer:
-    """Writes formulas with the symbols of a bank; rare tokens are taken more often than they were typed."""
+    """Makes formulas from parts; sources beyond `cap` of all draws are drawn so often, and no more."""
 
-    def __init__(
-        self,
-        bank: SymbolBank,
-        formulas: Iterable[str],
-        *,
-        longest: int,
-        exclude: Iterable[Sequence[str]] = (),
-        matrices: float = 0.05,
-    ) -> None:
-        """`formulas` as LaTeX; `exclude` holds captions (tokens) that are not to be written. Raises DatasetError.
+    def __init__(self, parts: Sequence[Part], *, cap: float = 0.15) -> None:
+        """`cap`: the largest share of one source. Raises DatasetError if there is no part."""
+        if not parts:
+            raise DatasetError("No formula of the list can be used; give a list of well-formed LaTeX.")
+        by_source: dict[str, list[Part]] = {}
+        for part in parts:
+            by_source.setdefault(part.source, []).append(part)
+        self.sources = [sorted(group, key=lambda part: part.tokens) for _, group in sorted(by_source.items())]
+        shares = np.array([len(group) for group in self.sources], float) / len(parts)
+        for _ in range(20):  # what one source loses goes to the others, which may then pass the cap
+            over = shares > cap
+            if not over.any() or over.all():
+                break
+            free = 1 - cap * over.sum()
+            shares = np.where(over, cap, shares * free / max(shares[~over].sum(), 1e-9))
+        self.shares = shares / shares.sum()
 
-        A share of `matrices` is made of short formulas in rows: of those, lists have few.
-        """
-        self.bank, self.matrices = bank, matrices
-        self.environments = {rf"\{end}{{{name}}}" for name in MATRICES for end in ("begin", "end")}
-        kept = set(map(tuple, exclude))
-        self.formulas = []
-        for formula in formulas:
-            tokens = handwritten_tokens(formula)
-            if tokens and len(tokens) <= longest and tuple(tokens) not in kept and self._writable(tokens):
-                self.formulas.append(tuple(tokens))
-        if not self.formulas:
-            raise DatasetError("None of the formulas can be written with these symbols; give more formulas or symbols.")
-        self._cells = [formula for formula in self.formulas if len(formula) <= 5] or self.formulas
-        self.counts: Counter[str] = Counter()
+    def make(self, random: Random) -> tuple[Tokens, str]:
+        """A formula in normal form, of 1 to 150 tokens and mostly 20 to 90, and the source of its first part."""
+        for _ in range(100):
+            part = self._part(random)
+            if random.random() < 0.12:
+                tokens = list(part.tokens)
+            else:
+                length = float(np.clip(np.exp(random.normal(np.log(52), 0.55)), 4, MAX_TOKENS))
+                kind = _KINDS[int(random.choice(len(_KINDS), p=_KIND_SHARES))]
+                tokens = self._ended(kind(self, list(part.tokens), length, random), random)
+            try:
+                made = tuple(latex.normalise(" ".join(tokens)))
+            except LatexError:
+                continue  # a part that ends in a command, say, and the next begins with its argument
+            if 0 < len(made) <= MAX_TOKENS:
+                return made, part.source
+        return part.tokens, part.source
 
-    def _writable(self, tokens: Iterable[str]) -> bool:
-        return all(
-            token in _LAID_OUT
-            or token in self.environments
-            or (ACCENT_GLYPHS.get(token, token) if token in ACCENTS else token) in self.bank
-            for token in tokens
+    def _part(self, random: Random) -> Part:
+        group = self.sources[int(random.choice(len(self.sources), p=self.shares))]
+        return group[int(random.integers(len(group)))]
+
+    def _term(self, random: Random, most: float) -> list[str]:
+        """A part of at most so many tokens that does not span rows, its symbols exchanged."""
+        for _ in range(20):
+            tokens = list(self._part(random).tokens)
+            if len(tokens) <= max(most, 3) and not any(token.startswith(r"\begin") for token in tokens):
+                return self._dressed(tokens, random)
+        return self._dressed([_pick(_LATIN, random)], random)
+
+    def _dressed(self, tokens: list[str], random: Random) -> list[str]:
+        """The same structure with other letters, and accents, fonts and scripts on some of them."""
+        style = random.random()
+        if style < 0.2:
+            return tokens
+        letters = {token for token in tokens if token in _LATIN or token in _GREEK or token == "i"}
+        others = {token: _pick(_GREEK if random.random() < 0.4 else _LATIN, random) for token in sorted(letters)}
+        result: list[str] = []
+        level = 0  # inside of what takes letters as they stand: fonts, texts, raw arguments
+        raw: list[int] = []
+        for here, token in enumerate(tokens):
+            if token == "{":
+                level += 1
+                before = tokens[here - 1] if here else ""
+                if before.startswith("\\") and before not in (
+                    r"\frac",
+                    r"\sqrt",
+                    r"\bar",
+                    r"\hat",
+                    r"\tilde",
+                    r"\overline",
+                ):
+                    raw.append(level)
+            elif token == "}":
+                if raw and raw[-1] == level:
+                    raw.pop()
+                level -= 1
+            if raw or token not in others:
+                result.append(token)
+                continue
+            exchanged = others[token] if style < 0.7 else token
+            chance = random.random()
+            followed = tokens[here + 1] if here + 1 < len(tokens) else ""
+            if chance < 0.05 and level < 3:
+                result += [_pick(_ACCENTS, random), "{", exchanged, "}"]
+            elif chance < 0.09 and exchanged.isalpha() and level < 3:
+                result += [_pick(_FONTS, random), "{", exchanged.upper(), "}"]
+            elif chance < 0.17 and level == 0 and followed not in ("_", "^"):
+                result += [exchanged, *_scripts(random)]
+            else:
+                result.append(exchanged)
+        return result
+
+    def _sum_of(self, length: float, random: Random) -> list[str]:
+        """Terms with signs between them."""
+        tokens = ["-"] if random.random() < 0.15 else []
+        while True:
+            tokens += self._factor(min(length - len(tokens), length * 0.7), random)
+            if len(tokens) >= 0.75 * length:
+                return tokens
+            tokens.append(_pick(_SIGNS, random))
+
+    def _factor(self, length: float, random: Random) -> list[str]:
+        """A term, a fraction, something in brackets, under a root, an integral or sum."""
+        kind = random.random()
+        if length < 6:
+            return self._term(random, length) if kind < 0.6 else [*_letter(random), *_scripts(random)]
+        if kind < 0.22:
+            share = random.uniform(0.2, 0.6)
+            above, below = self._short(length * share, random), self._short(length * (1 - share) - 5, random)
+            return [r"\frac", "{", *above, "}", "{", *below, "}"]
+        if kind < 0.36:
+            inner = self._sum_of(length - 6, random)
+            opening, closing = _FENCES[int(random.integers(len(_FENCES)))]
+            way = random.random()
+            if way < 0.5:
+                fenced = [r"\left", opening, *inner, r"\right", closing]
+            elif way < 0.6:
+                size = _pick(_SIZES, random)
+                fenced = [size + "l", opening, *inner, size + "r", closing]
+            else:
+                fenced = [opening, *inner, closing]
+            return (
+                [*fenced, "^", "{", _pick(["2", "2", "2", "3", "n", "N"], random), "}"]
+                if random.random() < 0.2
+                else fenced
+            )
+        if kind < 0.42:
+            return [r"\sqrt", "{", *self._short(length - 3, random), "}"]
+        if kind < 0.54:
+            large = _pick(_LARGE, random)
+            low = [*_letter(random), *(["=", _pick(["0", "1"], random)] if "int" not in large else [])]
+            limits = ["_", "{", *low, "}"] if random.random() < 0.8 else []
+            limits += ["^", "{", *_letter(random), "}"] if random.random() < 0.5 else []
+            gap = [_pick(_SPACES, random)] if random.random() < 0.3 else []
+            measure = ["d", *_letter(random), *gap] if "int" in large and random.random() < 0.7 else gap
+            return [large, *limits, *measure, *self._factor(length - 8, random)]
+        if kind < 0.6:
+            name = [_pick(_OPERATORS, random)]
+            if random.random() < 0.35:
+                command = r"\operatorname" if random.random() < 0.4 else r"\mathrm"
+                name = [command, "{", *_pick(_NAMES, random), "}"]
+            body = self._short(length - 6, random)
+            return [*name, "(", *body, ")"] if random.random() < 0.5 else [*name, r"\left", "(", *body, r"\right", ")"]
+        if kind < 0.68:
+            symbol = r"\partial" if random.random() < 0.6 else "d"
+            below = ["{", symbol, *_letter(random), "}"]
+            rate = [r"\frac", "{", symbol, *_letter(random), "}", *below] if random.random() < 0.5 else [
+                symbol, "_", "{", _pick(_INDICES, random), "}"]  # fmt: skip
+            return [*rate, *self._term(random, length - len(rate))]
+        if kind < 0.82:
+            tokens: list[str] = []
+            while len(tokens) < 0.6 * length:
+                tokens += [*_letter(random), *_scripts(random)]
+                tokens += [_pick(_SPACES, random)] if random.random() < 0.1 else []
+            return tokens
+        return self._term(random, length)
+
+    def _short(self, length: float, random: Random) -> list[str]:
+        return self._factor(length, random) if random.random() < 0.5 else self._sum_of(length, random)
+
+    # -- whole formulas
+
+    def _equation(self, start: list[str], length: float, random: Random) -> list[str]:
+        tokens = self._dressed(start, random) if len(start) <= length else self._sum_of(length / 3, random)
+        while len(tokens) < 0.8 * length:
+            if random.random() < 0.12:
+                tokens += [",", *_FAR[int(random.integers(len(_FAR)))]]
+            else:
+                tokens.append(_pick(_RELATIONS, random))
+            tokens += self._sum_of(min(length - len(tokens), length * random.uniform(0.3, 0.8)), random)
+        return tokens
+
+    def _with_condition(self, start: list[str], length: float, random: Random) -> list[str]:
+        tokens = self._equation(start, length * 0.75, random)
+        word = _pick(_WORDS, random)
+        letters = list(word.replace("~", " ~ ").split(" ")) if "~" in word else [word]
+        spelt = [character for piece in letters for character in (piece if piece != "~" else "~")]
+        command = r"\text" if random.random() < 0.4 else r"\mathrm"
+        far = _FAR[int(random.integers(len(_FAR)))]
+        way = random.random()
+        if way < 0.4:
+            tokens += [*far, command, "{", *spelt, "}", *far]
+        elif way < 0.6:
+            tokens += [",", *far, "(", *self._term(random, 8), ")"]
+            return tokens
+        else:
+            tokens += [",", *far]
+        return [*tokens, *self._term(random, max(length * 0.25, 5))]
+
+    def _with_matrix(self, start: list[str], length: float, random: Random) -> list[str]:
+        rows, columns = int(random.integers(1, 5)), int(random.integers(1, 5))
+        rows = 2 if rows * columns == 1 else rows
+        cell = max(1.0, (length * 0.75 - 6) / (rows * columns) - 1)
+        name = _pick(["pmatrix", "pmatrix", "bmatrix", "matrix", "vmatrix", "array", "array", "array", "array"], random)
+        begin, end = [rf"\begin{{{name}}}"], [rf"\end{{{name}}}"]
+        if name == "array":
+            alignment = _pick(["c", "c", "c", "l", "r"], random)
+            begin += ["{", *([alignment] * columns), "}"]
+            opening, closing = _FENCES[int(random.integers(5))]
+            begin, end = [r"\left", opening, *begin], [*end, r"\right", closing]
+        dots = random.random() < 0.12
+        body: list[str] = []
+        for row in range(rows):
+            body += [r"\\"] if row else []
+            for column in range(columns):
+                body += ["&"] if column else []
+                if dots and random.random() < 0.3:
+                    body.append(_pick([r"\cdots", r"\vdots", r"\ddots"], random))
+                elif random.random() < 0.3 and columns > 1:
+                    body.append(_pick(["0", "0", "0", "1", "1", "2", "-"], random).replace("-", "0"))
+                else:
+                    body += (
+                        self._sum_of(cell, random)
+                        if cell > 4
+                        else [*_letter(random), *(_scripts(random) if cell > 3 else [])]
+                    )
+        matrix = [*begin, *body, *end]
+        head = self._dressed(start, random) if len(start) < 0.3 * length else _letter(random)
+        return (
+            [*head, "=", *matrix]
+            if random.random() < 0.7
+            else [*matrix, *_letter(random), "=", *self._sum_of(8, random)]
         )
 
-    def make(self, random: Random) -> tuple[tuple[str, ...], Ink]:
-        """A formula and its ink, symbols in the order of the tokens."""
-        while True:
-            tokens = self._chosen(random)
-            drawn: dict[str, Sequence[Stroke]] = {}
-            own = random.random() < 0.5  # one writer writes a symbol much the same each time
+    def _with_cases(self, start: list[str], length: float, random: Random) -> list[str]:
+        rows = int(random.integers(2, 5))
+        share = max(length * 0.8 / rows / 2, 2)
+        body: list[str] = []
+        for row in range(rows):
+            body += [r"\\"] if row else []
+            condition = self._term(random, share)
+            if random.random() < 0.4:
+                command = r"\text" if random.random() < 0.6 else r"\mathrm"
+                condition = [command, "{", *_pick(["if", "for", "when"], random), "~", "}", *condition]
+            body += [*self._sum_of(share, random), *([","] if random.random() < 0.5 else []), "&", *condition]
+        head = self._dressed(start, random) if len(start) < 0.3 * length else [*_letter(random), *_scripts(random)]
+        if random.random() < 0.6:
+            return [*head, "=", r"\begin{cases}", *body, r"\end{cases}"]
+        return [
+            *head,
+            "=",
+            r"\left",
+            r"\{",
+            r"\begin{array}",
+            "{",
+            "l",
+            "l",
+            "}",
+            *body,
+            r"\end{array}",
+            r"\right",
+            ".",
+        ]
 
-            def draw(token: str, drawn: dict[str, Sequence[Stroke]] = drawn, own: bool = own) -> Sequence[Stroke]:
-                if token not in drawn or not own:
-                    drawn[token] = self.bank.pick(token, random).strokes
-                return drawn[token]
+    def _in_rows(self, start: list[str], length: float, random: Random) -> list[str]:
+        rows = int(random.integers(2, 5))
+        body: list[str] = []
+        array = random.random() < 0.4
+        for row in range(rows):
+            body += [r"\\"] if row else []
+            left = self._sum_of(length / rows * 0.3, random) if row == 0 or random.random() < 0.6 else []
+            relation = _pick(_RELATIONS, random)
+            right = self._sum_of(length / rows * 0.7, random)
+            stop = [_pick([",", ",", "."], random)] if random.random() < 0.5 else []
+            body += [*left, "&", relation, *(["&"] if array else []), *right, *stop]
+        if array:
+            return [r"\begin{array}", "{", "r", "c", "l", "}", *body, r"\end{array}"]
+        return [r"\begin{aligned}", *body, r"\end{aligned}"]
 
-            try:
-                box = Hand(draw, random).write(tokens)
-            except LatexError:
-                continue
-            self.counts.update(set(tokens))
-            return tokens, _ink(tokens, sorted(box.placed, key=lambda placed: placed[0]))
-
-    def _chosen(self, random: Random) -> tuple[str, ...]:
-        """A formula as typed or with other symbols, or a single symbol."""
-        if random.random() < 0.12:
-            return (self._rare([token for token in self._singles if token in self.bank], random),)
-        tokens = self._any(self.formulas, random)
-        if random.random() < self.matrices:
-            tokens = self._rows(random)
-        exchanged: dict[str, str] = {}
-        if random.random() < 0.7:
-            for token in sorted(set(tokens)):
-                if token in _KIND_OF and random.random() < 0.35:
-                    others = [other for other in _KIND_OF[token] if self._writable([other])]
-                    exchanged[token] = self._rare(others, random)
-            if "(" in tokens and r"\sqrt" not in tokens and random.random() < 0.3:
-                pairs = [pair for pair in _DELIMITERS if self._writable(pair)]
-                exchanged |= dict(zip("()", pairs[int(random.integers(len(pairs)))], strict=True))
-        return _with_limits([exchanged.get(token, token) for token in tokens])
-
-    def _any(self, formulas: Sequence[tuple[str, ...]], random: Random) -> tuple[str, ...]:
-        return formulas[int(random.integers(len(formulas)))]
-
-    def _rows(self, random: Random) -> tuple[str, ...]:
-        """A matrix or a choice of cases, often after a symbol and an equals sign."""
-        name = tuple(MATRICES)[int(random.integers(len(MATRICES)))]
-        columns = 2 if name == "cases" else int(random.integers(1, 4))
-        tokens: list[str] = []
-        for row in range(int(random.integers(2, 4))):
-            tokens += [r"\\"] if row else []
-            for column in range(columns):
-                cell: Sequence[str] = self._any(self._cells, random)
-                if name != "cases" and random.random() < 0.6:
-                    cell = [token for token in cell if token.isalnum()][:1] or ["0"]
-                tokens += [*(["&"] if column else []), *cell]
-        capitals = [token for token in _KINDS[1].split() if token in self.bank]
-        before = [self._rare(capitals, random), "="] if random.random() < 0.5 else []
-        return (*before, rf"\begin{{{name}}}", *tokens, rf"\end{{{name}}}")
-
-    @property
-    def _singles(self) -> list[str]:
-        return [token for token in (*_KIND_OF, *_ADDITIONS) if token not in ACCENTS]
-
-    def _rare(self, tokens: Sequence[str], random: Random) -> str:
-        weights = np.array([(20 + self.counts[token]) ** -0.75 for token in tokens])
-        return tokens[int(random.choice(len(tokens), p=weights / weights.sum()))]
+    def _ended(self, tokens: list[str], random: Random) -> list[str]:
+        """With the full stop or comma that displayed equations end in."""
+        chance = random.random()
+        if tokens[-1] in (".", ",", r"\right") or tokens[-1].startswith(r"\end{a"):
+            return tokens
+        gap = [_pick([r"\,", "~", r"\;"], random)] if random.random() < 0.25 else []
+        return [*tokens, *gap, "."] if chance < 0.36 else [*tokens, *gap, ","] if chance < 0.62 else tokens
 
 
-def _with_limits(tokens: Sequence[str]) -> tuple[str, ...]:
-    r"""The crohme form again: `\limits` before the scripts of what has them, and nowhere else."""
-    return tuple(latex.reduce([token for token in tokens if token != r"\limits"], "crohme"))
+_Kind = Callable[[Composer, list[str], float, Random], list[str]]
+_KINDS: tuple[_Kind, ...] = (
+    Composer._equation, Composer._with_condition, Composer._with_matrix, Composer._with_cases, Composer._in_rows,
+)  # fmt: skip
+_KIND_SHARES = (0.74, 0.12, 0.07, 0.035, 0.035)
 
 
-def _ink(tokens: Sequence[str], placed: Sequence[tuple[int, tuple[Stroke, ...]]]) -> Ink:
-    strokes: list[Stroke] = []
-    symbols = []
-    for position, own in placed:
-        # Segmentations call the bar of a fraction a minus.
-        label = "-" if tokens[position] == r"\frac" else tokens[position]
-        symbols.append(Symbol(label, tuple(range(len(strokes), len(strokes) + len(own)))))
-        strokes += own
-    return Ink(tuple(strokes), tuple(symbols), truth=" ".join(tokens))
+def _pick(choices: Sequence[str], random: Random) -> str:
+    return choices[int(random.integers(len(choices)))]
 
 
-def read_formulas(file: Path, cap: int = 20_000, seed: int = 0) -> Iterator[str]:
-    """The formulas of a list: one a line, after `source<TAB>` where there is a tab; at most `cap` of each source."""
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{file}: cannot be read as UTF-8 text ({error}).") from error
-    taken: Counter[str] = Counter()
-    for index in np.random.default_rng(seed).permutation(len(lines)).tolist():
-        source, _, formula = lines[index].rpartition("\t")
-        if formula.strip() and taken[source] < cap:
-            taken[source] += 1
-            yield formula
+def _letter(random: Random) -> list[str]:
+    """A letter, now and then with an accent or in a font."""
+    letter = _pick(_GREEK if random.random() < 0.45 else _LATIN, random)
+    chance = random.random()
+    if chance < 0.1:
+        return [_pick(_ACCENTS, random), "{", letter, "}"]
+    if chance < 0.18 and letter.isalpha():
+        return [_pick(_FONTS, random), "{", letter.upper() if random.random() < 0.7 else letter, "}"]
+    return [letter]
 
 
-def compose(
-    composer: Composer, out: Path, count: int, seed: int, progress: Callable[[int], None] | None = None
-) -> None:
-    """Write a dataset folder of `count` formulas. Raises DatasetError if `out` exists."""
-    if out.exists():
-        raise DatasetError(f"{out}: exists already; choose another folder.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    random = np.random.default_rng(seed)
-    rows = []
-    try:
-        for number in range(count):
-            tokens, ink = composer.make(random)
-            name = f"{number:06}.inkml"
-            write_inkml(ink, temporary / name, resolution=100.0)
-            rows.append((name, " ".join(tokens)))
-            if progress:
-                progress(1)
-        write_labels(temporary, rows, ("file", "latex"))
-        temporary.chmod(0o755)
-        temporary.rename(out)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+def _scripts(random: Random) -> list[str]:
+    """A subscript, a superscript, both, or primes; mostly of one or two symbols."""
+
+    def body() -> list[str]:
+        count = 1 + int(random.random() < 0.35) + int(random.random() < 0.1)
+        inner = [_pick(_INDICES, random) for _ in range(count)]
+        return inner if inner[-1] not in "+-" or count == 1 else [*inner, "1"]
+
+    chance = random.random()
+    if chance < 0.4:
+        return ["_", "{", *body(), "}"]
+    if chance < 0.75:
+        return ["^", "{", *body(), "}"]
+    if chance < 0.92:
+        return ["_", "{", *body(), "}", "^", "{", *body(), "}"]
+    return ["^", "{", *([r"\prime"] * int(random.integers(1, 3))), "}"]

@@ -1,0 +1,164 @@
+"""Rendered dataset folders: resumable, their failures reported, their looks varied; IM2LaTeX-100k's layout."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from hmer import tex
+from hmer.datasets.folder import read_dataset, read_rows
+from hmer.datasets.im2latex import as_typeset
+from hmer.datasets.rendering import Look, as_im2latex, draw_look, is_simple, render, ziamath_picture
+from hmer.errors import DatasetError
+from hmer.tex import Failure, Job
+from scripts import prepare_im2latex, render_formulas
+
+
+def fake_typeset(jobs: Sequence[Job], **_: object) -> list[np.ndarray | Failure]:
+    """A bar as long as the formula; TeX knows no \\heartsuit today."""
+    return [
+        Failure("no hearts") if "heart" in job.latex else np.zeros((12, 10 + len(job.latex)), np.uint8) for job in jobs
+    ]
+
+
+@pytest.fixture
+def without_tex(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tex, "typeset", fake_typeset)
+    monkeypatch.setattr(tex, "is_installed", lambda: True)
+    monkeypatch.setattr("hmer.datasets.rendering.CHUNK", 2)
+    monkeypatch.setattr(render_formulas, "CHUNK", 2)
+
+
+@pytest.mark.usefixtures("without_tex")
+def test_a_list_becomes_a_dataset_folder_and_goes_on_where_it_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "list.tsv", tmp_path / "out"
+    source.write_text("a\tx+1\nb\t\\heartsuit\nb\t\\frac{a}\nc\t\\left(y\\right)~\nc\tz^2\n", encoding="utf-8")
+    command = [str(source), "--out", str(out), "--style", "im2latex"]
+    assert render_formulas.main(command) == 0
+    rows = read_rows(out)
+    assert [(row["latex"], row["source"], row["look"]) for row in rows] == [
+        ("x + 1", "a", "im2latex"),
+        (r"\left ( y \right )", "c", "im2latex"),
+        ("z ^ { 2 }", "c", "im2latex"),
+    ]
+    assert len(read_dataset(out, "printed")) == 3
+    refused = (out / "not_rendered.tsv").read_text(encoding="utf-8")
+    assert "no hearts" in refused and r"\frac needs an argument" in refused
+    assert "not rendered:      1  no hearts" in capsys.readouterr().out
+
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    (out / "0001" / "labels.tsv").unlink()  # as if it had been stopped there
+    (out / "labels.tsv").unlink()
+    assert render_formulas.main(command) == 0
+    again = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    assert read_rows(out) == rows
+    assert {path.parent.name for path in before if before[path] != again[path]} == {"0001"}
+
+    with pytest.raises(DatasetError, match="other formulas or settings"):
+        render_formulas.main([*command, "--seed", "5"])
+
+
+@pytest.mark.usefixtures("without_tex")
+def test_composed_formulas_are_not_those_excluded(tmp_path: Path) -> None:
+    source, excluded, out = tmp_path / "list.txt", tmp_path / "validation.txt", tmp_path / "out"
+    source.write_text("x + 1\na b c\n", encoding="utf-8")
+    excluded.write_text("{ a } b c\n", encoding="utf-8")
+    assert (
+        render_formulas.main(
+            [str(source), "--out", str(out), "--compose", "7", "--exclude", str(excluded), "--cap", "1"]
+        )
+        == 0
+    )
+    rows = read_rows(out)
+    assert len(rows) == 7
+    assert all(row["latex"] != "a b c" for row in rows)
+
+
+def test_looks_are_many() -> None:
+    looks = [draw_look(np.random.default_rng(seed)) for seed in range(400)]
+    assert {look.name for look in looks} == {"im2latex", "tex", "ziamath"}
+    assert {look.font for look in looks} == set(tex.FONTS)
+    assert any(sum(look.paper) < sum(look.ink) for look in looks)
+    assert any(look.number for look in looks)
+
+
+@pytest.mark.usefixtures("without_tex")
+def test_colours_and_margins_are_as_the_look_says() -> None:
+    look = Look("tex", ink=(250, 240, 10), paper=(10, 20, 30), margin_px=5)
+    (picture,) = render(["x"], [look])
+    assert not isinstance(picture, Failure)
+    assert picture.shape == (22, 21, 3)
+    assert picture[0, 0].tolist() == [10, 20, 30]
+    assert picture[10, 10].tolist() == [250, 240, 10]
+
+
+def test_im2latex_pictures_are_halved_heavy_and_padded() -> None:
+    grey = np.full((40, 101), 255, np.uint8)
+    grey[10:30:4] = 200  # what ink barely touches is black there
+    picture = as_im2latex(grey)
+    assert picture.shape == (50, 120)
+    assert picture.min() < 150
+    assert (picture[30:] == 255).all()
+
+
+def test_ziamath_draws_what_it_is_known_to_draw() -> None:
+    pytest.importorskip("ziamath", reason="ziamath is in the extra `train`")
+    pytest.importorskip("resvg_py", reason="resvg-py is in the extra `train`")
+    picture = ziamath_picture(r"\frac { a } { b } + x ^ { 2 }", 30.0)
+    assert picture is not None and 30 < picture.shape[0] < 120 and picture.min() < 50
+    assert is_simple(r"\frac { a } { \alpha _ { 1 } }")
+    assert not is_simple(r"\begin{matrix} a \end{matrix}")
+
+
+def test_published_lists_are_spelt_as_they_were_typeset() -> None:
+    assert as_typeset(r"a \dots b \dotsc") == r"a \ldots b \dotsc"
+    assert as_typeset(r"\mathrm { \boldmath ~ \phi ~ } ( r )") == r"\boldsymbol { \phi } ( r )"
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    (tmp_path / "formulas.lst").write_text("x+1\n\\frac{a}\ny z\n\xe9\n", encoding="latin-1")
+    (tmp_path / "train.lst").write_text("0 aa basic\n2 bb basic\n1 cc basic\n2 missing basic\n0 aa basic\n")
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("aa", "bb", "cc"):
+        cv2.imwrite(str(images / f"{name}.png"), np.full((20, 20), 255, np.uint8))
+    return tmp_path
+
+
+@pytest.mark.parametrize("order", ["number first", "name first"])
+def test_the_published_layout_becomes_a_dataset_folder(
+    published: Path, order: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split, out = published / "train.lst", published / "out"
+    if order == "name first":
+        split.write_text("aa.png 0\nbb.png 2\ncc.png 1\nmissing.png 2\naa.png 0\n")
+    command = [str(published / "formulas.lst"), str(split), str(published / "images"), "--out", str(out)]
+    assert prepare_im2latex.main(command) == 0
+    assert [(row["file"], row["latex"]) for row in read_rows(out)] == [("aa.png", "x+1"), ("bb.png", "y z")]
+    printed = capsys.readouterr().out
+    assert "there is no such picture" in printed and "stands twice" in printed and "line 2 of formulas.lst" in printed
+    with pytest.raises(DatasetError, match="not empty"):
+        prepare_im2latex.main(command)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("aa\n", "expected lines"),
+        ("aa 9\n", "names no line"),
+        ("../aa 0\n", "none of its pictures"),
+        ("", "expected lines"),
+    ],
+)
+def test_a_split_list_that_fits_nothing_is_refused(published: Path, lines: str, message: str) -> None:
+    split = published / "train.lst"
+    split.write_text(lines)
+    with pytest.raises(DatasetError, match=message):
+        prepare_im2latex.main(
+            [str(published / "formulas.lst"), str(split), str(published / "images"), "--out", str(published / "out")]
+        )
