@@ -119,11 +119,11 @@ def newsymbols(options: Namespace) -> dict[str, Any]:
     """Symbols that training never saw, taught from a few drawings each, and read in those of other writers."""
     import torch
 
-    from hmer.benchmarks.newsymbols import newsymbols
+    from hmer.benchmarks.newsymbols import SYMBOLS, newsymbols
 
     torch.set_num_threads(options.threads)
     return newsymbols(
-        options.checkpoint, options.data, symbols=options.symbols, corrections=options.corrections,
+        options.checkpoint, options.data, symbols=options.symbols or SYMBOLS, corrections=options.corrections,
         tested=options.tested, regression_limit=options.regression_limit, threads=options.threads,
     )  # fmt: skip
 
@@ -206,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "--force", action="store_true", help="measure what the gate refuses instead of the old one"
             )
         if name == "newsymbols":
-            sub.add_argument("--symbols", nargs="+", type=str, default=list("DKQWZ"), help="labels of the symbols")
+            sub.add_argument("--symbols", nargs="+", type=str, default=[], help="the symbols, as LaTeX (default: five)")
             sub.add_argument("--corrections", type=int, default=20, help="drawings to teach each from")
             sub.add_argument("--tested", type=int, default=40, help="at most so many unseen drawings of each")
         if name in ("personalise", "newsymbols"):

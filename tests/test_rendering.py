@@ -106,8 +106,6 @@ def test_im2latex_pictures_are_halved_heavy_and_padded() -> None:
 
 
 def test_ziamath_draws_what_it_is_known_to_draw() -> None:
-    pytest.importorskip("ziamath", reason="ziamath is in the extra `train`")
-    pytest.importorskip("resvg_py", reason="resvg-py is in the extra `train`")
     picture = ziamath_picture(r"\frac { a } { b } + x ^ { 2 }", 30.0)
     assert picture is not None and 30 < picture.shape[0] < 120 and picture.min() < 50
     assert is_simple(r"\frac { a } { \alpha _ { 1 } }")

@@ -23,7 +23,8 @@ from hmer.ink import Ink, draw
 from hmer.recognizer import Recognizer
 from hmer.vocabulary import Vocabulary
 
-SYMBOLS = ("D", "K", "Q", "W", "Z")  # not in the captions of CROHME
+SYMBOLS = ("@", r"\$", r"\_", "`", '"')  # neither in the captions of CROHME nor in what is composed for training
+_LATEX = {"$": r"\$", "_": r"\_"}  # of labels that mean something else in LaTeX
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,10 @@ def read_drawings(path: Path | str, symbols: Sequence[str]) -> list[Drawing]:
             for number, line in enumerate(lines, start=1):
                 try:
                     row = json.loads(line)
-                    if row["label"] in symbols:
+                    label = _LATEX.get(str(row["label"]), str(row["label"]))
+                    if label in symbols:
                         strokes = tuple(np.asarray(stroke, np.float32).reshape(-1, 2) for stroke in row["strokes"])
-                        found.append(Drawing(str(row["label"]), str(row["writer"]), Ink(strokes)))
+                        found.append(Drawing(label, str(row["writer"]), Ink(strokes)))
                 except (ValueError, KeyError, TypeError) as error:
                     raise DatasetError(f"{path}, line {number}: is no drawing of a symbol ({error}).") from error
     except OSError as error:
