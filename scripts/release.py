@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     calibration = fit_calibration([answer.log_prob for answer in evaluation.recognitions], right)
     print(f"validation: {evaluation.scores}")
-    config = dataclasses.replace(recognizer.config, name=Path(options.out).name, calibration=calibration)
+    config = dataclasses.replace(recognizer.config, name=Path(options.out).name, calibration=calibration, parent="")
     with tempfile.TemporaryDirectory(prefix="hmer-release-") as working:
         extra = Path(working)
         replay = sample(read_dataset(options.replay, form, problems), options.replay_count, seed=1)
