@@ -92,7 +92,8 @@ def test_owners_land_on_ink(caption: str) -> None:
         near = np.min([near[y : y + height // 8, x : x + width // 8] for y in range(3) for x in range(3)], axis=0)
         assert (near[owners > 0] < 200).all()
         assert (darkest[owners > 0] < 200).mean() > 0.75
-        assert (owners[darkest < 60] > 0).mean() > 0.5
+        # The thickest pens fill cells beside the one that the line runs through.
+        assert (owners[darkest < 60] > 0).mean() > 0.3
         # Where cells are as large as symbols, a bar may lose all of its cells to what stands above and below it.
         found, expected = set(np.unique(owners)) - {0}, {position + 1 for position in positions}
         assert found <= expected and len(found) >= len(expected) - 1
