@@ -144,7 +144,7 @@ def _wire_recognition(
     # The strokes and the version of the drawing as they are now; what follows the inputs are the outputs.
     now = (
         "(sketch, _, __, ...rest) => "
-        f"[sketch, window.hmerStrokes('hm-sketch'), window.hmerLive.version(), ...rest].slice(0, {len(drawn)})"
+        f"[sketch, window.hmerStrokes('hm-sketch'), window.hmerLive.sent(), ...rest].slice(0, {len(drawn)})"
     )
     quietly = shared | {"show_progress": "hidden"}
     for button, handler, how in (

@@ -29,6 +29,7 @@ WATCH = """() => {
 }"""
 
 
+@pytest.mark.slow
 def test_an_answer_without_a_click_and_never_an_older_one(page: Page, app: App) -> None:
     open_app(page, app.url)
     page.evaluate(WATCH)

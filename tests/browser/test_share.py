@@ -40,6 +40,7 @@ def checkpoint_files(toy_checkpoint: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.usefixtures("_logged_in")
+@pytest.mark.slow
 def test_list_pull_and_push(
     page: Page, app: App, hub_server: HubServer, toy_checkpoint: Path, checkpoint_files: dict[str, bytes]
 ) -> None:

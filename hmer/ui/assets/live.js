@@ -10,15 +10,17 @@
   let pen = false; // on the sheet
   let asked = false; // and not answered yet
   let tried = 0; // the version that was asked about last: a blank sheet is not asked about for ever
+  let waiting = 0; // answers on their way, to a click as well
+  let typed = null; // the correction, where somebody wrote while an answer was on its way
+  let mended = false; // somebody changed the correction: it is not written over
 
   const on = () => find('#hm-live input')?.checked ?? false;
-  const mended = () => value('hm-correction') !== value('hm-latex'); // what somebody typed is not written over
   const mark = (stale) => find('#hm-answer')?.classList.toggle('hm-stale', stale);
 
   const later = () => {
     clearTimeout(timer);
     timer = setTimeout(() => {
-      if (pen || asked || version === tried || !on() || mended()) return;
+      if (pen || asked || version === tried || !on() || mended) return;
       asked = true;
       tried = version;
       find('#hm-live-run')?.click();
@@ -26,7 +28,7 @@
   };
   const changed = () => {
     version += 1;
-    if (on() && !mended()) mark(true);
+    if (on() && !mended) mark(true);
   };
 
   document.addEventListener('pointerdown', (event) => {
@@ -50,6 +52,12 @@
     else mark(false);
   });
 
+  document.addEventListener('input', (event) => {
+    if (!event.target.closest?.('#hm-correction')) return;
+    mended = event.target.value !== value('hm-latex');
+    if (waiting) typed = event.target.value;
+  }, true);
+
   // Undo and redo by key, except where text is being written.
   document.addEventListener('keydown', (event) => {
     if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
@@ -67,11 +75,28 @@
 
   window.hmerLive = {
     version: () => String(version),
+    sent: () => { // what is asked now is about this version, and needs no second answer
+      clearTimeout(timer);
+      tried = version;
+      waiting += 1;
+      typed = null;
+      return String(version);
+    },
     answered: (ticket) => { // the run is over; the ticket is that of the last answer
       asked = false;
+      waiting = Math.max(0, waiting - 1);
+      const field = find('#hm-correction textarea');
+      mended = false;
+      if (typed !== null && field && field.value !== typed) { // what was written meanwhile stays
+        field.value = typed;
+        field.dispatchEvent(new Event('input', { bubbles: true }));
+      }
       if (ticket === String(version)) mark(false);
       else later();
     },
-    fresh: () => mark(false), // an answer about another picture
+    fresh: () => { // an answer about another picture
+      mended = false;
+      mark(false);
+    },
   };
 }
