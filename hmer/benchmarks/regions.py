@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from hmer.augment import Random
 from hmer.conditions import SYMBOL_PX
 from hmer.errors import DatasetError
 from hmer.image import read_image
@@ -19,7 +20,6 @@ LOOKS = ("light", "dark", "scanned")
 SAME = 0.75  # a region is found when it shares so much of its area with one that was found
 
 Pixels = npt.NDArray[np.uint8]
-Random = np.random.Generator
 
 
 @dataclass(frozen=True)

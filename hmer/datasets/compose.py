@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from hmer import latex
+from hmer.augment import Random
 from hmer.errors import DatasetError, LatexError
 
-Random = np.random.Generator
 Tokens = tuple[str, ...]
 
 MAX_TOKENS = 150

@@ -22,13 +22,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from hmer import latex, tex
+from hmer.augment import Random
 from hmer.config import check
 from hmer.datasets.folder import LABELS, write_labels
 from hmer.errors import DatasetError, LatexError, RenderError
 from hmer.image import Grey
 from hmer.tex import Failure, Job, cropped
 
-Random = np.random.Generator
 Style = Literal["varied", "im2latex"]
 
 CHUNK = 1_000
