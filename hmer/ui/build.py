@@ -1,6 +1,8 @@
 """The panels put together: layout, then wiring. Every event but the API's endpoints is private to the page."""
 
+import json
 import threading
+import uuid
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +34,12 @@ from hmer.ui.space import SpaceServices
 KEEP_UPLOADS_S = 86_400
 SESSIONS = 500
 
+TAKE_NEWS = """(json) => {
+  const { ticket, latex, image } = JSON.parse(json);
+  window.hmerHistory.add({ latex, image });
+  return window.hmerLive.answered(ticket, latex);
+}"""
+
 HEADER = """<header class="hm-header"><h1>hmer</h1>
 <p>Handwritten mathematics to LaTeX. It runs on this computer and learns from your corrections.</p></header>"""
 
@@ -59,12 +67,12 @@ def build_app(options: AppOptions, services: Services | None = None) -> gr.Block
                     looked = looking.layout()
                 with gr.Column(elem_classes="hm-card"):
                     correction = correct.layout(services)
-                entry = history.layout()
+                history.layout()
                 if isinstance(services, SpaceServices):
                     space.panel(blocks, services)
 
         decoding_controls.wire(settings, services)
-        _wire_recognition(services, seen, source, sheets, settings, result, correction, entry)
+        _wire_recognition(services, seen, source, sheets, settings, result, correction)
         pages.wire(sheets, services, settings)
         _wire_correction(services, seen, result, correction)
         copying.wire(copies, correction.text, seen)
@@ -90,25 +98,22 @@ def _wire_recognition(
     settings: decoding_controls.DecodingPanel,
     result: answer.AnswerPanel,
     correction: correct.CorrectionPanel,
-    entry: gr.Textbox,
 ) -> None:
     """A button, a pause in drawing, an upload, an example or a region of a page leads to an answer."""
 
-    def shown(read: Seen) -> tuple[Any, ...]:
+    def shown(read: Seen, ticket: str = "") -> tuple[Any, ...]:
         can_save = gr.Button(interactive=True)
-        text = read.recognition.latex
-        checked = correct.preview(text, read, services)
-        return (read, *answer.shown(read.recognition), text, *checked, can_save, can_save, history.entry(read))
+        told = json.dumps({"id": uuid.uuid4().hex, "ticket": ticket, **history.entry(read)})
+        return (read, *answer.shown(read.recognition), can_save, can_save, told)
 
-    def recognize(image: bytes, reference: str, values: tuple[Any, ...], strokes: str = "") -> tuple[Any, ...]:
-        decoding = decoding_controls.decoding_of(values)
-        read = services.recognize(image, decoding, reference)
-        return shown(replace(read, strokes=draw_and_upload.strokes_of(strokes, image)))
+    def recognize(image: bytes, reference: str, values: tuple[Any, ...]) -> Seen:
+        return services.recognize(image, decoding_controls.decoding_of(values), reference)
 
     @explained
     def recognize_drawing(drawing: Any, strokes: str, ticket: str, reference: str, *values: Any) -> tuple[Any, ...]:
         image = draw_and_upload.image_of_drawing(drawing)
-        return (ticket, *recognize(image, reference, values, strokes))
+        read = recognize(image, reference, values)
+        return shown(replace(read, strokes=draw_and_upload.strokes_of(strokes, image)), ticket)
 
     @explained
     def recognize_as_drawn(*values: Any) -> Any:
@@ -119,7 +124,7 @@ def _wire_recognition(
 
     @explained
     def recognize_upload(upload: Any, reference: str, *values: Any) -> tuple[Any, ...]:
-        return recognize(draw_and_upload.image_of_upload(upload), reference, values)
+        return shown(recognize(draw_and_upload.image_of_upload(upload), reference, values))
 
     @explained
     def take_region(answers: list[pages.Answer], rows: list[pages.Row], event: gr.SelectData) -> Any:
@@ -128,9 +133,9 @@ def _wire_recognition(
             return gr.skip()
         return shown(pages.chosen(answers, rows, row))
 
-    outputs = [
-        seen, *result.outputs, correction.text, *correction.checked, correction.save, correction.right, entry
-    ]  # fmt: skip
+    # The page takes note of every answer, and it alone writes into the correction: somebody may be typing there.
+    news = gr.Textbox("", visible="hidden", elem_id="hm-news")
+    outputs = [seen, *result.outputs, correction.save, correction.right, news]
     private: dict[str, Any] = {"api_visibility": "private"}
     shared: dict[str, Any] = {
         "concurrency_id": "recognize one",
@@ -150,27 +155,24 @@ def _wire_recognition(
     for button, handler, how in (
         (source.recognize_drawing, recognize_drawing, shared), (source.live_run, recognize_as_drawn, quietly),
     ):  # fmt: skip
-        button.click(handler, drawn, [source.ticket, *outputs], js=now, **how).then(
-            None, source.ticket, None, js="(ticket) => window.hmerLive.answered(ticket)", **private
+        button.click(handler, drawn, outputs, js=now, **how).then(
+            None, None, None, js="() => window.hmerLive.over()", **private
         )
-    fresh: dict[str, Any] = {"fn": None, "js": "() => window.hmerLive.fresh()", **private}
     gr.on(
         [source.recognize_upload.click, source.upload.upload],
         recognize_upload, uploaded, outputs, preprocess=False, **shared,
-    ).success(**fresh)  # fmt: skip
+    )  # fmt: skip
     source.examples.click(
         draw_and_upload.example_picture, source.examples, [source.tabs, source.upload],
         queue=False, show_progress="hidden", **private,
-    ).then(recognize_upload, uploaded, outputs, preprocess=False, **shared).success(**fresh)  # fmt: skip
+    ).then(recognize_upload, uploaded, outputs, preprocess=False, **shared)  # fmt: skip
     for button, turns in ((source.turn_left, 1), (source.turn_right, 3)):
         turn = explained(lambda upload, turns=turns: draw_and_upload.turned(upload, turns))
         button.click(turn, source.upload, source.upload, preprocess=False, show_progress="hidden", **private).success(
             recognize_upload, uploaded, outputs, preprocess=False, **shared
-        ).success(**fresh)
-    sheets.rows.select(take_region, [sheets.answers, sheets.rows], outputs, show_progress="hidden", **private).success(
-        **fresh
-    )
-    entry.change(None, entry, None, js="(json) => window.hmerHistory.add(json)", **private)
+        )
+    sheets.rows.select(take_region, [sheets.answers, sheets.rows], outputs, show_progress="hidden", **private)
+    news.change(None, news, correction.text, js=TAKE_NEWS, **private)
 
 
 def _wire_correction(

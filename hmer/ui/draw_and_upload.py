@@ -122,7 +122,9 @@ def layout(live: bool) -> InputPanel:
             sketch = sketchpad("hm-sketch")
             strokes = gr.Textbox("", visible="hidden", elem_id="hm-strokes")  # filled as the button is pressed
             recognize_drawing = gr.Button("Recognise", variant="primary", elem_id="hm-recognize-drawing")
-            as_drawn = gr.Checkbox(live, label="Recognise as I draw", elem_id="hm-live", container=False)
+            as_drawn = gr.Checkbox(
+                live, label="Recognise as I draw", interactive=True, elem_id="hm-live", container=False
+            )
             live_run = gr.Button(visible="hidden", elem_id="hm-live-run")  # pressed by assets/live.js
             ticket = gr.Textbox("", visible="hidden", elem_id="hm-ticket")  # which version of the drawing was read
         with gr.Tab("Upload", id="upload"):

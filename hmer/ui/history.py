@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 
 import gradio as gr
 import PIL.Image
@@ -14,12 +13,12 @@ from hmer.ui.services import Seen
 THUMBNAIL_PX = (220, 90)
 
 
-def entry(read: Seen) -> str:
-    """An answer as JSON: latex, and a small picture as a data URL."""
+def entry(read: Seen) -> dict[str, str]:
+    """What is kept of an answer: `latex`, and `image`, a small picture as a data URL."""
     encoded = io.BytesIO()
     thumbnail(read.image).save(encoded, format="PNG")
     image = f"data:image/png;base64,{base64.b64encode(encoded.getvalue()).decode()}"
-    return json.dumps({"latex": read.recognition.latex, "image": image})
+    return {"latex": read.recognition.latex, "image": image}
 
 
 def thumbnail(image: bytes) -> PIL.Image.Image:
@@ -35,8 +34,8 @@ def thumbnail(image: bytes) -> PIL.Image.Image:
     return flat
 
 
-def layout() -> gr.Textbox:
-    """An accordion, closed at first; gives the hidden field through which an answer reaches the page."""
+def layout() -> None:
+    """An accordion, closed at first."""
     with gr.Accordion("Last answers", open=False, elem_id="hm-history") as fold:
         gr.HTML(
             '<p class="hm-muted">Kept in this browser only. Click one to copy its LaTeX.</p>'
@@ -46,4 +45,3 @@ def layout() -> gr.Textbox:
         clear = gr.Button("Forget them", size="sm", elem_id="hm-history-clear")
         fold.expand(None, None, None, js="() => window.hmerHistory.show()", api_visibility="private")
         clear.click(None, None, None, js="() => window.hmerHistory.clear()", api_visibility="private")
-    return gr.Textbox("", visible="hidden", elem_id="hm-entry")

@@ -1,4 +1,4 @@
-// The last answers with their pictures, kept in this browser only. window.hmerHistory.add(json) takes a new one.
+// The last answers with their pictures, kept in this browser only. window.hmerHistory.add({latex, image}) takes a new one.
 () => {
   if (window.hmerHistory) return;
   const KEY = 'hmer-history';
@@ -31,9 +31,7 @@
     if (!entries.length) place.textContent = 'Nothing yet.';
   };
   window.hmerHistory = {
-    add: (json) => {
-      if (!json) return;
-      const entry = JSON.parse(json);
+    add: (entry) => {
       keep([entry, ...load().filter((other) => other.image !== entry.image || other.latex !== entry.latex)]);
       draw();
     },

@@ -1,5 +1,6 @@
 // Recognise as you draw: a pause after a stroke asks for an answer, and no answer is seen that is about an older drawing.
-// window.hmerLive counts the drawing's versions; an answer comes back with the version that it is about.
+// window.hmerLive counts the drawing's versions; an answer comes back with the version that it is about. It is also what
+// puts an answer into the correction: the server never writes there, so that what somebody typed meanwhile stays.
 () => {
   if (window.hmerLive) return;
   const PAUSE_MS = 600;
@@ -82,21 +83,15 @@
       typed = null;
       return String(version);
     },
-    answered: (ticket) => { // the run is over; the ticket is that of the last answer
+    over: () => { // a request was answered, or was not
       asked = false;
       waiting = Math.max(0, waiting - 1);
-      const field = find('#hm-correction textarea');
-      mended = false;
-      if (typed !== null && field && field.value !== typed) { // what was written meanwhile stays
-        field.value = typed;
-        field.dispatchEvent(new Event('input', { bubbles: true }));
-      }
-      if (ticket === String(version)) mark(false);
-      else later();
+      later();
     },
-    fresh: () => { // an answer about another picture
-      mended = false;
-      mark(false);
+    answered: (ticket, latex) => { // gives what the correction is to be; no ticket: the answer is about another picture
+      mended = ticket !== '' && typed !== null && typed !== latex;
+      if (ticket === '' || ticket === String(version)) mark(false);
+      return mended ? typed : latex;
     },
   };
 }
