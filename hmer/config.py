@@ -317,7 +317,7 @@ class TrainConfig:
     every_folder: bool = False  # a step adds the losses of one batch of each folder, instead of batches that mix them
     out: str = "runs/run"
     initial: str = ""  # checkpoint reference to start from; empty: from nothing
-    keep_image: bool = True  # `image` stays that of `initial`; off: training goes on with this one (another size)
+    keep_settings: bool = True  # image, label form, reading directions: those of `initial`; off: those of this run
     label_form: str = "crohme"
     seed: int = 0
     hours: float = 0.0

@@ -307,8 +307,11 @@ class Trainer:
             self.start: Checkpoint | None = start
             self.parent = start.id
             vocabulary = Vocabulary(start.config.vocabulary).grown(sorted(set(tokens)))
-            image = start.config.image if self.config.keep_image else self.config.image
-            model, form = start.config.model, start.config.label_form
+            if self.config.keep_settings:
+                image, model, form = start.config.image, start.config.model, start.config.label_form
+            else:
+                image, form = self.config.image, self.config.label_form
+                model = dataclasses.replace(start.config.model, bidirectional=self.config.model.bidirectional)
         else:
             self.start = None
             vocabulary = Vocabulary(sorted(set(tokens)))
@@ -326,6 +329,8 @@ class Trainer:
         vocabulary = Vocabulary(self.base.vocabulary)
         if self.start is not None:
             model = self.start.model
+            model.config = self.base.model
+            model.bidirectional = model.bidirectional and model.config.bidirectional
             model.grow_vocabulary(model.vocabulary.missing(vocabulary.words))
         else:
             model = build(self.base.model, vocabulary)

@@ -226,8 +226,10 @@ def test_training_from_a_checkpoint_keeps_its_settings_and_grows_it(
     assert new.config.model == narrow("transformer")
     assert new.config.image == ImageConfig()
     assert new.config.parent == load(toy_checkpoint).id
-    larger = Trainer(dataclasses.replace(settings, keep_image=False, out=config.out + "-larger"))
-    assert larger.base.image.writing_px == 20.0
+    other = dataclasses.replace(settings, keep_settings=False, label_form="full", model=ModelConfig(bidirectional=False))
+    changed = Trainer(dataclasses.replace(other, out=config.out + "-changed")).base
+    assert (changed.image.writing_px, changed.label_form) == (20.0, "full")
+    assert changed.model == dataclasses.replace(narrow("transformer"), bidirectional=False)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
