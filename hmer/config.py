@@ -345,7 +345,7 @@ class TrainConfig:
     evaluate_ignore: tuple[str, ...] = ()  # tokens that validation labels lack
     log_steps: int = 50
     epochs: int = 0  # passes over the training data; where set, they win over steps, and each ends with a validation
-    optimizer: Literal["adamw", "adam"] = "adamw"
+    optimizer: Literal["adamw", "adam", "muon"] = "adamw"
     plateau_factor: float = 0.5  # schedule "plateau": the rate is multiplied by this when the validation loss
     plateau_patience: int = 3  # has not fallen for more validations than these
     early_stop: int = 0  # validations without a lower loss after which the run ends; 0: never

@@ -34,6 +34,7 @@ from hmer.image import Grey
 from hmer.metrics import Scores, by_length, by_structure, by_symbol, confusions, score, without
 from hmer.models import Model, build
 from hmer.models.encoders import freeze, load_backbone
+from hmer.optimizers import Muon
 from hmer.plots import read_log, training_curves
 from hmer.recognizer import Recognition, Recognizer
 from hmer.several import Processes
@@ -42,6 +43,7 @@ from hmer.vocabulary import Vocabulary
 log = logging.getLogger(__name__)
 
 RESUME, LOG = "resume.pt", "log.jsonl"
+TOKEN_LAYERS = ("out", "symbol_head")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -571,20 +573,28 @@ def _read_resume(path: Path) -> Mapping[str, Any]:
 
 
 def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    groups = _groups(model, config.weight_decay)
+    """Weight decay for matrices and kernels, none for biases, normalisation and embeddings."""
+    inner: list[Tensor] = []
+    free: list[Tensor] = []
+    by_token: list[
+        Tensor
+    ] = []  # layers with a row for each token: made orthogonal, rare ones would move like the common
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decayed = parameter.ndim > 1 and "embedding" not in name
+            apart = config.optimizer == "muon" and name.split(".")[0] in TOKEN_LAYERS
+            (by_token if decayed and apart else inner if decayed else free).append(parameter)
+    groups: list[dict[str, Any]] = [
+        {"params": inner, "weight_decay": config.weight_decay},
+        {"params": free, "weight_decay": 0.0},
+    ]
+    if config.optimizer == "muon":
+        groups[0]["orthogonal"] = True
+        groups.append({"params": by_token, "weight_decay": config.weight_decay})
+        return Muon(groups, lr=config.learning_rate)
     if config.optimizer == "adam":
         return torch.optim.Adam(groups, lr=config.learning_rate)
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
-
-
-def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters with weight decay (matrices, kernels) and without (biases, normalisation, embeddings)."""
-    decayed: list[Tensor] = []
-    free: list[Tensor] = []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            (decayed if parameter.ndim > 1 and "embedding" not in name else free).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
 
 
 def _add(sums: dict[str, float], values: Mapping[str, float]) -> None:
