@@ -10,7 +10,8 @@ STYLE = ASSETS / "style.css"
 STROKES_SCRIPT = ASSETS / "strokes.js"
 SYMBOLS_SCRIPT = ASSETS / "symbols.js"
 SCRIPTS = tuple(
-    ASSETS / f"{name}.js" for name in ("on_load", "strokes", "symbols", "copying", "live", "uploading", "history")
+    ASSETS / f"{name}.js"
+    for name in ("on_load", "strokes", "symbols", "copying", "live", "uploading", "history", "regions")
 )
 
 
