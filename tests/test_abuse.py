@@ -64,7 +64,7 @@ def services(toy_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """Everything behind the panels, with an untrained model: what it reads does not matter here."""
     home = tmp_path_factory.mktemp("abuse")
     made = Services(AppOptions(checkpoint=str(toy_checkpoint), store=str(home / "annotations.db")))
-    made.store.add(examples()[0], correction="x", status="accepted")
+    made.store.add(examples()[0].read_bytes(), correction="x", status="accepted")
     yield made
     made.close()
 

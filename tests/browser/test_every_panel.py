@@ -31,10 +31,10 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     with AnnotationStore(home / "annotations.db") as store:
         for picture, (latex, sure) in zip(examples(), readings, strict=False):
             others = (Alternative(latex, sure), Alternative("x-1", 0.1))
-            store.add(picture, prediction=Prediction(latex, CHECKPOINT, (), sure, others), source="batch")
+            store.add(picture.read_bytes(), prediction=Prediction(latex, CHECKPOINT, (), sure, others), source="batch")
         for picture in examples()[3:]:
             read = Prediction("x", CHECKPOINT, (), 0.4, ())
-            store.add(picture, prediction=read, correction=r"\alpha_1", status="accepted", annotator="Ada")
+            store.add(picture.read_bytes(), prediction=read, correction=r"\alpha_1", status="accepted", annotator="Ada")
     with running_app(home, CHECKPOINT) as url:
         yield App(url, home, CHECKPOINT)
 
