@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from abuse import (
     FORMULAS,
@@ -47,7 +48,7 @@ from hmer.ui import api, copying, correct, symbols
 from hmer.ui.desk import browse, intake, work
 from hmer.ui.draw_and_upload import examples, strokes_of
 from hmer.ui.options import AppOptions
-from hmer.ui.pages import region_of, shown, taken
+from hmer.ui.pages import Sheet, region_of, shown, taken
 from hmer.ui.services import Services
 from hmer.ui.typeset import typeset
 from scripts.screenshots import ROOT, running_app
@@ -138,6 +139,8 @@ def of_texts(services: Services, folder: Path) -> Iterator[Case]:
     """Every hostile text in every field that takes one."""
     first = services.store.ids(browse.selection("", "", "", "", "", "", ""), limit=1)[0]
     picture = examples()[0].read_bytes()
+    blank = np.full((20, 20), 255, np.uint8)
+    plain = shown([Sheet("x", blank)], [[True, "x", 1, 2, 9, 9, "", ""]], "x")
     fields: dict[str, Callable[[str], object]] = {
         **{
             f"filter {place}": lambda text, place=place: browse.found(
@@ -155,7 +158,9 @@ def of_texts(services: Services, folder: Path) -> Iterator[Case]:
         "status": lambda text: browse.saved(first, "x", text, text, services, "ada"),
         "strokes": lambda text: strokes_of(text, picture),
         "region": lambda text: region_of([True, text, text, 1, 2, 3, "", ""]),
-        "page": lambda text: shown([], [[True, text, text, 1, 2, 3, "", ""]], text),
+        "page": lambda text: _as_many_tags(
+            shown([Sheet(text, blank)], [[True, text, 1, 2, 9, 9, "", ""]], text), plain
+        ),
         **_formula_fields(services),
     }
     for (name, use), (number, text) in itertools.product(fields.items(), enumerate(TEXTS)):
@@ -210,8 +215,12 @@ def _no_html(markdown: str) -> None:
     assert "<script" not in markdown and "<img" not in markdown and "<svg" not in markdown
 
 
+def _as_many_tags(page: str, plain: str) -> None:
+    assert page.count("<") == plain.count("<")
+
+
 def _clear(message: str) -> None:
-    assert 10 < len(message) < 2_000, message[:200]
+    assert len(message) > 10
     assert "Traceback" not in message and 'File "' not in message
 
 
