@@ -32,7 +32,7 @@ BROWSER_FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swi
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "hmer" / "ui" / "examples").glob("*.png"))
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 300.0
 PAGE_TIMEOUT_MS = 60_000
 Point = tuple[float, float]
 Stroke = Sequence[Point]

@@ -75,7 +75,7 @@ def sound(store: AnnotationStore | Path) -> int:
     path = Path(store.name) if isinstance(store, AnnotationStore) else store
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        (count,) = database.execute("SELECT count(*) FROM annotations").fetchone()
+        (count,) = database.execute("SELECT count(*) FROM annotation").fetchone()
     return int(count)
 
 
@@ -110,7 +110,7 @@ def of_ink(services: Services, folder: Path) -> Iterator[Case]:
             yield f"file of ink {number}", lambda path=path: recognizer.read(path)
         elif number % 4 == 1:
             value = json.dumps(
-                chance.choice((*JSONS, [[[1, 2, 3]]], [[[1e308, 0, 0]]], [[["x"]]], [[[1, 2]] * 200_000]))
+                chance.choice((*JSONS, [[[1, 2, 3]]], [[[1e308, 0, 0]]], [[[10**400, 0, 0]]], [[["x"]]], [[[1, 2]] * 200_000]))
             )
             yield f"strokes {number}", lambda value=value: strokes_of(value, picture)
         else:
@@ -137,7 +137,7 @@ def of_predictions(services: Services, folder: Path) -> Iterator[Case]:
 
 def of_texts(services: Services, folder: Path) -> Iterator[Case]:
     """Every hostile text in every field that takes one."""
-    first = services.store.ids(browse.selection("", "", "", "", "", "", ""), limit=1)[0]
+    first = services.store.ids(browse.selection("", "", "", "", "", "", ""), order="newest", limit=1)[0]
     picture = examples()[0].read_bytes()
     blank = np.full((20, 20), 255, np.uint8)
     plain = shown([Sheet("x", blank)], [[True, "x", 1, 2, 9, 9, "", ""]], "x")
@@ -202,7 +202,7 @@ def _taken_in(services: Services, path: Path) -> None:
     """What is taken in from a copy (the page deletes its uploads) is taken out again."""
     for _ in intake.taken_in([str(path)], None, services.options.checkpoint, "batch", services):
         pass
-    for number in services.store.ids(browse.selection("", "", "pending", "", "", "", "")):
+    for number in services.store.ids(browse.selection("", "", "pending", "", "", "", ""), order="newest"):
         services.store.purge(number)
 
 

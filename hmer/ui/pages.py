@@ -86,7 +86,7 @@ def region_of(row: Row) -> Region:
         numbers = [float(value) for value in row[2:6]]
         if all(math.isfinite(value) and abs(value) < 1e6 for value in numbers):
             return Region(*(round(value) for value in numbers))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pass
     raise BadImage(f"{row[1]}: Left, Top, Right and Bottom of a region are numbers of pixels.")
 
