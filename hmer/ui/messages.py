@@ -71,5 +71,5 @@ def place_of(error: LatexError, text: str) -> str:
     excerpt = f"{html.escape(before)}{marked}{html.escape(after)}\n{caret}".replace("\t", " ")
     return (
         f'<div class="hm-error" role="alert"><p>{html.escape(str(error))}'
-        f' <span class="hm-muted">(character {start + 1})</span></p><pre>{excerpt}</pre></div>'
+        f' <span class="hm-muted">(character {start + 1})</span></p><pre tabindex="0">{excerpt}</pre></div>'
     )
