@@ -101,6 +101,9 @@
   });
 
   window.hmerRegions = {
-    written: (table) => ({ ...table, data: pending.splice(0).reduce((rows, change) => change(rows), table.data) }),
+    written: (table) => {
+      const data = pending.splice(0).reduce((rows, change) => change(rows), table.data);
+      return { ...table, data, metadata: null }; // which would say how the old rows look
+    },
   };
 }
