@@ -110,7 +110,9 @@ def of_ink(services: Services, folder: Path) -> Iterator[Case]:
             yield f"file of ink {number}", lambda path=path: recognizer.read(path)
         elif number % 4 == 1:
             value = json.dumps(
-                chance.choice((*JSONS, [[[1, 2, 3]]], [[[1e308, 0, 0]]], [[[10**400, 0, 0]]], [[["x"]]], [[[1, 2]] * 200_000]))
+                chance.choice(
+                    (*JSONS, [[[1, 2, 3]]], [[[1e308, 0, 0]]], [[[10**400, 0, 0]]], [[["x"]]], [[[1, 2]] * 200_000])
+                )
             )
             yield f"strokes {number}", lambda value=value: strokes_of(value, picture)
         else:

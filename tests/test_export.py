@@ -163,3 +163,9 @@ def test_what_is_no_formula_is_refused(form: str) -> None:
         export(r"\frac{a", form)
     with pytest.raises(LatexError, match="no formula"):
         export("  ", form)
+
+
+def test_a_picture_that_no_memory_holds_is_refused() -> None:
+    with pytest.raises(LatexError, match="pixels; save it as SVG"):
+        export("+".join(["x"] * 6_000), "png")
+    assert export("+".join(["x"] * 100), "png")
