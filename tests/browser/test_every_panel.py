@@ -119,7 +119,7 @@ def through_the_app(page: Page, hand: Hand, sheet: Path) -> Iterator[str]:
 
     hand.press("#hm-input button[role=tab]:has-text('Pages')")
     page.set_input_files("#hm-pages input[type=file]", sheet)
-    expect(page.locator("#hm-regions input[type=checkbox]")).to_have_count(3)
+    expect(page.locator("#hm-regions [role=gridcell] input[type=checkbox]")).to_have_count(3)
     hand.press("#hm-read-regions")
     expect(page.locator("#hm-table")).to_be_visible()
     yield "pages"
@@ -270,7 +270,7 @@ def test_keys_alone_reach_everything(browser: Browser, used: App, sheet: Path) -
         assert walk(page) == []
         by_key(page.get_by_role("tab", name="Pages"))
         page.set_input_files("#hm-pages input[type=file]", sheet)
-        expect(page.locator("#hm-regions input[type=checkbox]")).to_have_count(3)
+        expect(page.locator("#hm-regions [role=gridcell] input[type=checkbox]")).to_have_count(3)
         assert walk(page) == []
         page.goto(f"{used.url}desk")
         page.wait_for_function("window.hmerDesk === true")

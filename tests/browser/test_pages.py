@@ -13,7 +13,7 @@ from hmer.errors import BadImage
 from hmer.recognizer import Recognizer
 from hmer.regions import Region, find_regions
 from hmer.ui.draw_and_upload import examples
-from hmer.ui.pages import Answer, region_of, shown, table, taken
+from hmer.ui.pages import HEADERS, Answer, region_of, shown, table, taken
 from scripts.screenshots import open_app
 from tests.browser.conftest import App
 
@@ -55,7 +55,7 @@ def test_split_leave_out_read_take_download(page: Page, app: App, sheet: Path) -
     open_app(page, app.url)
     page.click("#hm-input button[role=tab]:has-text('Pages')")
     page.set_input_files("#hm-pages input[type=file]", sheet)
-    boxes = page.locator("#hm-regions input[type=checkbox]")
+    boxes = page.locator("#hm-regions [role=gridcell] input[type=checkbox]")
     expect(boxes).to_have_count(3)
     page.locator(".hm-region").nth(1).click()
     expect(boxes.nth(1)).not_to_be_checked()
@@ -94,14 +94,14 @@ def test_edges_are_dragged_and_regions_drawn(page: Page, app: App, sheet: Path) 
 
     def numbers() -> list[int]:
         """Of the second region, as the table has them."""
-        cells = page.locator("#hm-regions tbody tr").nth(1).locator("td")
-        return [int(cells.nth(place).inner_text()) for place in range(2, 6)]
+        cells = page.locator("#hm-regions [role=gridcell]")
+        return [int(cells.nth(len(HEADERS) + place).inner_text()) for place in range(2, 6)]
 
     x, y = middle["x"], middle["y"]
     right, bottom = x + middle["width"], y + middle["height"]
     drag(page, (x - 4, y + middle["height"] / 2), (x + 36, y + middle["height"] / 2 + 30))  # the left edge
     page.wait_for_function(
-        "(old) => !document.querySelector('#hm-regions tbody').innerText.includes(old)", arg=str(before[0])
+        "(old) => !document.querySelector('#hm-regions').innerText.includes(old)", arg=str(before[0])
     )
     after = numbers()
     assert after[0] == pytest.approx(before[0] + 40 * scale, abs=2)
@@ -109,14 +109,14 @@ def test_edges_are_dragged_and_regions_drawn(page: Page, app: App, sheet: Path) 
     drag(page, (right + 4, bottom + 4), (right + 24, bottom + 14))  # the corner
     expect(regions.nth(1)).not_to_have_attribute("data-box", ",".join(map(str, after)))
     page.wait_for_function(
-        "(old) => !document.querySelector('#hm-regions tbody').innerText.includes(old)", arg=str(before[3])
+        "(old) => !document.querySelector('#hm-regions').innerText.includes(old)", arg=str(before[3])
     )
     assert numbers() == pytest.approx([after[0], before[1], before[2] + 20 * scale, before[3] + 10 * scale], abs=2)
     assert [regions.nth(place).get_attribute("aria-pressed") for place in range(3)] == [
         "true"
     ] * 3  # a drag is no click
 
-    boxes = page.locator("#hm-regions input[type=checkbox]")
+    boxes = page.locator("#hm-regions [role=gridcell] input[type=checkbox]")
     drag(page, (picture["x"] + 5, picture["y"] + 5), (picture["x"] + picture["width"] - 5, picture["y"] + 30))
     expect(boxes).to_have_count(4)
     expect(regions).to_have_count(4)
