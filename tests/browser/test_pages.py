@@ -67,7 +67,7 @@ def test_split_leave_out_read_take_download(page: Page, app: App, sheet: Path) -
     recognizer = Recognizer.load(app.checkpoint)
     right = [recognizer.recognize([examples()[index]])[0].latex for index in (0, 2)]
     assert [row["latex"] for row in rows] == right
-    page.locator("#hm-regions").get_by_text(right[1], exact=True).first.click()
+    page.locator("#hm-regions [role=gridcell]").get_by_text(right[1], exact=True).first.click()
     expect(page.locator("#hm-correction textarea")).to_have_value(right[1])
 
 

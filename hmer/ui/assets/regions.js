@@ -94,7 +94,7 @@
 
   document.addEventListener('click', (event) => {
     const region = event.target.closest?.('.hm-region');
-    if (!region || dragged) return;
+    if (!region || (dragged && event.detail)) return; // a key makes clicks without detail
     const read = region.getAttribute('aria-pressed') !== 'true';
     region.setAttribute('aria-pressed', String(read));
     write((rows) => rows.map((row, index) => (index === Number(region.dataset.row) ? [read, ...row.slice(1)] : row)));
