@@ -20,6 +20,7 @@ MATHML = "http://www.w3.org/1998/Math/MathML"
 SVG_SIZE_PX = 32  # of the letters
 PNG_ZOOM = 4
 PNG_PIXELS = 50_000_000
+DRAWN_TOKENS = 2_000
 
 # --- spelling for latex2mathml ----------------------------------------------------------------------------
 
@@ -243,6 +244,8 @@ def svg(formula: str) -> str:
     from ziamath.config import config
     from ziamath.zmath import Math
 
+    if len(latex.normalise(formula)) > DRAWN_TOKENS:  # ziamath's time grows with the square
+        raise LatexError(f"This formula has more than {DRAWN_TOKENS} symbols, too many to be drawn; shorten it.")
     config.svg2 = False  # Word, Inkscape and older viewers know no SVG 2
     root = _element(formula)
     del root.attrib["xmlns"]  # ziamath writes and reads it again, and then finds none of its names
