@@ -54,6 +54,7 @@ from hmer.ui.typeset import typeset
 from scripts.screenshots import ROOT, running_app
 
 SEED = 8
+HOW = ("", "greedy", 5, 0, 1, 0, 1, None, 20, "all", False)  # what /recognize takes after the picture, no checkpoint
 SLOW_S = 20.0  # one input; on a busy machine
 GREW_MB = 900  # what all of them together may take of memory at once
 
@@ -371,6 +372,11 @@ class Target:
     around: tuple[Path, ...]
     before: set[Path]
 
+    @property
+    def how(self) -> tuple[Any, ...]:
+        """What /recognize takes after the picture."""
+        return (self.stranger.call("list_checkpoints", b'{"data": []}')[1][0][0]["reference"], *HOW[1:])
+
     def check(self, rows: int) -> None:
         """Nothing broke, nothing was written elsewhere, and the store has so many annotations."""
         assert not self.stranger.problems, "\n".join(self.stranger.problems[:40])
@@ -398,14 +404,10 @@ def target(toy_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> It
             yield Target(Stranger(url), home, around, files_of(*around))
 
 
-HOW = (None, "greedy", 5, 0, 1, 0, 1, None, 20, "all", False)  # what /recognize takes after the picture
-
-
 @pytest.mark.slow
 def test_strangers_send_files(target: Target) -> None:
     chance, stranger = random.Random(SEED), target.stranger
-    reference = stranger.call("list_checkpoints", b'{"data": []}')[1][0][0]["reference"]
-    how = (reference, *HOW[1:])
+    how = target.how
     sources = {kind: pictures(kind, chance) for kind in PICTURES} | {"INKML": inks(chance)}
     rows = sound(target.home / "annotations.db")
     for number in range(250):
@@ -432,21 +434,21 @@ def test_strangers_send_files(target: Target) -> None:
 
 @pytest.mark.slow
 def test_strangers_give_names(target: Target) -> None:
-    stranger = target.stranger
+    stranger, how = target.stranger, target.how
     rows = sound(target.home / "annotations.db")
     for name in NAMES:
         for ending, content in (("", examples()[0].read_bytes()), (".inkml", INK), (".zip", b"PK\x03\x04")):
             path = stranger.upload(name + ending, content)
             assert path is None or target.home in Path(path).resolve().parents
             if path is not None:
-                stranger.call("recognize", data(uploaded(path)))
+                stranger.call("recognize", data(uploaded(path), *how))
     for path in (
         "/etc/passwd",
         str(target.home / "annotations.db"),
         "../annotations.db",
         f"{target.home}/uploads/../annotations.db",
     ):
-        outcome, answer = stranger.call("recognize", data(uploaded(path)))
+        outcome, answer = stranger.call("recognize", data(uploaded(path), *how))
         assert outcome != "complete", answer
         status, text = stranger.ask(f"file={path}")
         assert status in (403, 404), text[:100]
@@ -458,7 +460,7 @@ def test_strangers_write_texts(target: Target) -> None:
     chance, stranger = random.Random(SEED), target.stranger
     picture = uploaded(stranger.upload("x.png", examples()[0].read_bytes()) or "")
     rows = sound(target.home / "annotations.db")
-    assert stranger.call("save_correction", data(picture, "x"))[0] == "complete"
+    assert stranger.call("save_correction", data(picture, "x", None, ""))[0] == "complete"
     rows += 1
     for text in (*TEXTS, *FORMULAS):
         outcome, answer = stranger.call("save_correction", data(picture, text, None, "ada"))
@@ -466,9 +468,8 @@ def test_strangers_write_texts(target: Target) -> None:
     for text in TEXTS:
         stranger.call("save_correction", data(picture, "}", None, text))
         for place in (0, 1, 8):  # checkpoint, strategy, symbols
-            stranger.call(
-                "recognize", data(picture, *(text if index == place else value for index, value in enumerate(HOW)))
-            )
+            how = (text if index == place else value for index, value in enumerate(target.how))
+            stranger.call("recognize", data(picture, *how))
     for value in itertools.islice(predictions(chance), 60):
         outcome, answer = stranger.call("save_correction", data(picture, "x", value, ""))
         rows += outcome == "complete" and answer[0]["created"]

@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 from fastapi import Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from gradio.route_utils import FnIndexInferError
 from gradio_client.utils import is_http_url_like  # type: ignore[import-untyped]
@@ -39,9 +40,20 @@ def _names_an_address(value: Any) -> bool:
     return isinstance(value, list) and any(map(_names_an_address, value))
 
 
+def _no_request(_: Request, __: Exception) -> JSONResponse:
+    return JSONResponse({"detail": "This is not a request that is understood here; see Use via API."}, status_code=422)
+
+
 def _nothing_there(_: Request, __: Exception) -> JSONResponse:
     return JSONResponse({"detail": "There is nothing of that name here; see Use via API."}, status_code=404)
 
 
-# gradio looks functions up by what the request says they are called, and does not expect to find none.
-APP_SETTINGS: dict[str, Any] = {"exception_handlers": {FnIndexInferError: _nothing_there, KeyError: _nothing_there}}
+# gradio looks functions up by what the request says they are called, and does not expect to find none. FastAPI would
+# repeat what it does not understand, and cannot where that is no JSON (NaN).
+APP_SETTINGS: dict[str, Any] = {
+    "exception_handlers": {
+        RequestValidationError: _no_request,
+        FnIndexInferError: _nothing_there,
+        KeyError: _nothing_there,
+    }
+}
