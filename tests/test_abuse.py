@@ -460,6 +460,7 @@ def test_strangers_write_texts(target: Target) -> None:
     chance, stranger = random.Random(SEED), target.stranger
     picture = uploaded(stranger.upload("x.png", examples()[0].read_bytes()) or "")
     rows = sound(target.home / "annotations.db")
+    usual = target.how
     assert stranger.call("save_correction", data(picture, "x", None, ""))[0] == "complete"
     rows += 1
     for text in (*TEXTS, *FORMULAS):
@@ -468,7 +469,7 @@ def test_strangers_write_texts(target: Target) -> None:
     for text in TEXTS:
         stranger.call("save_correction", data(picture, "}", None, text))
         for place in (0, 1, 8):  # checkpoint, strategy, symbols
-            how = (text if index == place else value for index, value in enumerate(target.how))
+            how = (text if index == place else value for index, value in enumerate(usual))
             stranger.call("recognize", data(picture, *how))
     for value in itertools.islice(predictions(chance), 60):
         outcome, answer = stranger.call("save_correction", data(picture, "x", value, ""))
