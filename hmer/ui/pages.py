@@ -235,7 +235,7 @@ def layout(tabs: gr.Tabs) -> PagesPanel:
             [], headers=HEADERS, datatype=["bool", "str", "number", "number", "number", "number", "str", "str"],
             type="array", interactive=True, static_columns=[1, 6, 7], visible=False, elem_id="hm-regions",
             label="Regions", wrap=True,
-            column_widths=["64px", "104px", "62px", "62px", "62px", "76px", "190px", "66px"], max_height=360, buttons=[],
+            column_widths=["88px", "100px", "62px", "62px", "62px", "76px", "174px", "66px"], max_height=360, buttons=[],
         )  # fmt: skip
         change = gr.Button(visible="hidden", elem_id="hm-region-change")  # pressed by assets/regions.js
         with gr.Row(elem_classes="hm-buttons"):
