@@ -83,23 +83,27 @@ def conditions(selection: Selection) -> list[ColumnElement[bool]]:
     if selection.picture is not None:
         found.append(table.image_sha256 == selection.picture)
     if selection.annotator is not None:
-        found.append(table.annotator == selection.annotator)
+        found.append(table.annotator == _storable(selection.annotator))
     if selection.source is not None:
-        found.append(table.source == selection.source)
+        found.append(table.source == _storable(selection.source))
     if selection.since is not None:
         found.append(table.created_at >= selection.since)
     if selection.until is not None:
         found.append(table.created_at < selection.until)
     if selection.latex is not None:
-        text = _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", selection.latex)
+        text = _storable(selection.latex)
         places = [_contains(table.correction, text), _contains(_PREDICTED, text)]
         with contextlib.suppress(LatexError):  # a piece of a formula is found where it was typed so
             places.append(_contains(" " + table.tokens + " ", f" {' '.join(normalise(text))} "))
         found.append(or_(*places))
     if selection.symbol is not None:
-        symbol = _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", selection.symbol)
-        found.append(_contains(" " + table.tokens + " ", f" {symbol} "))
+        found.append(_contains(" " + table.tokens + " ", f" {_storable(selection.symbol)} "))
     return found
+
+
+def _storable(text: str) -> str:
+    """Text that may be asked for; what cannot be stored is looked for in vain."""
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _contains(text: Any, part: str) -> ColumnElement[bool]:

@@ -122,7 +122,7 @@ def _points(stroke: Any) -> Sequence[Any]:
 def _point(point: Any) -> Point:
     try:
         numbers = [float(number) for number in point]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadInk("A point of a stroke is [x, y, t], three numbers; draw again.") from error
     if len(numbers) not in (2, 3) or not all(math.isfinite(number) and abs(number) <= _LIMIT for number in numbers):
         raise BadInk("A point of a stroke lies beyond any drawing sheet; draw again.")

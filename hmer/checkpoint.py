@@ -208,12 +208,15 @@ def resolve(reference: str | Path, *, fetch: bool = True) -> Path:
     if str(reference) in named:
         return named[str(reference)]
     folder = Path(os.path.expanduser(reference))  # noqa: PTH111 - leaves an unknown ~name as it is
-    if not folder.exists():
-        _put_back(folder)
-    if (folder / CONFIG).is_file():
-        return folder
-    if folder.is_dir():
-        raise CheckpointError(f"{folder}: is no checkpoint (it has no {CONFIG}).")
+    try:
+        if not folder.exists():
+            _put_back(folder)
+        if (folder / CONFIG).is_file():
+            return folder
+        if folder.is_dir():
+            raise CheckpointError(f"{folder}: is no checkpoint (it has no {CONFIG}).")
+    except OSError as error:  # a name that is too long, or a folder that must not be looked into
+        raise CheckpointError(f"{str(folder)[:200]}: cannot be looked into ({error.strerror}).") from error
     raise CheckpointError(
         f"No checkpoint {str(reference)!r}: known are {', '.join(sorted(known())) or 'none'}; or give a checkpoint folder or hf://owner/name."
     )

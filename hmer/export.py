@@ -19,6 +19,8 @@ from hmer.latex_labels import Tree, bracket_end, leaves, read_tree
 MATHML = "http://www.w3.org/1998/Math/MathML"
 SVG_SIZE_PX = 32  # of the letters
 PNG_ZOOM = 4
+PNG_PIXELS = 50_000_000
+DRAWN_TOKENS = 2_000
 
 # --- spelling for latex2mathml ----------------------------------------------------------------------------
 
@@ -242,6 +244,8 @@ def svg(formula: str) -> str:
     from ziamath.config import config
     from ziamath.zmath import Math
 
+    if len(latex.normalise(formula)) > DRAWN_TOKENS:  # ziamath's time grows with the square
+        raise LatexError(f"This formula has more than {DRAWN_TOKENS} symbols, too many to be drawn; shorten it.")
     config.svg2 = False  # Word, Inkscape and older viewers know no SVG 2
     root = _element(formula)
     del root.attrib["xmlns"]  # ziamath writes and reads it again, and then finds none of its names
@@ -286,9 +290,14 @@ def png(formula: str) -> bytes:
     """The typeset formula as PNG, black on white, fine enough for print. Raises LatexError."""
     import resvg_py
 
-    return bytes(
-        resvg_py.svg_to_bytes(svg_string=svg(formula), background="#ffffff", zoom=PNG_ZOOM, skip_system_fonts=True)
-    )
+    drawn = svg(formula)
+    root = ElementTree.fromstring(drawn)  # noqa: S314 - our own
+    wide, tall = (PNG_ZOOM * float(root.get(side, "nan")) for side in ("width", "height"))
+    if not wide * tall <= PNG_PIXELS:  # resvg would end the whole process where memory does not suffice
+        raise LatexError(
+            f"The picture would have {wide:.0f} x {tall:.0f} pixels; save it as SVG, or shorten the formula."
+        )
+    return bytes(resvg_py.svg_to_bytes(svg_string=drawn, background="#ffffff", zoom=PNG_ZOOM, skip_system_fonts=True))
 
 
 # --- all of them ------------------------------------------------------------------------------------------

@@ -276,7 +276,6 @@ class _Parser:
                 if given and all(part.tokens == [r"\prime"] and not part.scripted for part in given):
                     # x ^ { \prime } ^ { 2 }, as old captions have it, is meant as x'^2.
                     primes += given
-                    item.sup = emit(primes)
                 else:
                     explicit_sup = True
                     item.sup = emit(flatten([*primes, *given]))
@@ -285,12 +284,13 @@ class _Parser:
                     self.fail(f"Double superscript: write {_short(text)} before the ^ or inside its braces.", token)
                 self.pos += 1
                 primes += _symbols([r"\prime" if text == "'" else known.SUPERSCRIPTS[text]])
-                item.sup = emit(primes)
             elif text in known.SUBSCRIPTS:
                 self.pos += 1
                 item.sub = [*(item.sub or []), known.SUBSCRIPTS[text]]
             else:
                 break
+        if primes and not explicit_sup:
+            item.sup = emit(primes)
         item.sub, item.sup = item.sub or None, item.sup or None  # `x_{}` looks like x
         if not item.scripted or item.limits == self.default_limits(item):
             item.limits = ""

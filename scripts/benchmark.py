@@ -149,6 +149,25 @@ def load(options: Namespace) -> dict[str, Any]:
     )  # fmt: skip
 
 
+def page(options: Namespace) -> dict[str, Any]:
+    """What somebody waits for in a browser, on this computer: the page, and answers to the examples."""
+    import contextlib
+    import tempfile
+
+    from playwright.sync_api import sync_playwright
+
+    from hmer.benchmarks.page import page
+    from scripts.screenshots import launch_browser, running_app
+
+    with (
+        tempfile.TemporaryDirectory(prefix="hmer-") as home,
+        running_app(Path(home), options.checkpoint) as url,
+        sync_playwright() as playwright,
+        contextlib.closing(launch_browser(playwright.chromium)) as browser,
+    ):
+        return page(browser, url, loads=options.loads)
+
+
 def _items(options: Namespace, label_form: str) -> list[Any]:
     from hmer.datasets.folder import read_dataset, sample
 
@@ -167,6 +186,7 @@ BENCHMARKS = {
     "newsymbols": newsymbols,
     "regions": regions,
     "load": load,
+    "page": page,
 }
 WHAT = {"newsymbols": "drawings as JSON lines, gzipped or not: label, writer, strokes"}
 LIMITS = {"speed": 100, "load": 50}  # the others: all items
@@ -179,11 +199,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, function in BENCHMARKS.items():
         sub = ArgumentParser(allow_abbrev=False, description=function.__doc__)
         sub.add_argument("--checkpoint", type=str, default="handwritten", help="a bundled name or a checkpoint folder")
-        sub.add_argument("--data", type=str, required=True, help=WHAT.get(name, "a dataset folder"))
-        if name != "newsymbols":
+        if name == "page":
+            sub.add_argument("--loads", type=int, default=5, help="how often to load the page again")
+        else:
+            sub.add_argument("--data", type=str, required=True, help=WHAT.get(name, "a dataset folder"))
+        if name not in ("newsymbols", "page"):
             limit = LIMITS.get(name, 0)
             sub.add_argument("--limit", type=int, default=limit, help="so many items, drawn in a fixed way (0: all)")
-        sub.add_argument("--threads", type=int, default=1, help="processor cores to use")
+        if name != "page":
+            sub.add_argument("--threads", type=int, default=1, help="processor cores to use")
         sub.add_argument("--json", type=str, default="", help="write the figures to this file")
         if name == "speed":
             sub.add_argument("--others", action="store_true", help="time other networks (random weights) beside ours")
@@ -193,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sub.add_argument("--users", type=int, default=50, help="how many at once")
             sub.add_argument("--every", type=float, default=10.0, help="seconds from one request of a user to the next")
             sub.add_argument("--minutes", type=float, default=5.0, help="for how long")
-        elif name != "newsymbols":
+        elif name not in ("newsymbols", "page"):
             sub.add_argument("--ignore", nargs="*", type=str, default=[], help="tokens that the labels lack")
         if name == "robustness":
             sub.add_argument(
@@ -211,7 +235,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sub.add_argument("--tested", type=int, default=40, help="at most so many unseen drawings of each")
         if name in ("personalise", "newsymbols"):
             sub.add_argument("--regression_limit", type=int, default=0, help="so many regression items (0: all)")
-        elif name not in ("regions", "load"):
+        elif name not in ("regions", "load", "page"):
             add_decoding(sub)
         commands.add_subcommand(name, sub)
     arguments = parser.parse_args(None if argv is None else list(argv))

@@ -1,4 +1,4 @@
-"""Make the pictures of the app in docs/ by using it: draw, recognise, mend, in a real browser.
+"""Make the pictures of the app in docs/ by using it in a real browser: a drawing, a page of formulas, the desk.
 
 python scripts/screenshots.py
 python scripts/screenshots.py --out docs --checkpoint handwritten
@@ -8,6 +8,7 @@ Each run starts an app of its own with an empty data folder. Needs a Chromium, o
 
 import argparse
 import contextlib
+import io
 import os
 import shutil
 import socket
@@ -15,12 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clone, installed or not
 
-from playwright.sync_api import Browser, Page, sync_playwright
+import PIL.Image
+from playwright.sync_api import Browser, FilePayload, Page, sync_playwright
 
 from hmer.ui.options import DEFAULT_CHECKPOINT
 
@@ -28,14 +31,9 @@ from hmer.ui.options import DEFAULT_CHECKPOINT
 BROWSER_FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 ROOT = Path(__file__).parent.parent
-START_TIMEOUT_S = 120.0
+EXAMPLES = sorted((ROOT / "hmer" / "ui" / "examples").glob("*.png"))
+START_TIMEOUT_S = 300.0
 PAGE_TIMEOUT_MS = 60_000
-SHOTS = {
-    "desktop-light": (1280, 860, "light"),
-    "desktop-dark": (1280, 860, "dark"),
-    "phone": (390, 844, "light"),
-}
-
 Point = tuple[float, float]
 Stroke = Sequence[Point]
 
@@ -113,6 +111,59 @@ def recognize_drawing(page: Page) -> str:
     return page.input_value("#hm-latex textarea")
 
 
+def show_drawing(page: Page, url: str) -> None:
+    """A drawing and its answer."""
+    open_app(page, url)
+    narrow = page.viewport_size is not None and page.viewport_size["width"] < 640
+    draw(page, TWO_PLUS_THREE, at=(0.2, 0.4) if narrow else (0.35, 0.4))
+    print(f"read {recognize_drawing(page)}")
+    page.wait_for_selector("#hm-preview .katex")
+
+
+def show_pages(page: Page, url: str) -> None:
+    """A page of formulas, split and read."""
+    sheet = PIL.Image.new("L", (1400, 800), 255)
+    for picture, place in zip(EXAMPLES, ((60, 60), (800, 40), (80, 330), (760, 300), (420, 560)), strict=False):
+        formula = PIL.Image.open(picture).convert("L")
+        formula.thumbnail((520, 220))
+        sheet.paste(formula, place)
+    encoded = io.BytesIO()
+    sheet.save(encoded, format="PNG")
+    open_app(page, url)
+    page.click("#hm-input button[role=tab]:has-text('Pages')")
+    upload: FilePayload = {"name": "page.png", "mimeType": "image/png", "buffer": encoded.getvalue()}
+    page.set_input_files("#hm-pages input[type=file]", upload)
+    page.locator(".hm-sheet > .hm-region").last.click()
+    page.click("#hm-read-regions")
+    page.wait_for_selector("#hm-table")
+
+
+def show_desk(page: Page, url: str) -> None:
+    """The queue of the desk, with what a symbol might be instead."""
+    page.set_default_timeout(PAGE_TIMEOUT_MS)
+    page.goto(f"{url}desk")
+    page.wait_for_function("window.hmerDesk === true")
+    page.click("#hm-desk button[role=tab]:has-text('Take in')")
+    page.set_input_files("#hm-i-files input[type=file]", EXAMPLES)
+    page.wait_for_selector("#hm-i-files .file-preview")
+    page.click("#hm-i-start")
+    page.wait_for_selector("#hm-i-told")
+    page.click("#hm-desk button[role=tab]:has-text('Queue')")
+    page.click("#hm-q-start")
+    page.wait_for_selector("#hm-q-formula .katex")
+    page.locator("#hm-q-text-symbols .hm-chip").nth(1).click()
+    page.wait_for_selector("#hm-q-text-options button")
+
+
+SHOTS: dict[str, tuple[Callable[[Page, str], None], int, int, Literal["light", "dark"]]] = {
+    "desktop-light": (show_drawing, 1280, 860, "light"),
+    "desktop-dark": (show_drawing, 1280, 860, "dark"),
+    "phone": (show_drawing, 390, 844, "light"),
+    "pages": (show_pages, 1280, 860, "light"),
+    "desk": (show_desk, 1280, 860, "light"),
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Write one PNG a look; 1 when the app or the browser does not start."""
     parser = argparse.ArgumentParser(description="Make the pictures of the app in docs/.")
@@ -126,15 +177,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         sync_playwright() as playwright,
         contextlib.closing(launch_browser(playwright.chromium)) as browser,
     ):
-        for name, (width, height, scheme) in SHOTS.items():
+        for name, (show, width, height, scheme) in SHOTS.items():
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-            open_app(page, url)
-            draw(page, TWO_PLUS_THREE, at=(0.2, 0.4) if name == "phone" else (0.35, 0.4))
-            print(f"{name}: read {recognize_drawing(page)}")
-            page.wait_for_selector("#hm-preview .katex")
+            show(page, url)
             page.mouse.move(2, 2)
             page.wait_for_timeout(800)  # transitions of the buttons
             page.screenshot(path=arguments.out / f"{name}.png", full_page=True)
+            print(f"{name}.png")
             page.close()
     return 0
 

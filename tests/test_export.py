@@ -163,3 +163,11 @@ def test_what_is_no_formula_is_refused(form: str) -> None:
         export(r"\frac{a", form)
     with pytest.raises(LatexError, match="no formula"):
         export("  ", form)
+
+
+def test_a_picture_that_no_memory_holds_is_refused() -> None:
+    with pytest.raises(LatexError, match="too many to be drawn"):
+        export("x" * 3_000, "svg")
+    tall_and_wide = r"\begin{matrix}" + "x" * 900 + r"\\ x" * 400 + r"\end{matrix}"
+    with pytest.raises(LatexError, match="pixels; save it as SVG"):
+        export(tall_and_wide, "png")

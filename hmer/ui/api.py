@@ -49,6 +49,15 @@ def path_of(file: Any) -> Path:
     return Path(file["path"])
 
 
+def bytes_of(file: Any) -> bytes:
+    """What an uploaded file holds. Raises BadImage."""
+    path = path_of(file)
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise BadImage(f"{path.name}: is not among the uploads any more; send it again.") from error
+
+
 def as_json(answer: Recognition) -> dict[str, Any]:
     """An answer as plain data."""
     return {
@@ -82,6 +91,13 @@ def prediction_of(answer: Mapping[str, Any] | None) -> Prediction | None:
         raise ConfigError("prediction: give what /recognize returned, or nothing.") from error
 
 
+def checked_text(value: Any, name: str) -> str:
+    """What should be text and may be anything that JSON has. Raises ConfigError."""
+    if not isinstance(value, str):
+        raise ConfigError(f"{name}: give text, not {type(value).__name__}.")
+    return value
+
+
 def login() -> str:
     """The name that the present request's sender has logged in with; empty without a login."""
     request = LocalContext.request.get(None)
@@ -110,7 +126,8 @@ def endpoints(services: Services) -> dict[str, Callable[..., Any]]:
         decoding = decoding_of(
             (strategy, beam_width, length_penalty, temperature, top_k, top_p, seed, max_length, symbols, grammar)
         )
-        (answer,) = services.recognize_all([path_of(image)], decoding, checkpoint)
+        source = path_of(image)
+        (answer,) = services.recognize_all([source], decoding, checked_text(checkpoint, "checkpoint"))
         return as_json(answer)
 
     def recognize_batch(
@@ -131,10 +148,12 @@ def endpoints(services: Services) -> dict[str, Callable[..., Any]]:
         decoding = decoding_of(
             (strategy, beam_width, length_penalty, temperature, top_k, top_p, seed, max_length, symbols, grammar)
         )
+        if not isinstance(images, list):
+            raise ConfigError("images: give a list of uploaded files.")
         if len(images) > BATCH_LIMIT:
             raise ConfigError(f"images: {len(images)} in one call; send at most {BATCH_LIMIT}.")
         services.admit(len(images))
-        recognizer = services.recognizers.get(checkpoint)
+        recognizer = services.recognizers.get(checked_text(checkpoint, "checkpoint"))
         results: list[dict[str, Any]] = [{} for _ in images]
         prepared = {}
         for index, image in enumerate(images):
@@ -155,8 +174,8 @@ def endpoints(services: Services) -> dict[str, Callable[..., Any]]:
         Whoever has logged in signs with that name, whatever `annotator` says.
         """
         saved = services.save(
-            path_of(image).read_bytes(), correction,
-            prediction=prediction_of(prediction), annotator=login() or annotator,
+            bytes_of(image), checked_text(correction, "correction"),
+            prediction=prediction_of(prediction), annotator=login() or checked_text(annotator, "annotator"),
         )  # fmt: skip
         return {
             "id": saved.annotation.id,

@@ -26,6 +26,7 @@ from hmer.ui import (
     theme,
 )
 from hmer.ui.desk import page as desk
+from hmer.ui.guard import APP_SETTINGS, GuardedBlocks
 from hmer.ui.messages import explained
 from hmer.ui.options import AppOptions, on_a_space
 from hmer.ui.services import CONCURRENT_REQUESTS, Seen, Services
@@ -48,7 +49,7 @@ def build_app(options: AppOptions, services: Services | None = None) -> gr.Block
     """The whole app; raises CheckpointError or StoreError when what it needs cannot be opened."""
     services = services or (SpaceServices(options) if on_a_space() else Services(options))
     keep_s = space.KEEP_UPLOADS_S if services.public else KEEP_UPLOADS_S
-    blocks = gr.Blocks(title="hmer", analytics_enabled=False, delete_cache=(keep_s, keep_s))
+    blocks = GuardedBlocks(title="hmer", analytics_enabled=False, delete_cache=(keep_s, keep_s))
     with blocks:
         seen = gr.State(None)
         gr.HTML(space.HEADER if services.public else HEADER, padding=False)
@@ -221,6 +222,7 @@ def launch(blocks: gr.Blocks, options: AppOptions) -> str:
         theme=theme.theme(),
         css_paths=[theme.STYLE, desk.STYLE],
         footer_links=["api"],
+        app_kwargs=APP_SETTINGS,
         run_history=False,
         ssr_mode=False,
         share=False,

@@ -34,7 +34,9 @@ def bar(state: State) -> str:
 def told(state: State) -> str:
     """HTML: the log, and what became of it."""
     lines = html.escape("\n".join(state.log))
-    return f'<pre class="hm-tally hm-listing" role="status" id="hm-learn-log">{lines}</pre>' if lines else ""
+    return (
+        f'<pre class="hm-tally hm-listing" role="status" tabindex="0" id="hm-learn-log">{lines}</pre>' if lines else ""
+    )
 
 
 def filters(services: Services) -> tuple[Any, Any]:

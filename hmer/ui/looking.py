@@ -25,7 +25,12 @@ def layout() -> LookingPanel:
         token = gr.Dropdown([("All tokens", -1)], value=-1, label="Token", elem_id="hm-look-token")
         show = gr.Button("Show for this answer", size="sm", elem_id="hm-look")
         picture = gr.Image(
-            show_label=False, interactive=False, buttons=["download", "fullscreen"], visible=False, elem_id="hm-looks"
+            show_label=False,
+            interactive=False,
+            buttons=["download", "fullscreen"],
+            visible=False,
+            elem_id="hm-looks",
+            alt_text="Where the model looked",
         )
     return LookingPanel(token, show, picture)
 

@@ -12,6 +12,7 @@ from hmer.errors import HmerError, LatexError
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 EXCERPT_CHARS = 24  # shown on either side of an error
+LONGEST_MESSAGE_CHARS = 1_000
 
 
 def explained(handler: Handler) -> Handler:
@@ -36,14 +37,20 @@ def explained_to_clients(handler: Handler) -> Handler:
         try:
             return handler(*arguments, **named)
         except HmerError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise gr.Error(said(error), print_exception=False) from error
 
     return guarded  # type: ignore[return-value]
 
 
 def warn(error: HmerError) -> None:
     """Show an expected failure; the text is escaped, since gradio would render it as HTML."""
-    gr.Warning(html.escape(str(error)))
+    gr.Warning(html.escape(said(error)))
+
+
+def said(error: HmerError) -> str:
+    """What an error says, without the bulk of what somebody may have sent, and as text that can travel."""
+    text = str(error).encode(errors="replace").decode()
+    return text if len(text) <= LONGEST_MESSAGE_CHARS else f"{text[:LONGEST_MESSAGE_CHARS]}…"
 
 
 def place_of(error: LatexError, text: str) -> str:
@@ -64,5 +71,5 @@ def place_of(error: LatexError, text: str) -> str:
     excerpt = f"{html.escape(before)}{marked}{html.escape(after)}\n{caret}".replace("\t", " ")
     return (
         f'<div class="hm-error" role="alert"><p>{html.escape(str(error))}'
-        f' <span class="hm-muted">(character {start + 1})</span></p><pre>{excerpt}</pre></div>'
+        f' <span class="hm-muted">(character {start + 1})</span></p><pre tabindex="0">{excerpt}</pre></div>'
     )

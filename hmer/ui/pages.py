@@ -1,7 +1,9 @@
 """Pages and many files at once: split into regions that can be left out or adjusted, each read, the table downloaded."""
 
 import base64
+import contextlib
 import csv
+import html
 import io
 import math
 from collections.abc import Sequence
@@ -12,7 +14,6 @@ from typing import Any
 import cv2
 import gradio as gr
 import numpy as np
-import numpy.typing as npt
 import PIL.Image
 
 from hmer.config import Decoding
@@ -26,7 +27,8 @@ from hmer.ui.services import Seen, Services
 
 HEADERS = ["Read", "Page", "Left", "Top", "Right", "Bottom", "LaTeX", "Sure"]
 MAX_FILES = 100
-_COLOURS = ((13, 148, 136), (148, 163, 184))  # of a region that is read, and of one that is left out
+SHOWN_PX = 1600
+_READ = 'aria-pressed="true"'
 
 Row = list[Any]
 
@@ -84,45 +86,69 @@ def region_of(row: Row) -> Region:
         numbers = [float(value) for value in row[2:6]]
         if all(math.isfinite(value) and abs(value) < 1e6 for value in numbers):
             return Region(*(round(value) for value in numbers))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pass
     raise BadImage(f"{row[1]}: Left, Top, Right and Bottom of a region are numbers of pixels.")
 
 
-def drawn(sheets: Sequence[Sheet], rows: Sequence[Row], name: str) -> npt.NDArray[np.uint8] | None:
-    """A page with its regions and their numbers on it: (H, W, 3); None where there is no such page."""
+def shown(sheets: Sequence[Sheet], rows: Sequence[Row], name: str | None) -> str:
+    """HTML of a page with its regions on it, each a button whose edges can be dragged; empty where there is no such page.
+
+    What a press or a drag changes, assets/regions.js writes into the table.
+    """
     sheet = next((item for item in sheets if item.name == name), None)
     if sheet is None:
-        return None
-    picture = cv2.cvtColor(sheet.pixels, cv2.COLOR_GRAY2RGB)
-    thick = max(2, picture.shape[1] // 400)
-    for number, row in enumerate(rows, 1):
-        if row[1] != name:
-            continue
-        try:
-            region = region_of(row)
-        except BadImage:
-            continue
-        colour = _COLOURS[0 if row[0] else 1]
-        corners = (
-            (region.left - 2 * thick, region.top - 2 * thick),
-            (region.right + 2 * thick, region.bottom + 2 * thick),
+        return ""
+    tall, wide = sheet.pixels.shape
+    boxes: list[tuple[int, bool, Region]] = []
+    for index, row in enumerate(rows):
+        if row[1] == name:
+            with contextlib.suppress(BadImage):  # typed just now; reading it will say what is wrong
+                boxes.append((index, bool(row[0]), region_of(row)))
+    # The smallest above the others: what lies inside another can be reached.
+    rank = sorted(range(len(boxes)), key=lambda place: -_area(boxes[place][2]))
+    buttons = "".join(
+        _button(
+            index, f'aria-pressed="{str(read).lower()}" data-box="{",".join(map(str, _corners(region)))}" '
+            f'style="{_placed(region, wide, tall)};z-index:{1 + rank.index(place)}"',
         )
-        cv2.rectangle(picture, *corners, colour, thick)
-        place = (corners[0][0], max(corners[0][1] - 2 * thick, 12 * thick))
-        cv2.putText(picture, str(number), place, cv2.FONT_HERSHEY_SIMPLEX, thick * 0.4, colour, thick, cv2.LINE_AA)
-    return np.asarray(picture, np.uint8)
+        for place, (index, read, region) in enumerate(boxes)
+    )  # fmt: skip
+    return (
+        f'<div class="hm-sheet" data-page="{html.escape(sheet.name)}" data-wide="{wide}" data-tall="{tall}">'
+        f'<img src="{_as_url(sheet.pixels)}" alt="The page" draggable="false">{buttons}'
+        f"<template>{_button(0, _READ)}</template></div>"  # of regions that the mouse draws
+    )
 
 
-def toggled(rows: Sequence[Row], name: str, x: float, y: float) -> list[Row]:
-    """The rows with the smallest region of a page at (x, y) left out, or in again."""
-    at: list[tuple[int, Row]] = []
-    for row in rows:
-        region = region_of(row)
-        if row[1] == name and region.left <= x < region.right and region.top <= y < region.bottom:
-            at.append(((region.right - region.left) * (region.bottom - region.top), row))
-    chosen = min(at, key=lambda item: item[0])[1] if at else None
-    return [[not row[0], *row[1:]] if row is chosen else list(row) for row in rows]
+def _button(index: int, attributes: str) -> str:
+    """HTML of the region in a row of the table, with something to drag at its edges and corners."""
+    handles = "".join(f'<i data-edge="{edge}"></i>' for edge in ("n", "s", "w", "e", "nw", "ne", "sw", "se"))
+    return (
+        f'<button type="button" class="hm-region" aria-label="Region {index + 1}" data-row="{index}" {attributes}>'
+        f"<span>{index + 1}</span>{handles}</button>"
+    )
+
+
+def _area(region: Region) -> int:
+    return (region.right - region.left) * (region.bottom - region.top)
+
+
+def _placed(region: Region, wide: int, tall: int) -> str:
+    """CSS: where a region lies, in shares of its page."""
+    return (
+        f"left:{region.left / wide:.4%};top:{region.top / tall:.4%};"
+        f"width:{(region.right - region.left) / wide:.4%};height:{(region.bottom - region.top) / tall:.4%}"
+    )
+
+
+def _as_url(picture: Grey) -> str:
+    """A page as a data URL, as large as a screen shows it."""
+    scale = min(1.0, SHOWN_PX / max(picture.shape))
+    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else picture
+    encoded = io.BytesIO()
+    PIL.Image.fromarray(np.asarray(small, np.uint8)).save(encoded, format="JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
 
 
 def read_regions(
@@ -185,8 +211,9 @@ class PagesPanel:
     files: gr.File
     split: gr.Checkbox
     page: gr.Dropdown
-    picture: gr.Image
+    picture: gr.HTML
     rows: gr.Dataframe
+    change: gr.Button
     read: gr.Button
     download: gr.Button
     table: gr.Textbox
@@ -203,26 +230,27 @@ def layout(tabs: gr.Tabs) -> PagesPanel:
         )  # fmt: skip
         split = gr.Checkbox(True, label="Find the formulas on each page", elem_id="hm-pages-split")
         page = gr.Dropdown([], label="Page", visible=False, elem_id="hm-page")
-        picture = gr.Image(
-            interactive=False, visible=False, show_label=False, buttons=["fullscreen"], elem_id="hm-page-picture",
-            alt_text="The page with its regions",
-        )  # fmt: skip
+        picture = gr.HTML("", padding=False, elem_id="hm-page-picture")
         rows = gr.Dataframe(
             [], headers=HEADERS, datatype=["bool", "str", "number", "number", "number", "number", "str", "str"],
             type="array", interactive=True, static_columns=[1, 6, 7], visible=False, elem_id="hm-regions",
             label="Regions", wrap=True,
-            column_widths=["64px", "104px", "62px", "62px", "62px", "76px", "190px", "66px"], max_height=360, buttons=[],
+            column_widths=["88px", "100px", "62px", "62px", "62px", "76px", "174px", "66px"], max_height=360, buttons=[],
         )  # fmt: skip
+        change = gr.Button(visible="hidden", elem_id="hm-region-change")  # pressed by assets/regions.js
         with gr.Row(elem_classes="hm-buttons"):
             read = gr.Button("Recognise the regions", variant="primary", visible=False, elem_id="hm-read-regions")
             download = gr.Button("Download the table", visible=False, elem_id="hm-table")
             csv_url = gr.Textbox("", visible="hidden", elem_id="hm-table-url")
         gr.HTML(
-            '<p class="hm-muted">Click a region to leave it out or take it in again; its edges are numbers in the table. '
+            '<p class="hm-muted">Click a region to leave it out or take it in again; drag an edge or a corner to adjust it, '
+            "or draw a new one on the paper with the mouse. The table has the same as numbers. "
             "Running text is not told from formulas: leave it out by hand.</p>",
             padding=False, elem_id="hm-pages-hint",
         )  # fmt: skip
-        return PagesPanel(files, split, page, picture, rows, read, download, csv_url, gr.State([]), gr.State([]))
+        return PagesPanel(
+            files, split, page, picture, rows, change, read, download, csv_url, gr.State([]), gr.State([])
+        )
 
 
 # --- wiring -----------------------------------------------------------------------------------------------
@@ -241,14 +269,9 @@ def wire(panel: PagesPanel, services: Services, settings: DecodingPanel) -> None
         there = bool(sheets)
         return (
             sheets, [], gr.Dropdown(names, value=first, visible=len(names) > 1),
-            gr.Image(drawn(sheets, rows, first or ""), visible=there), gr.Dataframe(rows, visible=there),
+            shown(sheets, rows, first), gr.Dataframe(rows, visible=there),
             gr.Button(visible=there), gr.Button(visible=False),
         )  # fmt: skip
-
-    @explained
-    def click(sheets: list[Sheet], rows: list[Row], name: str, event: gr.SelectData) -> tuple[Any, Any]:
-        changed = toggled(rows, name, *event.index)
-        return changed, drawn(sheets, changed, name)
 
     @explained
     def read(sheets: list[Sheet], rows: list[Row], reference: str, *values: Any) -> tuple[Any, ...]:
@@ -263,8 +286,10 @@ def wire(panel: PagesPanel, services: Services, settings: DecodingPanel) -> None
         [panel.sheets, panel.answers, panel.page, panel.picture, panel.rows, panel.read, panel.download],
         concurrency_id="recognize", show_progress="minimal", show_progress_on=panel.files, api_visibility="private",
     )  # fmt: skip
-    panel.picture.select(click, [panel.sheets, panel.rows, panel.page], [panel.rows, panel.picture], **quiet)
-    gr.on([panel.rows.input, panel.page.input], drawn, [panel.sheets, panel.rows, panel.page], panel.picture, **quiet)
+    gr.on([panel.rows.input, panel.page.input], shown, [panel.sheets, panel.rows, panel.page], panel.picture, **quiet)
+    panel.change.click(
+        None, panel.rows, panel.rows, js="(rows) => window.hmerRegions.written(rows)", trigger_mode="multiple", **quiet
+    )
     panel.read.click(
         read, [panel.sheets, panel.rows, *settings.inputs], [panel.rows, panel.answers, panel.download],
         concurrency_id="recognize", concurrency_limit=services.options.concurrency,

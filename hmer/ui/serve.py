@@ -56,6 +56,7 @@ def serve(options: AppOptions) -> int:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ.setdefault("GRADIO_TEMP_DIR", str(home / "uploads"))
+    os.environ.setdefault("MPLCONFIGDIR", str(home / "cache" / "matplotlib"))  # it notes which fonts there are
     from hmer.ui.build import build_app, launch, wait  # slow to import
 
     blocks = build_app(options)

@@ -30,8 +30,8 @@ def offered(options: AppOptions) -> bool:
 
 def said(text: str, *, listing: bool = False) -> str:
     """HTML of a message to the person."""
-    tag, look = ("pre", "hm-tally hm-listing") if listing else ("p", "hm-tally")
-    return f'<{tag} class="{look}" role="status">{html.escape(text)}</{tag}>'
+    tag, look = ("pre", 'class="hm-tally hm-listing" tabindex="0"') if listing else ("p", 'class="hm-tally"')
+    return f'<{tag} {look} role="status">{html.escape(text)}</{tag}>'
 
 
 class Stopped(HubError):

@@ -10,7 +10,8 @@ STYLE = ASSETS / "style.css"
 STROKES_SCRIPT = ASSETS / "strokes.js"
 SYMBOLS_SCRIPT = ASSETS / "symbols.js"
 SCRIPTS = tuple(
-    ASSETS / f"{name}.js" for name in ("on_load", "strokes", "symbols", "copying", "live", "uploading", "history")
+    ASSETS / f"{name}.js"
+    for name in ("on_load", "strokes", "symbols", "copying", "live", "uploading", "history", "regions")
 )
 
 
@@ -27,7 +28,7 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",
         button_primary_background_fill_dark="*primary_700",
-        button_primary_background_fill_hover_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_800",
         button_primary_text_color="white",
         button_primary_text_color_dark="white",
         body_background_fill="*neutral_50",
@@ -42,6 +43,10 @@ def theme() -> gr.themes.Base:
         block_title_text_size="*text_sm",
         block_title_padding="0",
         block_label_text_color="*body_text_color_subdued",
+        block_label_background_fill="*neutral_100",
+        block_label_background_fill_dark="*neutral_800",
+        link_text_color="*primary_700",
+        link_text_color_visited="*primary_700",
         block_info_text_color="*neutral_600",
         block_info_text_color_dark="*neutral_400",
         body_text_color_subdued="*neutral_600",
@@ -59,6 +64,7 @@ def theme() -> gr.themes.Base:
         input_border_color_dark="*neutral_600",
         input_shadow="none",
         button_secondary_border_color="*neutral_300",
+        button_secondary_background_fill_hover_dark="*neutral_700",
         button_border_width="1px",
         button_primary_shadow="none",
         button_secondary_shadow="none",

@@ -353,3 +353,35 @@ def test_charts_are_drawn_without_the_internet(desk: Page, store: AnnotationStor
     expect(desk.locator("#hm-c-accepted")).to_have_text("3")
     expect(desk.locator("#hm-c-accuracy canvas, #hm-c-accuracy svg.marks").first).to_be_visible()
     expect(desk.locator("#hm-c-confused canvas, #hm-c-confused svg.marks").first).to_be_visible()
+
+
+@pytest.mark.slow
+def test_hostile_text_in_the_store_stays_text(desk: Page, store: AnnotationStore) -> None:
+    script = "<img src=x onerror='window.broken=1'><script>window.broken=1</script>"
+    for number, latex in enumerate((script, rf"\text{{{script}}}")):
+        read = Prediction(latex, script, (script,), 0.4, (Alternative(latex, 0.4), Alternative(script, 0.3)))
+        store.add(picture(number), prediction=read, source=script, annotator=script)
+    text = rf"\text{{{script}}}"
+    store.add(
+        picture(2),
+        prediction=Prediction("x", script),
+        correction=text,
+        status="accepted",
+        annotator=script,
+        source=script,
+    )
+    desk.click("#hm-q-start")
+    expect(desk.locator("#hm-q-facts")).to_contain_text("<img src=x")
+    for name, press, shown in (
+        ("Grid", "#hm-g-fetch", ".hm-cell .katex"), ("Browse", "#hm-b-search", "#hm-b-table [role=gridcell]"),
+        ("Charts", "#hm-c-refresh", "#hm-c-accepted"),
+    ):  # fmt: skip
+        tab(desk, name)
+        desk.click(press)
+        expect(desk.locator(shown).first).to_be_visible()
+        if name == "Browse":
+            desk.locator("#hm-b-table [role=gridcell]").nth(5).click()
+            expect(desk.locator("#hm-b-about")).to_contain_text("<img src=x")
+    desk.wait_for_timeout(500)
+    assert desk.evaluate("window.broken") is None
+    assert desk.locator("img[src='x'], img[onerror]").count() == 0

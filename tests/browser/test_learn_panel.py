@@ -15,8 +15,8 @@ def open_panel(page: Page, app: App, name: str) -> None:
     """With three corrections by bob, and some by ada, of which only bob's are chosen."""
     with AnnotationStore(app.store) as store:
         for picture in examples()[:3]:
-            store.add(picture, correction="2 + 3", status="accepted", annotator="ada", source="test")
-            store.add(picture, correction=r"\heartsuit", status="accepted", annotator="bob", source="test")
+            store.add(picture.read_bytes(), correction="2 + 3", status="accepted", annotator="ada", source="test")
+            store.add(picture.read_bytes(), correction=r"\heartsuit", status="accepted", annotator="bob", source="test")
     open_app(page, app.url)
     page.locator("#hm-learn button").first.click()
     page.click("#hm-learn-annotator input")

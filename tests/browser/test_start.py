@@ -77,4 +77,4 @@ def test_endpoints_take_the_fields_of_decoding() -> None:
     ],
 )
 def test_place_of_an_error(text: str, start: int, end: int, excerpt: str) -> None:
-    assert f"<pre>{excerpt}</pre>" in place_of(LatexError("Wrong.", start, end), text)
+    assert f">{excerpt}</pre>" in place_of(LatexError("Wrong.", start, end), text)
