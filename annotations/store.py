@@ -87,7 +87,7 @@ class AnnotationStore:
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
             raise StoreError(
                 f"The annotation store {self.name} cannot be used: {error}. "
-                "Install the driver for that database (pip install 'hmer[postgres]') or give a path."
+                "Install the driver for that database (of PostgreSQL: pip install 'psycopg[binary]') or give a path."
             ) from error
         if self._url.get_backend_name() == "sqlite":
             sqlite.prepare_engine(self._engine)

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clo
 from jsonargparse import ArgumentParser, Namespace
 
 from hmer.command_line import add_decoding, run, settings
-from hmer.config import Decoding
+from hmer.config import Decoding, check
 from hmer.errors import DatasetError
 
 
@@ -240,6 +240,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         commands.add_subcommand(name, sub)
     arguments = parser.parse_args(None if argv is None else list(argv))
     options = arguments[arguments.subcommand]
+    if options.json:  # before an hour's work, not after it
+        folder = Path(options.json).absolute().parent
+        check(folder.is_dir(), f"{options.json}: its folder does not exist; make it first.")
     figures = BENCHMARKS[arguments.subcommand](options)
     for key, value in figures.items():
         if key not in ("conditions", "formulas", "networks"):

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from annotations import AnnotationStore, write_dataset
 from hmer.command_line import parse_time, run
+from hmer.config import check
 from hmer.errors import ConfigError
 from hmer.finetune import fine_tune
 from hmer.home import data_home, store_url
@@ -58,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     store, folder, annotator=options.annotator, source=options.source,
                     since=parse_time(options.since), held_out_share=options.held_out,
                 )  # fmt: skip
+            check(counts.rows > 0, "There are no accepted corrections of that kind to learn from.")
             print(f"{counts.rows} corrections to learn from")
         with tqdm(total=100, unit="%", disable=None, bar_format="{desc} {percentage:3.0f}% {bar} {elapsed}") as bar:
 

@@ -25,7 +25,7 @@ from jsonargparse import ArgumentParser, Namespace
 from annotations import AnnotationStore, Selection, Status, import_annotations, write_annotations
 from annotations.export import DATASET, FORMATS
 from annotations.imports import AUTO, READERS
-from hmer import hub, publish
+from hmer import hub
 from hmer.command_line import parse_time
 from hmer.errors import HmerError
 from hmer.home import store_url
@@ -135,6 +135,8 @@ def import_rows(store: AnnotationStore, options: Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="hmer-import-") as working:
         path = options.path
         if hub.is_reference(path):
+            from hmer import publish  # imports torch, which nothing else here needs
+
             path = str(Path(working) / "pulled")
             publish.pull_dataset(options.path, path)
         counts = import_annotations(

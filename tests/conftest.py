@@ -1,10 +1,10 @@
 """What several tests start from: a checkpoint that is made in a moment, small dataset folders, an annotation store.
 
-
 HMER_TEST_DATABASE, an SQLAlchemy URL of a PostgreSQL database, makes the tests of the store run against that, too.
 """
 
 import os
+import shutil
 import socket
 import tempfile
 import uuid
@@ -59,8 +59,17 @@ def delta_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("data") / "delta", DELTA, repeats=3)
 
 
+@pytest.fixture(scope="session")
+def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store as it is begun: bringing up its schema costs more than many a test."""
+    path = tmp_path_factory.mktemp("store") / "annotations.db"
+    AnnotationStore(path).close()
+    return path
+
+
 @pytest.fixture
-def sqlite_store(tmp_path: Path) -> Iterator[AnnotationStore]:
+def sqlite_store(_empty_store: Path, tmp_path: Path) -> Iterator[AnnotationStore]:
+    shutil.copyfile(_empty_store, tmp_path / "annotations.db")
     with AnnotationStore(tmp_path / "annotations.db") as store:
         yield store
 

@@ -179,6 +179,11 @@ def test_each_measures_and_writes(name: str, ink_data: Path, tmp_path: Path, cap
     assert "checkpoint" in capsys.readouterr().out
 
 
+def test_figures_that_could_not_be_written_are_not_measured(ink_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="make it first"):
+        benchmark.main(["regions", "--data", str(ink_data), "--json", str(tmp_path / "none" / "figures.json")])
+
+
 def test_robustness_of_pictures_changes_the_pictures(toy_checkpoint: Path, toy_data: Path) -> None:
     recognizer = Recognizer.load(toy_checkpoint)
     items = [item for item in read_dataset(toy_data, "crohme") if item.path.suffix == ".png"][:4]

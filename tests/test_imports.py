@@ -111,7 +111,7 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-LIGHT = "annotations, annotations.store, annotations.export, annotations.imports"
+LIGHT = "annotations, annotations.store, annotations.export, annotations.imports, scripts.manage_annotations"
 
 
 def test_annotations_do_without_torch_and_gradio() -> None:

@@ -522,6 +522,7 @@ def test_finetune_refuses(toy_checkpoint: Path, tmp_path: Path, capsys: Capture)
     with AnnotationStore(f"sqlite:///{tmp_path / 'empty.db'}"):
         pass
     assert run(finetune.main, [*common, "--store", f"sqlite:///{tmp_path / 'empty.db'}"]) == 1
+    assert "no accepted corrections of that kind" in capsys.readouterr().err
     assert run(finetune.main, [*common, "--since", "yesterday"]) == 1
     assert not (tmp_path / "new").exists()
 

@@ -198,12 +198,16 @@ class VggEncoder(nn.Module):
 
     def __init__(self, stages: int, dropout: float) -> None:
         super().__init__()
-        import torchvision
+        from torchvision.models import vgg
 
-        layers = list(torchvision.models.vgg16(weights=None).features)
+        layers = list(vgg.make_layers(vgg.cfgs["D"], batch_norm=False))  # vgg16() has 120 million weights in its head
         ends = [index + 1 for index, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
         count = stages or len(ends)
         self.features = nn.Sequential(*layers[: ends[count - 1]])  # named as in torchvision, for its weights
+        for layer in self.features:
+            if isinstance(layer, nn.Conv2d) and layer.bias is not None:  # as torchvision begins it
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
         self.stages = [self.features[start:end] for start, end in zip([0, *ends], ends[:count], strict=False)]
         self.channels: int = next(
             layer for layer in reversed(self.features) if isinstance(layer, nn.Conv2d)
