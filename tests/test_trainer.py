@@ -226,7 +226,9 @@ def test_training_from_a_checkpoint_keeps_its_settings_and_grows_it(
     assert new.config.model == narrow("transformer")
     assert new.config.image == ImageConfig()
     assert new.config.parent == load(toy_checkpoint).id
-    other = dataclasses.replace(settings, keep_settings=False, label_form="full", model=ModelConfig(bidirectional=False))
+    other = dataclasses.replace(
+        settings, keep_settings=False, label_form="full", model=ModelConfig(bidirectional=False)
+    )
     changed = Trainer(dataclasses.replace(other, out=config.out + "-changed")).base
     assert (changed.image.writing_px, changed.label_form) == (20.0, "full")
     assert changed.model == dataclasses.replace(narrow("transformer"), bidirectional=False)
