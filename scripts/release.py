@@ -1,7 +1,8 @@
 """Make a released checkpoint from a trained one.
 
-    python scripts/release.py --checkpoint RUN/best --replay DATASET --regression DATASET --card FILE --out FOLDER
+    python scripts/release.py --checkpoint '["RUN/best"]' --replay DATASET --regression DATASET --card FILE --out FOLDER
 
+Of several checkpoints of one run the mean of their weights is released.
 Confidence is calibrated on the regression data set; a part of both data sets travels along, for fine-tuning.
 """
 
@@ -14,13 +15,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clone, installed or not
 
 import cv2
+import torch
 from jsonargparse import ArgumentParser
 
 from hmer import checkpoint as checkpoints
 from hmer.calibration import fit_calibration
+from hmer.checkpoint import Checkpoint
 from hmer.command_line import run
 from hmer.datasets.folder import Item, read_dataset, sample, write_labels
-from hmer.errors import HmerError
+from hmer.errors import CheckpointError, HmerError
 from hmer.finetune import REGRESSION, REPLAY
 from hmer.ink import draw, read_inkml, write_inkml
 from hmer.metrics import without
@@ -31,7 +34,7 @@ from hmer.trainer import evaluate
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the released checkpoint folder."""
     parser = ArgumentParser(prog="release.py", description="Make a released checkpoint from a trained one.")
-    parser.add_argument("--checkpoint", type=str, required=True, help="the trained checkpoint")
+    parser.add_argument("--checkpoint", type=list[str], required=True, help="the trained one, or several of one run")
     parser.add_argument("--replay", type=str, required=True, help="dataset folder of ink: its training data")
     parser.add_argument("--regression", type=str, required=True, help="dataset folder of ink that it never trained on")
     parser.add_argument("--replay_count", type=int, default=400)
@@ -42,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=str, required=True)
     options = parser.parse_args(None if argv is None else list(argv))
 
-    recognizer = Recognizer.load(options.checkpoint)
+    recognizer = Recognizer(averaged([checkpoints.load(reference) for reference in options.checkpoint]))
     form = recognizer.config.label_form
     problems: list[str] = []
     validation = read_dataset(options.regression, form, problems)
@@ -64,6 +67,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         checkpoints.save(options.out, recognizer.model, config, card=card, extra=extra, overwrite=True)
     print(f"{options.out}: {len(replay)} replay items, calibration {calibration}")
     return 0
+
+
+def averaged(parts: Sequence[Checkpoint]) -> Checkpoint:
+    """The mean of the weights. Source: model soups (Wortsman et al. 2022). Raises CheckpointError."""
+    first = parts[0]
+    states = [part.model.state_dict() for part in parts]
+    if any(
+        part.config.vocabulary != first.config.vocabulary or part.config.model != first.config.model for part in parts
+    ):
+        raise CheckpointError("These checkpoints are not of one run: their vocabularies or their models differ.")
+    mean = {
+        name: torch.stack([state[name] for state in states]).mean(0) if value.is_floating_point() else value
+        for name, value in states[0].items()
+    }
+    first.model.load_state_dict(mean)
+    return first
 
 
 def _carry_ink(items: Sequence[Item], folder: Path) -> None:

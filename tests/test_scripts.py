@@ -1,5 +1,6 @@
 """The command lines do what DESIGN.md promises: formats, exit status, messages."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -22,10 +23,11 @@ from hmer.checkpoint import load, read_config
 from hmer.command_line import parse_time, run
 from hmer.config import ConfigError
 from hmer.datasets.folder import read_dataset, read_rows, sample
+from hmer.errors import CheckpointError
 from hmer.latex import is_valid
 from hmer.recognizer import Recognizer
 from hmer.report import marked
-from scripts import compare, evaluate, finetune, plot, predict, prepare_crohme, train
+from scripts import compare, evaluate, finetune, plot, predict, prepare_crohme, release, train
 
 Capture = pytest.CaptureFixture[str]
 
@@ -599,3 +601,17 @@ def test_a_stop_by_the_keyboard_is_no_crash(capsys: Capture) -> None:
 
     assert run(main) == 130
     assert capsys.readouterr().err == "stopped\n"
+
+
+def test_a_release_is_the_mean_of_its_parts(toy_checkpoint: Path) -> None:
+    parts = [load(toy_checkpoint) for _ in range(3)]
+    with torch.no_grad():
+        for index, part in enumerate(parts):
+            for parameter in part.model.parameters():
+                parameter += float(index)
+    mean = release.averaged(parts).model.state_dict()
+    middle = parts[1].model.state_dict()
+    assert all(torch.allclose(mean[name].float(), value.float(), atol=1e-5) for name, value in middle.items())
+    other = dataclasses.replace(parts[2], config=dataclasses.replace(parts[2].config, vocabulary=("x",)))
+    with pytest.raises(CheckpointError, match="not of one run"):
+        release.averaged([parts[0], other])
