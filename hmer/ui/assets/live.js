@@ -45,7 +45,12 @@
     }
   }, true);
   for (const end of ['pointerup', 'pointercancel']) {
-    window.addEventListener(end, () => { if (pen) { pen = false; later(); } }, true);
+    window.addEventListener(end, () => {
+      if (!pen) return;
+      pen = false;
+      changed(); // once more: what was asked for in the middle of a stroke was not about the whole of it
+      later();
+    }, true);
   }
   document.addEventListener('change', (event) => {
     if (!event.target.closest?.('#hm-live')) return;
