@@ -231,14 +231,15 @@ def panel(services: Services, settings: DecodingPanel) -> None:
     ) -> None:
         """Press, watch the progress, cancel: the button for that is there only meanwhile."""
 
-        def stop(request: gr.Request) -> str:
-            return said(stops.ask(visit_of(request)))
+        def stop(request: gr.Request) -> Any:
+            # Said on the button: the work may have ended, and told so, before this arrives.
+            return gr.Button(stops.ask(visit_of(request)), interactive=False)
 
-        button.click(lambda: gr.Button(visible=True), None, cancel, **QUIET)
+        button.click(lambda: gr.Button("Cancel", visible=True, interactive=True), None, cancel, **QUIET)
         button.click(
             work, takes, gives, api_visibility="private", concurrency_limit=1, show_progress_on=told
         ).then(lambda: gr.Button(visible=False), None, cancel, **QUIET)  # fmt: skip
-        cancel.click(stop, None, told, **QUIET)
+        cancel.click(stop, None, cancel, **QUIET)
 
     with_cancel(
         pulling,
