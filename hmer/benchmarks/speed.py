@@ -1,6 +1,7 @@
 """How long one formula takes, what loading costs, and how that compares with other networks."""
 
 import itertools
+import math
 import resource
 import statistics
 import time
@@ -58,7 +59,11 @@ def _timed(items: Sequence[Item], batch: int, read: Callable[[list[Any]], Any]) 
 def _summary(milliseconds: Sequence[float]) -> dict[str, float]:
     ordered = sorted(milliseconds)
     mean = statistics.fmean(ordered)
-    return {"mean_ms": mean, "median_ms": statistics.median(ordered), "p95_ms": ordered[int(0.95 * (len(ordered) - 1))]}
+    return {
+        "mean_ms": mean,
+        "median_ms": statistics.median(ordered),
+        "p95_ms": ordered[math.ceil(0.95 * len(ordered)) - 1],
+    }
 
 
 @torch.inference_mode()

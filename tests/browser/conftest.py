@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import PIL.Image
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from hmer.ui.draw_and_upload import examples
 from hmer.ui.options import DEFAULT_CHECKPOINT
 from scripts.screenshots import launch_browser, running_app
 
@@ -77,3 +79,14 @@ def watched_page(browser: Browser, app: App, width: int, height: int, **options:
     context.close()
     assert elsewhere == []
     assert failures == []
+
+
+@pytest.fixture
+def sheet(tmp_path: Path) -> Path:
+    """Three of the examples on one page."""
+    page = PIL.Image.new("L", (1000, 1100), 255)
+    for index, picture in enumerate(examples()[:3]):
+        page.paste(PIL.Image.open(picture).convert("L"), (60, 60 + 360 * index))
+    target = tmp_path / "page.png"
+    page.save(target)
+    return target

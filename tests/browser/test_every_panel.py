@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import PIL.Image
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -37,17 +36,6 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
             store.add(picture.read_bytes(), prediction=read, correction=r"\alpha_1", status="accepted", annotator="Ada")
     with running_app(home, CHECKPOINT) as url:
         yield App(url, home, CHECKPOINT)
-
-
-@pytest.fixture
-def sheet(tmp_path: Path) -> Path:
-    """Three of the examples on one page."""
-    page = PIL.Image.new("L", (1000, 1100), 255)
-    for index, picture in enumerate(examples()[:3]):
-        page.paste(PIL.Image.open(picture).convert("L"), (60, 60 + 360 * index))
-    target = tmp_path / "page.png"
-    page.save(target)
-    return target
 
 
 @dataclass(frozen=True)

@@ -18,17 +18,6 @@ from scripts.screenshots import open_app
 from tests.browser.conftest import App
 
 
-@pytest.fixture
-def sheet(tmp_path: Path) -> Path:
-    """Three of the examples on one page."""
-    page = PIL.Image.new("L", (1000, 1100), 255)
-    for index, picture in enumerate(examples()[:3]):
-        page.paste(PIL.Image.open(picture).convert("L"), (60, 60 + 360 * index))
-    target = tmp_path / "page.png"
-    page.save(target)
-    return target
-
-
 def test_a_page_becomes_rows(sheet: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no")
