@@ -118,7 +118,8 @@ class DecoderLayer(nn.Module):
         rows of a batch differ in length.
         """
         reads, weights = [], []
-        rows = zip(self.ask(x).split(1), key.split(1), value.split(1), extents, past, strict=True)
+        count = len(extents)
+        rows = zip(self.ask(x).chunk(count), key.chunk(count), value.chunk(count), extents, past, strict=True)
         for query_of, key_of, value_of, (steps, cells), past_of in rows:
             read, looked = self.attend(
                 query_of[:, :, :steps], key_of[:, :, :cells], value_of[:, :, :cells], None, past_of
