@@ -379,10 +379,20 @@ class Trainer:
     ) -> Path:
         """Train to the end and return the folder of the best checkpoint (the last one without validation).
 
-        `report` gets the figures of each log line; `cancelled` is asked at every step, and a run that it stops can be
-        resumed. With `save_minutes` 0 nothing is written; take `averaged` or `write_checkpoint`. `bar`: a
+        `report` gets the figures of each log line; `cancelled` is asked at every step, and a run that it or Ctrl+C
+        stops can be resumed. With `save_minutes` 0 nothing is written; take `averaged` or `write_checkpoint`. `bar`: a
         progress bar in a terminal.
         """
+        try:
+            return self._fit(report, cancelled, bar=bar)
+        except KeyboardInterrupt:
+            if self.config.save_minutes:
+                self.save()
+            raise
+
+    def _fit(
+        self, report: Callable[[dict[str, Any]], None] | None, cancelled: Callable[[], bool] | None, *, bar: bool
+    ) -> Path:
         if not self.processes.first:
             report = None
         model, optimizer = self.accelerator.prepare(self.model, self.optimizer)

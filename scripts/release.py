@@ -25,6 +25,7 @@ from hmer.command_line import run
 from hmer.datasets.folder import Item, read_dataset, sample, write_labels
 from hmer.errors import CheckpointError, HmerError
 from hmer.finetune import REGRESSION, REPLAY
+from hmer.image import read_image
 from hmer.ink import draw, read_inkml, write_inkml
 from hmer.metrics import without
 from hmer.recognizer import Recognizer
@@ -35,8 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write the released checkpoint folder."""
     parser = ArgumentParser(prog="release.py", description="Make a released checkpoint from a trained one.")
     parser.add_argument("--checkpoint", type=list[str], required=True, help="the trained one, or several of one run")
-    parser.add_argument("--replay", type=str, required=True, help="dataset folder of ink: its training data")
-    parser.add_argument("--regression", type=str, required=True, help="dataset folder of ink that it never trained on")
+    parser.add_argument("--replay", type=str, required=True, help="dataset folder: its training data")
+    parser.add_argument("--regression", type=str, required=True, help="dataset folder that it never trained on")
+    parser.add_argument(
+        "--sources", nargs="*", type=str, default=[], help="carry only what comes from these (column source)"
+    )
     parser.add_argument("--replay_count", type=int, default=400)
     parser.add_argument("--regression_count", type=int, default=500)
     parser.add_argument("--ignore", nargs="*", type=str, default=[], help="tokens that the regression labels lack")
@@ -59,9 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = dataclasses.replace(recognizer.config, name=Path(options.out).name, calibration=calibration, parent="")
     with tempfile.TemporaryDirectory(prefix="hmer-release-") as working:
         extra = Path(working)
-        replay = sample(read_dataset(options.replay, form, problems), options.replay_count, seed=1)
-        _carry_ink(replay, extra / REPLAY)
-        _carry_pictures(sample(evaluation.items, options.regression_count, seed=1), extra / REGRESSION)
+        allowed = set(options.sources)
+        trained, measured = (
+            [item for item in items if not allowed or item.source in allowed]
+            for items in (read_dataset(options.replay, form, problems), evaluation.items)
+        )
+        replay = sample(trained, options.replay_count, seed=1)
+        _carry(replay, extra / REPLAY, as_ink=True)
+        _carry(sample(measured, options.regression_count, seed=1), extra / REGRESSION, as_ink=False)
         (extra / "NOTICE").write_text(Path(options.notice).read_text(encoding="utf-8"), encoding="utf-8")
         card = Path(options.card).read_text(encoding="utf-8")
         checkpoints.save(options.out, recognizer.model, config, card=card, extra=extra, overwrite=True)
@@ -85,28 +94,28 @@ def averaged(parts: Sequence[Checkpoint]) -> Checkpoint:
     return first
 
 
-def _carry_ink(items: Sequence[Item], folder: Path) -> None:
-    """Compact ink files with their captions."""
+def _carry(items: Sequence[Item], folder: Path, *, as_ink: bool) -> None:
+    """Copies without names, with their captions: ink as compact ink, or as small pictures of what a pen would draw."""
     folder.mkdir()
     rows = []
     for index, item in enumerate(items):
+        ink = item.path.suffix.lower() == ".inkml"
+        name = f"{index:04}{'.inkml' if ink and as_ink else '.png'}"
         try:
-            write_inkml(dataclasses.replace(read_inkml(item.path), truth=None, writer=""), folder / f"{index:04}.inkml")
+            if ink and as_ink:
+                write_inkml(dataclasses.replace(read_inkml(item.path), truth=None, writer=""), folder / name)
+            elif ink:
+                drawn = draw(read_inkml(item.path), jagged=True)
+                cv2.imwrite(str(folder / name), drawn, [cv2.IMWRITE_PNG_BILEVEL, 1])
+            else:
+                cv2.imwrite(str(folder / name), read_image(item.path), [cv2.IMWRITE_PNG_COMPRESSION, 9])
         except HmerError:
             continue
-        rows.append((f"{index:04}.inkml", " ".join(item.tokens)))
-    write_labels(folder, rows, ("file", "latex"))
-
-
-def _carry_pictures(items: Sequence[Item], folder: Path) -> None:
-    """Small pictures as a pen would draw them, with their captions."""
-    folder.mkdir()
-    rows = []
-    for index, item in enumerate(items):
-        name = f"{index:04}.png"
-        cv2.imwrite(str(folder / name), draw(read_inkml(item.path), jagged=True), [cv2.IMWRITE_PNG_BILEVEL, 1])
-        rows.append((name, " ".join(item.tokens)))
-    write_labels(folder, rows, ("file", "latex"))
+        rows.append((name, " ".join(item.tokens), item.source))
+    if not any(source for *_, source in rows):
+        write_labels(folder, [row[:2] for row in rows], ("file", "latex"))
+    else:
+        write_labels(folder, rows, ("file", "latex", "source"))
 
 
 if __name__ == "__main__":

@@ -154,6 +154,19 @@ def test_a_stopped_run_goes_on_where_it_was(config: TrainConfig) -> None:
     assert done.step == 6
 
 
+def test_a_run_that_is_interrupted_can_go_on(config: TrainConfig) -> None:
+    first = Trainer(config)
+
+    def press_ctrl_c() -> bool:
+        if first.step >= 3:
+            raise KeyboardInterrupt
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        first.fit(cancelled=press_ctrl_c)
+    assert Trainer(config, resume=True).step == 3
+
+
 def test_what_cannot_be_resumed_says_why(config: TrainConfig, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nothing to resume"):
         Trainer(config, resume=True)

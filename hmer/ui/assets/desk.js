@@ -14,13 +14,23 @@
     button.click();
     return true;
   };
+  // One decision at a time: requests may overtake each other, and what was pressed first must count.
+  const OVERTAKEN_MS = 3000;
+  let decided = { item: null, at: 0 };
+  const decide = (id) => {
+    const item = document.getElementById('hm-q-facts')?.dataset.id ?? null;
+    if (item !== null && item === decided.item && performance.now() - decided.at < OVERTAKEN_MS) return true;
+    const done = press(id);
+    if (done && !id.endsWith('previous') && !id.endsWith('next')) decided = { item, at: performance.now() };
+    return done;
+  };
 
   document.addEventListener('keydown', (event) => {
     const field = document.querySelector('#hm-q-text textarea');
     const typing = event.target.closest('input:not([type=radio]):not([type=checkbox]), textarea, [contenteditable=true], [role=listbox]');
     const key = event.key.toLowerCase();
     let done = false;
-    if (key === 'enter' && (event.ctrlKey || event.metaKey)) done = event.repeat || press('hm-q-accept') || press('hm-g-accept');
+    if (key === 'enter' && (event.ctrlKey || event.metaKey)) done = event.repeat || decide('hm-q-accept') || press('hm-g-accept');
     else if (event.ctrlKey || event.metaKey || event.altKey) return;
     else if (key === 'escape' && typing) { event.target.blur(); done = true; }
     else if (typing) return;
@@ -35,7 +45,7 @@
         const mark = document.querySelectorAll('.hm-cell input[type=checkbox]')[Number(key) - 1];
         if (seen(mark)) { mark.click(); done = true; }
       }
-    } else if (KEYS[key]) done = press(KEYS[key]);
+    } else if (KEYS[key]) done = decide(KEYS[key]);
     if (done) { event.preventDefault(); event.stopPropagation(); }
   }, true);
 

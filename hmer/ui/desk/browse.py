@@ -282,7 +282,7 @@ def wire(panel: BrowsePanel, services: Services, name: gr.Textbox, who: Callable
     gr.on([panel.search.click, *entered], turn(None), [panel.page, *panel.filters], table, **quiet)
     panel.clear.click(explained(everything), None, [*panel.filters, *table], **quiet)
     for part, kind in ((panel.filters[3], "annotator"), (panel.filters[4], "source")):
-        part.focus(explained(offer(kind)), None, part, queue=False, **quiet)  # those of whoever came since
+        part.focus(explained(offer(kind)), None, part, **quiet)  # those of whoever came since
     panel.back.click(turn(-1), [panel.page, *panel.filters], table, **quiet)
     panel.on.click(turn(1), [panel.page, *panel.filters], table, **quiet)
     panel.table.select(choose, panel.table, panel.editor, **quiet)
