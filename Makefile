@@ -49,8 +49,11 @@ train-printed: $(VENV)/.runtime  ## DATA: a folder with train/ and validation/, 
 
 # Hours each: five runs on handwriting, and three on printed formulas where PRINTED names a folder of them.
 HOURS ?= 2
+# Of the backbones: pretrained (fetched), a folder with <backbone>.pth, or nothing, which trains them from the start.
+WEIGHTS ?= pretrained
 compare: $(VENV)/.runtime  ## DATA, PRINTED: folders with train/, validation/ and test/ dataset folders
-	$(RUN) scripts/compare.py --handwritten '$(DATA)' --printed '$(PRINTED)' --ignore '\limits' --hours $(HOURS) --out runs/comparison
+	$(RUN) scripts/compare.py --handwritten '$(DATA)' --printed '$(PRINTED)' --ignore '\limits' --hours $(HOURS) \
+	  --backbone_weights '$(WEIGHTS)' --out runs/comparison
 
 clean:
 	rm -rf $(VENV)

@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeVar
 
 from hmer.errors import ConfigError
 
+AUTOMATIC = "automatic"  # in place of a checkpoint reference: see hmer.routing
+
 ConfigT = TypeVar("ConfigT")
 
 

@@ -10,10 +10,11 @@ from jsonargparse import ArgumentParser
 
 from hmer import clipboard
 from hmer.command_line import add_decoding, settings
-from hmer.config import Decoding
+from hmer.config import AUTOMATIC, Decoding
 from hmer.errors import ConfigError, HmerError
 from hmer.export import export
 from hmer.recognizer import Recognition, Recognizer
+from hmer.routing import load
 
 Form = Literal["latex", "inline", "display", "mathml"]
 
@@ -24,7 +25,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="predict", allow_abbrev=False, description="Read formulas from pictures or .inkml files."
     )
     parser.add_argument("files", nargs="*", type=str)
-    parser.add_argument("--checkpoint", type=str, default="handwritten", help="a bundled name or a checkpoint folder")
+    parser.add_argument(
+        "--checkpoint",
+        type=str,
+        default=AUTOMATIC,
+        help="a bundled name, a checkpoint folder, or automatic: the surer of handwritten and printed",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--form", type=Form, default="latex", help="how the formula is written")
     parser.add_argument(
@@ -37,13 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     decoding = settings(Decoding, options)
     if options.clipboard:
         picture = clipboard.read_picture()
-        answer = Recognizer.load(options.checkpoint).recognize([picture], decoding)[0]
+        answer = load(options.checkpoint).recognize([picture], decoding)[0]
         text = str(export(answer.latex, options.form))
         sys.stdout.write(f"{json.dumps(as_json('clipboard', answer), ensure_ascii=False) if options.json else text}\n")
         sys.stdout.flush()
         clipboard.write_text(text)
         return 0
-    recognizer = Recognizer.load(options.checkpoint)
+    recognizer = load(options.checkpoint)
     return max([_file(recognizer, file, decoding, options.form, options.json) for file in options.files])
 
 

@@ -85,7 +85,11 @@ class Recognizer:
 
         Raises BadImage or BadInk.
         """
-        return prepare(whole_picture(source), self.config.image).pixels
+        return self.fitted(whole_picture(source))
+
+    def fitted(self, whole: Grey) -> Grey:
+        """What `whole_picture` gave, cropped and scaled for this checkpoint. Raises BadImage."""
+        return prepare(whole, self.config.image).pixels
 
     def recognize(
         self,

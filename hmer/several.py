@@ -31,7 +31,9 @@ class Processes:
         precision = faster_precision() if config.mixed_precision == "auto" else config.mixed_precision
         # Accelerate keeps one precision a process; an earlier run in this one may have had another.
         AcceleratorState._reset_state()
-        self.accelerator = Accelerator(mixed_precision=precision, cpu=config.device == "cpu", kwargs_handlers=[unused])
+        # Left to itself, accelerate joins processes of processor cores to nothing: each would be the first of one.
+        cores = config.device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+        self.accelerator = Accelerator(mixed_precision=precision, cpu=cores, kwargs_handlers=[unused])
 
     @property
     def count(self) -> int:

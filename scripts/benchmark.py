@@ -128,6 +128,25 @@ def newsymbols(options: Namespace) -> dict[str, Any]:
     )  # fmt: skip
 
 
+def routing(options: Namespace) -> dict[str, Any]:
+    """How often `automatic` takes the checkpoint that was made for a picture, and what that is worth."""
+    import torch
+
+    from hmer.benchmarks.routing import routing
+    from hmer.config import AUTOMATIC
+    from hmer.routing import Automatic, load
+
+    torch.set_num_threads(options.threads)
+    reader = load(AUTOMATIC)
+    assert isinstance(reader, Automatic)
+    figures = {}
+    for name, folder in (("handwritten", options.data), ("printed", options.printed)):
+        line = figures[name] = routing(reader, folder, options.limit, options.ignore)
+        rates = "  ".join(f"{who} {value:.3f}" for who, value in line["exprate"].items())
+        print(f"{name:<12} n {line['n']}  chosen {line['chosen']}  right: {rates}")
+    return figures
+
+
 def regions(options: Namespace) -> dict[str, Any]:
     """How many formulas are found on composed pages: light, dark, scanned."""
     from hmer.benchmarks.regions import regions
@@ -184,10 +203,12 @@ BENCHMARKS = {
     "calibration": calibration,
     "personalise": personalise,
     "newsymbols": newsymbols,
+    "routing": routing,
     "regions": regions,
     "load": load,
     "page": page,
 }
+NO_CHECKPOINT = ("routing",)
 WHAT = {"newsymbols": "drawings as JSON lines, gzipped or not: label, writer, strokes"}
 LIMITS = {"speed": 100, "load": 50}  # the others: all items
 
@@ -198,7 +219,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subcommands()
     for name, function in BENCHMARKS.items():
         sub = ArgumentParser(allow_abbrev=False, description=function.__doc__)
-        sub.add_argument("--checkpoint", type=str, default="handwritten", help="a bundled name or a checkpoint folder")
+        if name not in NO_CHECKPOINT:
+            sub.add_argument(
+                "--checkpoint", type=str, default="handwritten", help="a bundled name or a checkpoint folder"
+            )
         if name == "page":
             sub.add_argument("--loads", type=int, default=5, help="how often to load the page again")
         else:
@@ -219,6 +243,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sub.add_argument("--minutes", type=float, default=5.0, help="for how long")
         elif name not in ("newsymbols", "page"):
             sub.add_argument("--ignore", nargs="*", type=str, default=[], help="tokens that the labels lack")
+        if name == "routing":
+            sub.add_argument("--printed", type=str, required=True, help="a dataset folder of printed formulas")
         if name == "robustness":
             sub.add_argument(
                 "--symbol_count", type=int, default=500, help="single symbols and pairs to cut from the ink"

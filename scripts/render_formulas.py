@@ -6,6 +6,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clone, installed or not
 
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=str, required=True, help="the dataset folder; a run that was stopped goes on there"
     )
-    parser.add_argument("--style", type=str, default="varied", choices=["varied", "im2latex"],
+    parser.add_argument("--style", type=Literal["varied", "im2latex"], default="varied",
                         help="fonts, sizes and colours of all kinds, or as IM2LaTeX-100k's pictures")  # fmt: skip
     parser.add_argument(
         "--compose", type=int, default=0, help="make so many formulas from the parts of the list (0: take it as it is)"

@@ -30,7 +30,7 @@ def main(data: Path, out: Path, whole: int) -> None:
     for name in NAMES:
         config = TrainConfig(
             train=(str(data),), validation=str(data), out=str(out / f"{name}-{whole}"), steps=2, batch_size=4, workers=0,
-            pool_batches=1, warmup_steps=1, evaluate_limit=7, freeze_statistics=True, device="cpu", model=narrow(name),
+            pool_batches=1, warmup_steps=1, evaluate_limit=7, freeze_statistics=True, device="cpu" if torch.cuda.is_available() else "auto", model=narrow(name),
         )  # fmt: skip
         trainer = Trainer(config)
         model, _ = trainer.accelerator.prepare(trainer.model, trainer.optimizer)

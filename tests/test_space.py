@@ -330,7 +330,7 @@ def test_limits(services: SpaceServices, visit: Visit, monkeypatch: pytest.Monke
 
 
 def test_a_visitor_names_no_other_checkpoint(services: SpaceServices, toy_checkpoint: Path) -> None:
-    assert [choice.reference for choice in services.checkpoints()] == ["handwritten"]
+    assert [choice.reference for choice in services.checkpoints()] == ["automatic", "handwritten", "printed"]
     for reference in (str(toy_checkpoint), "/etc", "hf://ada/toy"):
         with pytest.raises(CheckpointError, match="here: there are handwritten"):
             services.recognizers.get(reference)

@@ -42,7 +42,7 @@ TAKE_NEWS = """(json) => {
 }"""
 
 HEADER = """<header class="hm-header"><h1>hmer</h1>
-<p>Handwritten mathematics to LaTeX. It runs on this computer and learns from your corrections.</p></header>"""
+<p>Mathematics to LaTeX, handwritten or printed. It runs on this computer and learns from your corrections.</p></header>"""
 
 
 def build_app(options: AppOptions, services: Services | None = None) -> gr.Blocks:
@@ -107,13 +107,13 @@ def _wire_recognition(
         told = json.dumps({"id": uuid.uuid4().hex, "ticket": ticket, **history.entry(read)})
         return (read, *answer.shown(read.recognition), can_save, can_save, told)
 
-    def recognize(image: bytes, reference: str, values: tuple[Any, ...]) -> Seen:
-        return services.recognize(image, decoding_controls.decoding_of(values), reference)
+    def recognize(image: bytes, reference: str, values: tuple[Any, ...], *, drawn: bool = False) -> Seen:
+        return services.recognize(image, decoding_controls.decoding_of(values), reference, drawn=drawn)
 
     @explained
     def recognize_drawing(drawing: Any, strokes: str, ticket: str, reference: str, *values: Any) -> tuple[Any, ...]:
         image = draw_and_upload.image_of_drawing(drawing)
-        read = recognize(image, reference, values)
+        read = recognize(image, reference, values, drawn=True)
         return shown(replace(read, strokes=draw_and_upload.strokes_of(strokes, image)), ticket)
 
     @explained

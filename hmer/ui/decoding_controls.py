@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from hmer.config import Decoding, from_dict
+from hmer.config import AUTOMATIC, Decoding, from_dict
 from hmer.grammar import SYMBOL_SETS
 from hmer.ui.services import Services
 
@@ -30,8 +30,13 @@ def visible_groups(strategy: str) -> tuple[Any, Any]:
 
 
 def checkpoint_choices(services: Services) -> list[tuple[str, str]]:
-    """Label and reference of every checkpoint that can be chosen."""
+    """Label and reference of what can be chosen."""
     return [(f"{choice.reference} ({choice.kind})", choice.reference) for choice in services.checkpoints()]
+
+
+def parent_choices(services: Services) -> list[tuple[str, str]]:
+    """The same without `automatic`: what a checkpoint can be made from."""
+    return [(label, reference) for label, reference in checkpoint_choices(services) if reference != AUTOMATIC]
 
 
 # --- layout -----------------------------------------------------------------------------------------------
@@ -60,7 +65,8 @@ def layout(services: Services) -> DecodingPanel:
         with gr.Row(elem_classes="hm-checkpoint-row"):
             checkpoint = gr.Dropdown(
                 checkpoint_choices(services), value=services.options.checkpoint, allow_custom_value=True,
-                label="Checkpoint", info="Choose one, or type the path of a checkpoint folder.",
+                label="Checkpoint",
+                info="Automatic: handwritten for what is drawn, the surer for pictures. Or type the path of a folder.",
                 elem_id="hm-checkpoint", scale=4,
             )  # fmt: skip
             refresh = gr.Button("Refresh list", size="sm", scale=1, min_width=110, elem_id="hm-refresh")

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from hmer.command_line import parse_time
-from hmer.ui.decoding_controls import DecodingPanel, checkpoint_choices
+from hmer.ui.decoding_controls import DecodingPanel, checkpoint_choices, parent_choices
 from hmer.ui.messages import explained
 from hmer.ui.services import Services
 from hmer.ui.training import State, Training, Wish, suggested_name
@@ -85,7 +85,7 @@ def layout(services: Services) -> LearnPanel:
     """The accordion, closed at first."""
     with gr.Accordion("Learn from corrections", open=False, elem_id="hm-learn") as accordion:
         with gr.Row():
-            choices = checkpoint_choices(services)
+            choices = parent_choices(services)
             parent = gr.Dropdown(choices, value=choices[0][1], label="From", elem_id="hm-learn-checkpoint")
             name = gr.Textbox(
                 value=suggested_name(),
@@ -141,14 +141,15 @@ def panel(blocks: gr.Blocks, services: Services, settings: DecodingPanel) -> Non
         if state.learnt and shown != state.number:  # news to this page
             choices = checkpoint_choices(services)
             choice = gr.Dropdown(choices=choices, value=state.learnt) if use else gr.Dropdown(choices=choices)
-            parent, name = gr.Dropdown(choices=choices), suggested_name()
+            parent, name = gr.Dropdown(choices=parent_choices(services)), suggested_name()
         return *watched(state), choice, parent, name
 
     def opened() -> tuple[Any, ...]:
-        return *filters(services), gr.Dropdown(choices=checkpoint_choices(services)), *watched(training.state)
+        return *filters(services), gr.Dropdown(choices=parent_choices(services)), *watched(training.state)
 
-    parts.start.click(start, parts.wishes, parts.watched, **QUIET)
-    parts.cancel.click(cancel, None, parts.watched, **QUIET)
+    queued = QUIET | {"queue": True}  # an event outside of the queue cannot show a warning
+    parts.start.click(start, parts.wishes, parts.watched, **queued)
+    parts.cancel.click(cancel, None, parts.watched, **queued)
     changed = [*parts.watched, settings.checkpoint, parts.checkpoint, parts.name]
     parts.timer.tick(tick, [parts.use, parts.seen], changed, **QUIET)
     shown = [parts.annotator, parts.source, parts.checkpoint, *parts.watched]

@@ -3,16 +3,16 @@
 import os
 from dataclasses import dataclass, replace
 
-from hmer.config import check
+from hmer.config import AUTOMATIC, check
 
-DEFAULT_CHECKPOINT = "handwritten"
+DEFAULT_CHECKPOINT = AUTOMATIC
 
 
 @dataclass(frozen=True)
 class AppOptions:
     """Settings of one running app, checked when built; raises ConfigError.
 
-    `checkpoint` is a checkpoint reference. `store` is a path or an SQLAlchemy URL; empty: the one in the data
+    `checkpoint` is a checkpoint reference, or `automatic`: see hmer.routing. `store` is a path or an SQLAlchemy URL; empty: the one in the data
     folder. `auth` is `user:password`; empty: everybody who reaches the port may use the app. `concurrency` is how
     many pictures are read at once, `queue_size` how many may wait.
     """

@@ -23,7 +23,7 @@ from hmer.recognizer import Recognition
 from hmer.regions import MAX_PAGES, Region, cut, find_regions, read_pages
 from hmer.ui.decoding_controls import DecodingPanel, decoding_of
 from hmer.ui.messages import explained, warn
-from hmer.ui.services import Seen, Services
+from hmer.ui.services import Seen, Services, seen_by
 
 HEADERS = ["Read", "Page", "Left", "Top", "Right", "Bottom", "LaTeX", "Sure"]
 MAX_FILES = 100
@@ -172,7 +172,7 @@ def read_regions(
     answers = []
     for (index, region, image, _), recognition in zip(prepared, found, strict=True):
         done[index][6:] = [recognition.latex, f"{recognition.confidence:.0%}"]
-        answers.append(Answer(region, done[index][1], Seen(image, recognition, decoding, reference)))
+        answers.append(Answer(region, done[index][1], seen_by(image, recognition, decoding, reference)))
     return done, answers, problems
 
 

@@ -15,11 +15,12 @@ from annotations import Alternative, AnnotationStore, Prediction, Saved, Selecti
 from annotations.strokes import Strokes
 from hmer import latex
 from hmer.checkpoint import WEIGHTS, bundled, fine_tuned, pulled, resolve
-from hmer.config import Decoding, to_dict
+from hmer.config import AUTOMATIC, Decoding, to_dict
 from hmer.errors import CheckpointError, LatexError
 from hmer.home import store_url
 from hmer.looks import looks
 from hmer.recognizer import Recognition, Recognizer
+from hmer.routing import READERS, Automatic, available, plain, reader_of
 from hmer.together import Together
 from hmer.ui.options import AppOptions
 from hmer.vocabulary import UNWRITTEN
@@ -55,9 +56,16 @@ class Seen:
         )
 
 
+def seen_by(image: bytes, recognition: Recognition, decoding: Decoding, reference: str) -> Seen:
+    """One picture that was read; for AUTOMATIC the reference is that of the checkpoint whose answer it is."""
+    return Seen(
+        image, recognition, decoding, reader_of(recognition.checkpoint) if reference == AUTOMATIC else reference
+    )
+
+
 @dataclass(frozen=True)
 class CheckpointChoice:
-    """A checkpoint that can be chosen by its reference; `kind` is bundled, fine-tuned, pulled or folder."""
+    """What can be chosen by its reference; `kind` is bundled, fine-tuned, pulled or folder, or says what automatic is."""
 
     reference: str
     kind: str
@@ -71,6 +79,7 @@ class Recognizers:
         self._at_once = at_once
         self._lock = threading.Lock()
         self._loaded: OrderedDict[tuple[Path, int], Together] = OrderedDict()
+        self._automatic: Together | None = None
 
     def get(self, reference: str) -> Recognizer:
         """The recogniser of a checkpoint. Raises CheckpointError."""
@@ -83,6 +92,8 @@ class Recognizers:
 
         One on the Hub must have been pulled: no request to the app makes it fetch something.
         """
+        if reference == AUTOMATIC:
+            return self._surer()
         folder = resolve(reference, fetch=False).resolve()
         try:
             key = (folder, (folder / WEIGHTS).stat().st_mtime_ns)
@@ -96,6 +107,17 @@ class Recognizers:
                 self._loaded.popitem(last=False)
             return self._loaded[key]
 
+    def _surer(self) -> Together:
+        readers = {name: self.get(name) for name in READERS}
+        with self._lock:
+            if self._automatic is None or list(readers.values()) != _readers(self._automatic):
+                self._automatic = Together(Automatic(readers), self._at_once)
+            return self._automatic
+
+
+def _readers(together: Together) -> list[Recognizer]:
+    return list(together.recognizer.readers.values()) if isinstance(together.recognizer, Automatic) else []
+
 
 class Services:
     """Everything behind the panels of one running app. Raises CheckpointError or StoreError when built."""
@@ -105,7 +127,7 @@ class Services:
         self.public = False  # whether strangers use it: see hmer.ui.space
         # Threads that work side by side on few cores slow each other down: share the cores out.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.concurrency))
-        resolve(options.checkpoint)  # what the app is started with may be fetched
+        resolve(plain(options.checkpoint))  # what the app is started with may be fetched
         self.recognizers = Recognizers(at_once=options.concurrency)
         self.recognizers.get(options.checkpoint)
         self.store = AnnotationStore(options.store or store_url())
@@ -114,11 +136,11 @@ class Services:
         """Close the store."""
         self.store.close()
 
-    def recognize(self, image: bytes, decoding: Decoding, reference: str) -> Seen:
-        """Read one encoded picture. Raises BadImage, CheckpointError or ConfigError."""
+    def recognize(self, image: bytes, decoding: Decoding, reference: str, *, drawn: bool = False) -> Seen:
+        """Read one encoded picture; one that was `drawn` is handwriting. Raises BadImage, CheckpointError or ConfigError."""
         self.admit(1)
-        recognition = self._one(image, decoding, reference)
-        return Seen(image, recognition, decoding, reference)
+        reference = plain(reference) if drawn else reference
+        return seen_by(image, self._one(image, decoding, reference), decoding, reference)
 
     def recognize_all(self, sources: list[Any], decoding: Decoding, reference: str) -> list[Recognition]:
         """Read anything that `Recognizer` takes. Raises as it does."""
@@ -177,6 +199,8 @@ class Services:
         choices = {name: CheckpointChoice(name, "pulled") for name in pulled()}
         choices |= {name: CheckpointChoice(name, "fine-tuned") for name in fine_tuned()}
         choices |= {name: CheckpointChoice(name, "bundled") for name in bundled()}
+        if available():
+            choices = {AUTOMATIC: CheckpointChoice(AUTOMATIC, f"the surer of {' and '.join(READERS)}"), **choices}
         first = self.options.checkpoint
         started = choices.pop(first, None) or CheckpointChoice(first, "folder")
         return [started, *choices.values()]

@@ -25,8 +25,9 @@ from annotations import AnnotationStore, Prediction, Saved, Status, write_datase
 from annotations.strokes import Strokes
 from hmer import cards, publish
 from hmer.checkpoint import bundled, resolve
-from hmer.config import check
+from hmer.config import AUTOMATIC, check
 from hmer.errors import CheckpointError, LimitError
+from hmer.routing import available
 from hmer.together import Together
 from hmer.ui.contributions import Contribution, Contributions
 from hmer.ui.messages import explained
@@ -40,7 +41,7 @@ PICTURES_A_MINUTE, PICTURES_A_MINUTE_OF_ALL = 30, 120
 SAVES_A_MINUTE, SAVES_A_MINUTE_OF_ALL = 15, 60
 
 HEADER = """<header class="hm-header"><h1>hmer</h1>
-<p>Handwritten mathematics to LaTeX. What you draw or upload is read and then forgotten.</p></header>"""
+<p>Mathematics to LaTeX, handwritten or printed. What you draw or upload is read and then forgotten.</p></header>"""
 
 
 # --- functions --------------------------------------------------------------------------------------------
@@ -79,7 +80,7 @@ class BundledRecognizers(Recognizers):
 
     def together(self, reference: str) -> Together:
         """Where the requests for a bundled checkpoint meet. Raises CheckpointError."""
-        if reference not in bundled():
+        if reference not in bundled() and not (reference == AUTOMATIC and available()):
             raise CheckpointError(f"No checkpoint {reference!r} here: there are {', '.join(bundled())}.")
         return super().together(reference)
 
@@ -219,8 +220,7 @@ class SpaceServices(Services):
 
     def checkpoints(self) -> list[CheckpointChoice]:
         """What can be chosen: the bundled ones, the default first."""
-        names = sorted(bundled(), key=lambda name: name != self.options.checkpoint)
-        return [CheckpointChoice(name, "bundled") for name in names]
+        return [choice for choice in super().checkpoints() if choice.reference in (AUTOMATIC, *bundled())]
 
     def zipped_corrections(self) -> Path:
         """This visit's corrections as a zipped dataset folder, deleted with the visit. Raises LimitError."""
@@ -302,7 +302,8 @@ def panel(blocks: gr.Blocks, services: SpaceServices) -> None:
             return gr.File(str(zipped), visible=True)
 
         prepare.click(download, None, archive, show_progress="hidden", api_visibility="private")
-        licences = ", ".join(cards.licence_named_in(resolve(name)) or name for name in bundled())
+        named = (cards.licence_named_in(resolve(name)) or name for name in bundled())
+        licences = ", ".join(dict.fromkeys(named))
         with gr.Accordion(f"Terms of the weights: {licences}", open=False, elem_id="hm-terms"):
             gr.HTML(terms(), padding=False)
 

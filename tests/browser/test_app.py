@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from annotations import Annotation, AnnotationStore
 from hmer.recognizer import Recognizer
+from hmer.routing import load
 from hmer.ui.draw_and_upload import examples
 from scripts.screenshots import TWO_PLUS_THREE, draw, open_app, recognize_drawing, running_app
 from tests.browser.conftest import App
@@ -20,7 +21,7 @@ CORRECTION = "#hm-correction textarea"
 
 @pytest.fixture(scope="session")
 def recognizer(app: App) -> Recognizer:
-    return Recognizer.load(app.checkpoint)
+    return load(app.checkpoint)
 
 
 def saved(app: App) -> list[tuple[Annotation, bytes]]:
@@ -75,7 +76,7 @@ def test_draw_read_mend_save(page: Page, app: App) -> None:
     assert len(strokes) == len(TWO_PLUS_THREE)
     once = ink_px(image)
     assert once > 500
-    assert Recognizer.load(app.checkpoint).recognize([image])[0].latex == "2+3"
+    assert load(app.checkpoint).recognize([image])[0].latex == "2+3"
 
     assert recognize_drawing(page) != ""
     page.click("#hm-right")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hmer.recognizer import Recognizer
+from hmer.routing import load
 from hmer.ui.draw_and_upload import examples
 from tests.browser.conftest import App
 
@@ -25,7 +25,7 @@ def test_curl_as_in_the_readme(app: App, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (data,) = re.findall(r"event: complete\ndata: (.*)", done.stdout)
     (answer,) = json.loads(data)
-    assert answer["latex"] == Recognizer.load(app.checkpoint).recognize([examples()[0]])[0].latex
+    assert answer["latex"] == load(app.checkpoint).recognize([examples()[0]])[0].latex
 
 
 @pytest.mark.slow
@@ -38,5 +38,5 @@ def test_gradio_client_as_in_the_readme(app: App, tmp_path: Path) -> None:
     printed: list[tuple[object, ...]] = []
     exec(program, {"print": lambda *words: printed.append(words)})  # our own README
     ((latex, confidence),) = (words for words in printed if len(words) == 2)
-    assert latex == Recognizer.load(app.checkpoint).recognize([examples()[0]])[0].latex
+    assert latex == load(app.checkpoint).recognize([examples()[0]])[0].latex
     assert 0 < float(str(confidence)) < 1

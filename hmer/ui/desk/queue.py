@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from annotations import Annotation, Reason, Status
+from hmer.routing import plain
 from hmer.ui import correct, symbols
 from hmer.ui.desk import work
 from hmer.ui.messages import explained
@@ -249,6 +250,6 @@ def wire(panel: QueuePanel, services: Services, name: gr.Textbox, who: Callable[
     )  # fmt: skip
     symbols.wire(
         panel.symbols, panel.text, panel.number,
-        lambda number: (services.store.image(int(number)), services.options.checkpoint) if number else None, services,
+        lambda number: (services.store.image(int(number)), plain(services.options.checkpoint)) if number else None, services,
     )  # fmt: skip
     panel.alternatives.input(lambda text: text, panel.alternatives, panel.text, queue=False, **quiet)

@@ -18,6 +18,7 @@ from annotations.statistics import pairs, weakness
 from hmer import checkpoint, latex
 from hmer.datasets.folder import read_rows
 from hmer.errors import BadImage, DatasetError, HmerError, LatexError
+from hmer.routing import plain
 from hmer.ui import draw_and_upload
 from hmer.ui.messages import explained, warn
 from hmer.ui.services import Services
@@ -160,7 +161,7 @@ def layout() -> WritePanel:
 
 def wire(panel: WritePanel, services: Services, name: gr.Textbox, who: Callable[[str, gr.Request], str]) -> None:
     """Saving shows the next formula on a clean sheet; what cannot be saved leaves the sheet as it is."""
-    reference = services.options.checkpoint
+    reference = plain(services.options.checkpoint)
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
     @explained
