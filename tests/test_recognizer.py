@@ -61,7 +61,7 @@ def test_the_same_string_from_every_door(
     together = recognizer.recognize([item.path for item in chosen])
     assert [answer.tokens for answer in together] == [answer.tokens for answer in direct]
 
-    assert predict.main(["--json", *(str(item.path) for item in chosen)]) == 0
+    assert predict.main(["--json", "--checkpoint", HANDWRITTEN, *(str(item.path) for item in chosen)]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["latex"] for line in lines] == [answer.latex for answer in direct]
 

@@ -24,6 +24,8 @@
     if (done && !id.endsWith('previous') && !id.endsWith('next')) decided = { item, at: performance.now() };
     return done;
   };
+  // What was refused may be sent again as soon as it is mended.
+  document.addEventListener('input', () => { decided = { item: null, at: 0 }; }, true);
 
   document.addEventListener('keydown', (event) => {
     const field = document.querySelector('#hm-q-text textarea');
