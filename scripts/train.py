@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,4 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    for ending in (signal.SIGINT, signal.SIGTERM):  # the one is ignored under nohup, the other is how job runners end
+        signal.signal(ending, signal.default_int_handler)  # as Ctrl+C: the run is saved first
     sys.exit(run(main))

@@ -424,6 +424,21 @@ def test_train_from_yaml_with_overrides_then_resume(configuration: Path, tmp_pat
     assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
+def test_a_run_ended_from_outside_is_saved_first(configuration: Path, tmp_path: Path) -> None:
+    command = [sys.executable, train.__file__, "--config", str(configuration), "--steps", "100000"]
+    log = tmp_path / "run" / "log.jsonl"
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        give_up = time.monotonic() + 120
+        while not log.is_file() and time.monotonic() < give_up:
+            time.sleep(0.1)
+        process.terminate()
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.endswith("stopped\n")
+    assert (tmp_path / "run" / "resume.pt").is_file()
+
+
 def test_train_keeps_its_result_by_name_and_prints_the_epochs(configuration: Path, home: Path, capsys: Capture) -> None:
     assert train.main(["--config", str(configuration), "--name", "mine"]) == 0
     *_, header, row, folder = capsys.readouterr().out.splitlines()

@@ -106,7 +106,7 @@ class Model(nn.Module):
         self.symbol_weight = 0.0
         self.attention_weight = 0.0
         self.bidirectional = False  # whether `start` can read from right to left
-        self.exact_places = False  # in training, unsegmented writing is followed step by step as in decoding
+        self.exact_places = False  # in training, unsegmented writing is followed as in decoding
         self.sampling = 0.0  # share of steps that are fed with the model's own last token (scheduled sampling)
 
     def forward(self, batch: Batch) -> "Loss":

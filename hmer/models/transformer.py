@@ -34,6 +34,7 @@ from hmer.models.encoders import ConvEncoder, inked_cells, positions_1d, positio
 from hmer.vocabulary import END_ID, PAD_ID, START_ID, UNWRITTEN, Vocabulary
 
 MAX_LENGTH = 1_024
+SETTLED = 1e-3  # attention weights that change by less stay
 
 
 class Coverage(nn.Module):
@@ -234,9 +235,9 @@ class TransformerModel(Model):
 
     def loss(self, batch: Batch) -> Loss:
         encoded = self.encode(batch.images, batch.sizes)
-        # Finding the places step by step costs as much as decoding: without segmentation only one direction is worth it.
-        stepwise = self.exact_places or not self.training
-        both = self.bidirectional and (batch.owners is not None or not stepwise)
+        # Finding the places takes some passes of the decoder: without segmentation only one direction is worth it.
+        exact = self.exact_places or not self.training
+        both = self.bidirectional and (batch.owners is not None or not exact)
         directions = (False, True) if both else (False,)
         pairs = [with_ends(batch.tokens, batch.lengths, reverse=reverse) for reverse in directions]
         inputs, targets = (torch.cat(parts) for parts in zip(*pairs, strict=True))
@@ -255,9 +256,9 @@ class TransformerModel(Model):
         known = torch.zeros_like(written)
         alone = torch.ones_like(batch.lengths, dtype=torch.bool) if batch.located is None else ~batch.located
         rows = alone.nonzero()[:, 0]
-        for index, reverse in enumerate(directions if len(rows) else ()):
+        for index in range(len(directions) if len(rows) else 0):
             own = rows + index * len(alone)
-            weights[own] = self._looks(encoded.of(rows), inputs[own], reverse=reverse, stepwise=stepwise)
+            weights[own] = self._looks(encoded.of(rows), inputs[own], exact=exact)
             known[own] = written[own]
         if owned is not None:
             sure = owned.any(-1)
@@ -284,22 +285,28 @@ class TransformerModel(Model):
         return Loss(total_of(terms), correct, tokens, likelihood, tokens, terms)
 
     @torch.no_grad()
-    def _looks(self, encoded: Encoded, inputs: Tensor, *, reverse: bool, stepwise: bool) -> Tensor:
+    def _looks(self, encoded: Encoded, inputs: Tensor, *, exact: bool) -> Tensor:
         """Where the model looks at each step when it is made to write `inputs` (B, L): (B, L, T).
 
-        `stepwise` as in decoding, where a step's look hangs on the place fed back from the last one. Otherwise at all
-        steps at once without feedback, which is quick and good enough to begin with.
+        A step's look hangs on the place fed back from the steps before it. Without `exact` nothing is fed back: quick,
+        and good enough to begin with. With it the places found are fed back and looked for again until they stay,
+        which is where decoding step by step arrives, in a few passes over all steps at once (step t is settled after t
+        passes at the latest). Source: Jacobi iteration, as Song et al. 2021 decode.
         """
-        if not stepwise:
-            nothing = encoded.memory.new_zeros(*inputs.shape, encoded.memory.shape[-1])
-            pictures = [layer.picture(encoded.memory) for layer in self.layers]
-            return self._decode(inputs, nothing, pictures, ~encoded.mask[:, None, None])[1]
-        step, state, _ = self.start(encoded, 1, reverse=reverse)
-        looks = []
-        for ids in inputs.unbind(1):
-            _, state = step(ids, state)
-            looks.append(state["attention"])
-        return torch.stack(looks, 1)
+        pictures = [layer.picture(encoded.memory) for layer in self.layers]
+        hidden = ~encoded.mask[:, None, None]
+        known = functional.pad(self.written[inputs[:, 1:]], (0, 1))
+        feedback = encoded.memory.new_zeros(*inputs.shape, encoded.memory.shape[-1])
+        training = self.layers.training  # type: ignore[attr-defined]
+        self.layers.train(training and not exact)  # type: ignore[attr-defined]  # with dropout they would never stay
+        weights = self._decode(inputs, feedback, pictures, hidden)[1]
+        for _ in range(inputs.shape[1] - 1 if exact else 0):
+            feedback = self._carry(weights.to(encoded.memory.dtype) @ encoded.memory, known)
+            before, weights = weights, self._decode(inputs, feedback, pictures, hidden)[1]
+            if (weights - before).abs().max() < SETTLED:
+                break
+        self.layers.train(training)  # type: ignore[attr-defined]
+        return weights
 
     def _owned(self, batch: Batch, encoded: Encoded, length: int, directions: tuple[bool, ...]) -> Tensor | None:
         """1 where a cell belongs to the symbol of the step: (N, length, T) bool, or None if nothing is known."""
