@@ -45,7 +45,9 @@ train-handwritten: $(VENV)/.runtime  ## DATA: a folder with train/, composed/ an
 	  --validation '$(DATA)/validation'
 
 train-printed: $(VENV)/.runtime  ## DATA: a folder with train/ and validation/, made by scripts/render_formulas.py
-	$(RUN) scripts/train.py --config hmer/configs/printed.yaml --train '["$(DATA)/train"]' --validation '$(DATA)/validation'
+	for stage in printed_small printed; do \
+	  $(RUN) scripts/train.py --config hmer/configs/$$stage.yaml --train '["$(DATA)/train"]' --validation '$(DATA)/validation' \
+	  || exit; done
 
 # Hours each: five runs on handwriting, and three on printed formulas where PRINTED names a folder of them.
 HOURS ?= 2

@@ -28,7 +28,7 @@ from hmer.ui.services import Seen, Services
 
 log = logging.getLogger(__name__)
 
-NICENESS = 15
+NICENESS = 10  # an answer goes first; what works beside it leaves a tenth at least
 HELD_OUT_SHARE = 0.2
 PATIENCE_S = 20.0  # from the wish to cancel until the process is ended by force
 LOG_LINES = 200
