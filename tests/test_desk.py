@@ -464,8 +464,9 @@ def test_taking_in_reads_and_queues(services: Services, tmp_path: Path, monkeypa
 def test_uploads_are_gone_once_they_are_taken_in(services: Services, tmp_path: Path) -> None:
     upload = tmp_path / "photo.png"
     upload.write_bytes(examples()[0].read_bytes())
-    (said,) = intake.taken_in([str(upload)], None, services.options.checkpoint, " my\nphone ", services)
-    assert "<strong>1</strong> read and waiting" in said
+    said, last = intake.taken_in([str(upload)], None, services.options.checkpoint, " my\nphone ", services)
+    assert said and "<strong>1</strong> read and waiting" in said
+    assert last is None
     assert not upload.exists()
     assert services.store.find()[0].source == "my phone"
     with pytest.raises(BadImage, match="no files yet"):

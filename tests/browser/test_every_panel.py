@@ -20,7 +20,7 @@ from tests.browser.conftest import CHECKPOINT, App, watched_page
 
 # What gradio itself gets wrong and cannot be mended from here: (rule of axe, selector) with the reason.
 GRADIO: dict[tuple[str, str], str] = {
-    ("nested-interactive", "#hm-pages button.icon-button"): "the button for other files holds the field that takes them",
+    ("nested-interactive", "#hm-pages button.icon-button"): "it holds the field that takes the files",
 }
 
 
@@ -189,6 +189,10 @@ def _matches(page: Page, node: dict[str, Any], selector: str) -> bool:
     )
 
 
+SETTLED = """() => document.getAnimations().every((one) => one.playState !== 'running'
+  || one.effect.getComputedTiming().endTime === Infinity)"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("touch", [False, True], ids=["mouse", "touch"])
 @pytest.mark.parametrize("width", [1280, 390])
@@ -199,7 +203,8 @@ def test_every_panel(browser: Browser, used: App, sheet: Path, width: int, touch
         for scheme in ("dark", "light"):  # the page follows at once
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             page.wait_for_function("(dark) => document.body.classList.contains('dark') === dark", arg=scheme == "dark")
-            page.wait_for_timeout(300)  # colours change slowly
+            page.wait_for_timeout(300)
+            page.wait_for_function(SETTLED)  # colours change slowly
             wide = page.evaluate("document.documentElement.scrollWidth")
             if wide > width:
                 problems.append(f"{stop}, {scheme}: {wide} px wide")

@@ -21,15 +21,21 @@ REFUSALS_SHOWN = 50
 
 def taken_in(
     files: Sequence[str] | None, folder: Sequence[str] | None, reference: str, source: str, services: Services
-) -> Iterator[str]:
-    """HTML that says what became of the files so far. Raises BadImage when there are none, else as `work.take_in`."""
+) -> Iterator[str | None]:
+    """HTML that says what became of the files so far; at last None: the page should show them no longer.
+
+    Raises BadImage when there are none, else as `work.take_in`.
+    """
     paths = [Path(file) for file in (*(files or ()), *(folder or ()))]
     if not paths:
         raise BadImage("There are no files yet. Choose pictures, a zip archive, or a folder.")
     for done in work.take_in(services, paths, reference, source=" ".join(source.split()) or "batch"):
         yield told(done)
-    for path in paths:  # uploads, with whatever a camera wrote into them; what is kept is in the store
-        path.unlink(missing_ok=True)
+    try:
+        yield None
+    finally:
+        for path in paths:  # uploads, with whatever a camera wrote into them; what is kept is in the store
+            path.unlink(missing_ok=True)
 
 
 def told(done: work.TakenIn) -> str:
@@ -82,14 +88,11 @@ def wire(panel: IntakePanel, services: Services) -> None:
     """Reading shows its progress and can be stopped; what was read by then stays."""
 
     def read(files: Any, folder: Any, reference: str, source: str) -> Iterator[tuple[Any, ...]]:
-        said: Any = gr.skip()
         try:
             for said in taken_in(files, folder, reference, source, services):
-                yield said, gr.skip(), gr.skip()
+                yield (gr.skip(), None, None) if said is None else (said, gr.skip(), gr.skip())
         except HmerError as error:
             warn(error)
-        else:
-            yield said, None, None
 
     # A generator: only these can be stopped.
     running = panel.start.click(
