@@ -150,6 +150,7 @@ def through_the_desk(page: Page, hand: Hand, picture: Path) -> Iterator[str]:
     yield "grid"
     tab("Take in")
     page.set_input_files("#hm-i-files input[type=file]", picture)
+    expect(page.locator("#hm-i-files .file-preview")).to_be_visible()
     hand.press("#hm-i-start")
     expect(page.locator("#hm-i-told")).to_contain_text("known")
     yield "take in"
