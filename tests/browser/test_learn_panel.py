@@ -55,6 +55,7 @@ def test_learn_and_use_it_at_once(page: Page, app: App) -> None:
 
     expect(page.locator("#hm-learn-log")).to_contain_text("hearts can be chosen", timeout=900_000)  # beside other tests
     expect(page.locator("#hm-learn-log")).to_contain_text(r"new symbols: \heartsuit")
+    page.locator("#hm-settings button").first.click()
     expect(page.locator("#hm-checkpoint input")).to_have_value("hearts (fine-tuned)")
     expect(page.locator("#hm-learn-start")).to_be_enabled()
     page.locator("#hm-examples button").nth(1).click()
