@@ -47,7 +47,7 @@ RATE = 1e-4
 FOLD_STEPS, FOLD_REPLAY = 0.5, False  # share of the steps for a part of the cross-validation; it need not remember
 STEP_WORK = 3 * 2 * BATCH_SIZE  # a step costs as much as reading its pictures three times
 TRIES = 2  # of the gate, the second half as far from the parent as the first
-PILOT = 100  # regression items that the first strength is chosen by
+PILOT = 400  # regression items that the first strength is chosen by
 SHOWN, OTHERS = 100, 96  # items that new symbols are imprinted from, and replay items that they must not be seen in
 ROW_DECAY = 1e-3
 
@@ -254,7 +254,7 @@ def train_on(
             mixed_precision="auto",
             threads=threads,
             workers=0,
-            pool_batches=4,
+            pool_batches=16,
             save_minutes=0.0,
             log_steps=5,
             augment=AugmentConfig(),
@@ -393,7 +393,7 @@ class _Judge:
             return 1.0
         count = len(self.regression_before)
         pilot = sorted(random.Random(0).sample(range(count), min(PILOT, count)))
-        after = self.regression.reader.read(self.learnt.recognizer(1.0), pilot, likelihood=False)
+        after = self.regression.reader.read(self.learnt.recognizer(1.0), pilot, count_edits=False)
         flips = Comparison("pilot", self.regression_before.of(pilot), after).flips
         return 1.0 if flips == 0 else min(1.0, 0.8 * allowed_flips(count) / flips)
 

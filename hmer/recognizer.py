@@ -24,6 +24,7 @@ from hmer.vocabulary import END_ID, SPECIAL, START_ID
 log = logging.getLogger(__name__)
 
 BATCH_AREA_PX = 800_000
+WASTE = 1.35  # how much larger than its pictures a batch may be
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Recognizer:
         """As `recognize`, for pictures that `read` gave."""
         settings = decoding or Decoding()
         answers: dict[int, Recognition] = {}
-        for group in _batches(pictures):
+        for group in of_like_size(pictures):
             started = time.perf_counter()
             found = self._search([pictures[index] for index in group], settings)
             seconds = (time.perf_counter() - started) / len(group)
@@ -241,17 +242,24 @@ def _token_confidence(hypothesis: Hypothesis) -> tuple[float, ...]:
     return tuple(math.exp(value) for index, value in pairs if index >= len(SPECIAL))
 
 
-def _batches(pictures: Sequence[Grey]) -> list[list[int]]:
+def of_like_size(pictures: Sequence[Grey]) -> list[list[int]]:
     """Indices grouped by size, so that little is padded; every group within a bound of memory."""
-    order = sorted(range(len(pictures)), key=lambda index: (pictures[index].shape[0] // 32, pictures[index].shape[1]))
+
+    def place(index: int) -> tuple[int, int]:
+        height, width = pictures[index].shape
+        row = height // 16
+        return row, width if row % 2 else -width  # widths up and down in turn: neighbours are alike everywhere
+
     groups: list[list[int]] = []
-    height = width = 0
-    for index in order:
+    height = width = used = 0
+    for index in sorted(range(len(pictures)), key=place):
         tall, wide = pictures[index].shape
-        height, width = max(height, tall), max(width, wide)
-        if groups and height * width * (len(groups[-1]) + 1) <= BATCH_AREA_PX and len(groups[-1]) < 32:
+        height, width, used = max(height, tall), max(width, wide), used + tall * wide
+        count = len(groups[-1]) + 1 if groups else 0
+        padded = height * width * count
+        if groups and padded <= BATCH_AREA_PX and count <= 32 and (count <= 4 or padded <= WASTE * used):
             groups[-1].append(index)
         else:
             groups.append([index])
-            height, width = tall, wide
+            height, width, used = tall, wide, tall * wide
     return groups

@@ -36,7 +36,7 @@ from hmer.models import Model, build
 from hmer.models.encoders import freeze, load_backbone
 from hmer.optimizers import Muon
 from hmer.plots import read_log, training_curves
-from hmer.recognizer import Recognition, Recognizer
+from hmer.recognizer import Recognition, Recognizer, of_like_size
 from hmer.several import Processes
 from hmer.vocabulary import Vocabulary
 
@@ -100,17 +100,17 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True)
 class Forced:
-    """Sums under teacher forcing; see `hmer.models.base.Loss`."""
+    """Sums under teacher forcing, and which captions are right; see `hmer.models.base.Loss`."""
 
     correct: int = 0
     count: int = 0
     log_likelihood: float = 0.0
     tokens: int = 0
+    right: tuple[bool, ...] = ()
 
     def __add__(self, other: "Forced") -> "Forced":
-        return Forced(
-            *(one + two for one, two in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True))
-        )
+        ours, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
+        return Forced(*(one + two for one, two in zip(ours, theirs, strict=True)))
 
 
 def evaluate(
@@ -183,25 +183,39 @@ def merged(parts: Sequence[Evaluation], ignore: Sequence[str] = ()) -> Evaluatio
 
 
 @torch.inference_mode()
-def teacher_forced(recognizer: Recognizer, pictures: Sequence[Grey], items: Sequence[Item]) -> Forced:
+def teacher_forced(
+    recognizer: Recognizer,
+    pictures: Sequence[Grey],
+    items: Sequence[Item],
+    progress: Callable[[int], None] | None = None,
+) -> Forced:
     """Next tokens that are right and their likelihood; a token that the checkpoint lacks is wrong.
 
-    Items with such a token are scored up to it.
+    Items with such a token are scored up to it. `progress` is told how many are done, after each batch.
     """
     vocabulary = recognizer.model.vocabulary
     sums = Forced()
-    for start in range(0, len(items), 16):
-        chunk = list(zip(pictures[start : start + 16], items[start : start + 16], strict=True))
-        samples = []
+    order: list[int] = []
+    for group in of_like_size(pictures):
+        samples, wholly = [], []
         unknown = 0
-        for picture, item in chunk:
-            known = list(itertools.takewhile(lambda token: token in vocabulary, item.tokens))
-            unknown += len(item.tokens) - len(known)
-            samples.append(Sample(picture, tuple(vocabulary.encode(known)), None))
+        for index in group:
+            tokens = items[index].tokens
+            known = list(itertools.takewhile(lambda token: token in vocabulary, tokens))
+            unknown += len(tokens) - len(known)
+            wholly.append(len(known) == len(tokens))
+            samples.append(Sample(pictures[index], tuple(vocabulary.encode(known)), None))
         loss = recognizer.model.loss(collate(samples).to(recognizer.device))
         count = loss.count + unknown if loss.count else 0
-        sums += Forced(loss.correct, count, loss.log_likelihood, loss.tokens)
-    return sums
+        right = tuple(one and two for one, two in zip(loss.right, wholly, strict=bool(loss.right)))
+        sums += Forced(loss.correct, count, loss.log_likelihood, loss.tokens, right)
+        order += group
+        if progress is not None:
+            progress(len(order))
+    if not sums.right:
+        return sums
+    by_item = dict(zip(order, sums.right, strict=True))
+    return dataclasses.replace(sums, right=tuple(by_item[index] for index in range(len(items))))
 
 
 class _Average:

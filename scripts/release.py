@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clone, installed or not
 
 import cv2
+import numpy as np
 import torch
 from jsonargparse import ArgumentParser
 
@@ -22,7 +23,9 @@ from hmer import checkpoint as checkpoints
 from hmer.calibration import fit_calibration
 from hmer.checkpoint import Checkpoint
 from hmer.command_line import run
+from hmer.datasets.batches import symbol_positions
 from hmer.datasets.folder import Item, read_dataset, sample, write_labels
+from hmer.datasets.recombine import Formula, Recombiner
 from hmer.errors import CheckpointError, HmerError
 from hmer.finetune import REGRESSION, REPLAY
 from hmer.image import read_image
@@ -30,6 +33,9 @@ from hmer.ink import draw, read_inkml, write_inkml
 from hmer.metrics import without
 from hmer.recognizer import Recognizer
 from hmer.trainer import evaluate
+
+SHORT = range(2, 10)
+TRIES = 20  # for each part that is wanted
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--replay_count", type=int, default=400)
     parser.add_argument("--regression_count", type=int, default=500)
+    parser.add_argument(
+        "--regression_parts", type=int, default=0, help="so many short parts of its formulas too (segmented ink only)"
+    )
     parser.add_argument("--ignore", nargs="*", type=str, default=[], help="tokens that the regression labels lack")
     parser.add_argument("--card", type=str, required=True, help="the card's text")
     parser.add_argument("--notice", type=str, required=True, help="the terms of what the checkpoint carries")
@@ -70,7 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         replay = sample(trained, options.replay_count, seed=1)
         _carry(replay, extra / REPLAY, as_ink=True)
-        _carry(sample(measured, options.regression_count, seed=1), extra / REGRESSION, as_ink=False)
+        regression = sample(measured, options.regression_count, seed=1)
+        if options.regression_parts:
+            regression += parts_of(measured, options.regression_parts, extra / "parts")
+        _carry(regression, extra / REGRESSION, as_ink=False)
         (extra / "NOTICE").write_text(Path(options.notice).read_text(encoding="utf-8"), encoding="utf-8")
         card = Path(options.card).read_text(encoding="utf-8")
         checkpoints.save(options.out, recognizer.model, config, card=card, extra=extra, overwrite=True)
@@ -92,6 +104,29 @@ def averaged(parts: Sequence[Checkpoint]) -> Checkpoint:
     }
     first.model.load_state_dict(mean)
     return first
+
+
+def parts_of(items: Sequence[Item], count: int, folder: Path) -> list[Item]:
+    """`count` parts of segmented ink, each of SHORT tokens, as many of each formula: what it costs to measure a loss
+    hangs on how many answers change by chance, and of short ones few do. Their ink is written to `folder`.
+    """
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(1)
+    inks = [(item, read_inkml(item.path)) for item in items if item.path.suffix.lower() == ".inkml"]
+    made = [Formula(item.tokens, ink, tuple(symbol_positions(item.tokens, ink))) for item, ink in inks]
+    recombiner = Recombiner(made)
+    parts: list[Item] = []
+    seen = set()
+    for _ in range(TRIES * count):
+        index = int(random.integers(len(recombiner)))
+        part = recombiner.part(recombiner.formulas[index], random)
+        if len(parts) == count or len(part.tokens) not in SHORT or (index, part.tokens) in seen:
+            continue
+        seen.add((index, part.tokens))
+        path = folder / f"{len(parts):05}.inkml"
+        write_inkml(part.ink, path)
+        parts.append(Item(path, part.tokens))
+    return parts
 
 
 def _carry(items: Sequence[Item], folder: Path, *, as_ink: bool) -> None:

@@ -19,11 +19,12 @@ from jsonargparse import Namespace
 from toys import DELTA, FORMULAS, ink_of, inkml_of, picture_of, write_dataset, write_picture
 
 from annotations import AnnotationStore
-from hmer.checkpoint import load, read_config
+from hmer.checkpoint import load, read_config, resolve
 from hmer.command_line import parse_time, run
 from hmer.config import ConfigError
 from hmer.datasets.folder import read_dataset, read_rows, sample
 from hmer.errors import CheckpointError
+from hmer.ink import read_inkml
 from hmer.latex import is_valid
 from hmer.recognizer import Recognizer
 from hmer.report import marked
@@ -630,3 +631,18 @@ def test_a_release_is_the_mean_of_its_parts(toy_checkpoint: Path) -> None:
     other = dataclasses.replace(parts[2], config=dataclasses.replace(parts[2].config, vocabulary=("x",)))
     with pytest.raises(CheckpointError, match="not of one run"):
         release.averaged([parts[0], other])
+
+
+def test_parts_of_formulas_are_short_and_real(tmp_path: Path) -> None:
+    items = read_dataset(resolve("handwritten") / "replay", "crohme")
+    parts = release.parts_of(items, 50, tmp_path / "parts")
+    assert len(parts) == 50 and {len(part.tokens) for part in parts} <= set(release.SHORT)
+    whole = {item.tokens for item in items}
+    assert all(any(_within(part.tokens, tokens) for tokens in whole) for part in parts)
+    for part in parts:
+        ink = read_inkml(part.path)
+        assert sum(len(symbol.strokes) for symbol in ink.symbols) == len(ink.strokes)
+
+
+def _within(part: tuple[str, ...], whole: tuple[str, ...]) -> bool:
+    return any(whole[start : start + len(part)] == part for start in range(len(whole)))

@@ -103,7 +103,7 @@ def personalise(
 
 def _line(readings: Readings) -> Line:
     return {
-        "edits": sum(readings.edits), "tokens": sum(readings.tokens),
+        "edits": sum(edit or 0 for edit in readings.edits), "tokens": sum(readings.tokens),
         "right": sum(readings.right), "n": len(readings),
     }  # fmt: skip
 

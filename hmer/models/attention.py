@@ -18,12 +18,11 @@ from hmer.models.base import (
     Loss,
     Model,
     attention_loss,
-    count_correct,
     grow_embedding,
     grow_linear,
+    loss_of,
     symbol_loss,
     token_loss,
-    total_of,
     with_ends,
 )
 from hmer.models.encoders import InputTransform, build_encoder, inked_cells, positions_2d
@@ -166,8 +165,7 @@ class LstmModel(Model):
             if self.symbol_weight:
                 scores = self.symbol_head(encoded.extra["cells"])
                 terms["symbol"] = symbol_loss(scores, owners, encoded.mask, batch.tokens, self.symbol_weight)
-        correct, count, likelihood = count_correct(logits, targets)
-        return Loss(total_of(terms), correct, count, likelihood, count, terms)
+        return loss_of(terms, logits, targets)
 
     def start(self, encoded: Encoded, beams: int, *, reverse: bool = False) -> tuple[Step, State, Tensor]:
         if reverse:

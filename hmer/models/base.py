@@ -58,6 +58,7 @@ class Loss:
 
     count is 0 where there are no next tokens (CTC). tokens: those of the captions, each with its end where the model
     reads one; log_likelihood: sum over them (reading from left to right only). parts: the means by name, for the log.
+    right: for each caption whether all its next tokens are, so that greedy decoding writes it; empty for CTC.
     """
 
     total: Tensor
@@ -66,6 +67,7 @@ class Loss:
     log_likelihood: float
     tokens: int
     terms: dict[str, Term]
+    right: tuple[bool, ...] = ()
 
     @property
     def parts(self) -> dict[str, float]:
@@ -78,15 +80,17 @@ def total_of(terms: dict[str, Term]) -> Tensor:
     return torch.stack([term.mean * term.weight for term in terms.values()]).sum()
 
 
-def count_correct(logits: Tensor, targets: Tensor) -> tuple[int, int, float]:
-    """Next tokens that are right, all of them, and their log-likelihood; logits (B, L, V), targets (B, L)."""
+def loss_of(terms: dict[str, Term], logits: Tensor, targets: Tensor) -> Loss:
+    """The loss of a model that writes next tokens: logits (B, L, V) of the targets (B, L)."""
     with torch.no_grad():
         counted = targets != PAD_ID
-        correct = int(((logits.argmax(-1) == targets) & counted).sum())
+        same = logits.argmax(-1) == targets
         likelihood = -functional.cross_entropy(
             logits.flatten(0, 1).float(), targets.flatten(), ignore_index=PAD_ID, reduction="sum"
         )
-    return correct, int(counted.sum()), float(likelihood)
+    tokens = int(counted.sum())
+    right = tuple((same | ~counted).all(1).tolist())
+    return Loss(total_of(terms), int((same & counted).sum()), tokens, float(likelihood), tokens, terms, right)
 
 
 class Model(nn.Module):
