@@ -1,11 +1,15 @@
 """Pictures with their captions, as tensors: what datasets make and models learn from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 STRIDE_PX = 8  # one cell of an encoder's map, and of a batch's owners, is so many pixels wide and high
+MAX_AREA_PX = 800_000  # of a batch that is only read
+WASTE = 1.35  # how much larger than its pictures a batch may be,
+SMALL_PX = 40_000  # unless it is so small that another one costs more
 
 
 @dataclass
@@ -28,3 +32,26 @@ class Batch:
         """The same batch on another device."""
         moved = {key: value.to(device) if value is not None else None for key, value in vars(self).items()}
         return Batch(**moved)  # type: ignore[arg-type]
+
+
+def of_like_size(sizes: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """Indices of pictures (height, width), grouped so that little is padded and every group is within a bound of memory."""
+
+    def place(index: int) -> tuple[int, int]:
+        height, width = sizes[index]
+        row = height // 16
+        return row, width if row % 2 else -width  # widths up and down in turn: neighbours are alike everywhere
+
+    groups: list[list[int]] = []
+    height = width = used = 0
+    for index in sorted(range(len(sizes)), key=place):
+        tall, wide = sizes[index]
+        height, width, used = max(height, tall), max(width, wide), used + tall * wide
+        count = len(groups[-1]) + 1 if groups else 0
+        padded = height * width * count
+        if groups and padded <= MAX_AREA_PX and count <= 32 and padded <= max(WASTE * used, SMALL_PX):
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+            height, width, used = tall, wide, tall * wide
+    return groups

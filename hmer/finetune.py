@@ -254,7 +254,7 @@ def train_on(
             mixed_precision="auto",
             threads=threads,
             workers=0,
-            pool_batches=16,
+            pool_batches=4,
             save_minutes=0.0,
             log_steps=5,
             augment=AugmentConfig(),

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from hmer import decoding, latex
+from hmer.batch import of_like_size
 from hmer.checkpoint import Checkpoint, load
 from hmer.config import Decoding
 from hmer.decoding import Hypothesis
@@ -22,9 +23,6 @@ from hmer.models.ctc import BLANK_ID
 from hmer.vocabulary import END_ID, SPECIAL, START_ID
 
 log = logging.getLogger(__name__)
-
-BATCH_AREA_PX = 800_000
-WASTE = 1.35  # how much larger than its pictures a batch may be
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ class Recognizer:
         """As `recognize`, for pictures that `read` gave."""
         settings = decoding or Decoding()
         answers: dict[int, Recognition] = {}
-        for group in of_like_size(pictures):
+        for group in of_like_size([picture.shape for picture in pictures]):
             started = time.perf_counter()
             found = self._search([pictures[index] for index in group], settings)
             seconds = (time.perf_counter() - started) / len(group)
@@ -240,26 +238,3 @@ def _token_confidence(hypothesis: Hypothesis) -> tuple[float, ...]:
     """Probabilities of the tokens of an answer; the special ones, which it does not show, are passed over."""
     pairs = zip(hypothesis.ids, hypothesis.log_probs, strict=False)  # the end token has none
     return tuple(math.exp(value) for index, value in pairs if index >= len(SPECIAL))
-
-
-def of_like_size(pictures: Sequence[Grey]) -> list[list[int]]:
-    """Indices grouped by size, so that little is padded; every group within a bound of memory."""
-
-    def place(index: int) -> tuple[int, int]:
-        height, width = pictures[index].shape
-        row = height // 16
-        return row, width if row % 2 else -width  # widths up and down in turn: neighbours are alike everywhere
-
-    groups: list[list[int]] = []
-    height = width = used = 0
-    for index in sorted(range(len(pictures)), key=place):
-        tall, wide = pictures[index].shape
-        height, width, used = max(height, tall), max(width, wide), used + tall * wide
-        count = len(groups[-1]) + 1 if groups else 0
-        padded = height * width * count
-        if groups and padded <= BATCH_AREA_PX and count <= 32 and (count <= 4 or padded <= WASTE * used):
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-            height, width, used = tall, wide, tall * wide
-    return groups

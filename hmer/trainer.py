@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from hmer import checkpoint as checkpoints
 from hmer import latex
-from hmer.batch import Batch
+from hmer.batch import Batch, of_like_size
 from hmer.checkpoint import Checkpoint, CheckpointConfig
 from hmer.config import Decoding, TrainConfig, to_dict
 from hmer.datasets.batches import BatchStream, Sample, Source, batches_of, collate
@@ -36,7 +36,7 @@ from hmer.models import Model, build
 from hmer.models.encoders import freeze, load_backbone
 from hmer.optimizers import Muon
 from hmer.plots import read_log, training_curves
-from hmer.recognizer import Recognition, Recognizer, of_like_size
+from hmer.recognizer import Recognition, Recognizer
 from hmer.several import Processes
 from hmer.vocabulary import Vocabulary
 
@@ -196,7 +196,7 @@ def teacher_forced(
     vocabulary = recognizer.model.vocabulary
     sums = Forced()
     order: list[int] = []
-    for group in of_like_size(pictures):
+    for group in of_like_size([picture.shape for picture in pictures]):
         samples, wholly = [], []
         unknown = 0
         for index in group:

@@ -193,8 +193,7 @@ class BatchStream(IterableDataset[Batch]):
         self.weights = np.asarray(weights, float) / sum(weights)
         self.batch_size = batch_size
         self.seed = seed
-        # With few items a larger pool would sort the same formula into one batch.
-        self.pool_batches = min(pool_batches, max(4, sum(map(len, sources)) // batch_size))
+        self.pool_batches = pool_batches
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
