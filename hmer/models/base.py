@@ -137,6 +137,13 @@ class Model(nn.Module):
         """The training loss of a batch, under teacher forcing."""
         raise NotImplementedError
 
+    def bridge(self) -> list[nn.Module]:
+        """What lies between the map of the picture and what is written: where a model gets used to a hand.
+
+        The encoder sees what everyone writes and the rest knows what formulas are like; neither can be learnt from ten.
+        """
+        return [part for part in self.children() if part is not self.encoder]
+
     def grow_vocabulary(self, tokens: list[str]) -> None:
         """Add tokens; rows of known tokens stay as they are, new rows start small."""
         raise NotImplementedError

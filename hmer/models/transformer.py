@@ -377,6 +377,9 @@ class TransformerModel(Model):
         first = torch.full((rows,), END_ID if reverse else START_ID, dtype=torch.long, device=memory.device)
         return step_with_feedback, state, first
 
+    def bridge(self) -> list[nn.Module]:
+        return [self.project, self.memory_norm, *(part for layer in self.layers for part in (layer.key_value, layer.read))]
+
     def grow_vocabulary(self, tokens: list[str]) -> None:
         grown = self.vocabulary.grown(tokens)
         count = len(grown) - len(self.vocabulary)
