@@ -378,7 +378,11 @@ class TransformerModel(Model):
         return step_with_feedback, state, first
 
     def bridge(self) -> list[nn.Module]:
-        return [self.project, self.memory_norm, *(part for layer in self.layers for part in (layer.key_value, layer.read))]
+        return [
+            self.project,
+            self.memory_norm,
+            *(part for layer in self.layers for part in (layer.key_value, layer.read)),
+        ]
 
     def grow_vocabulary(self, tokens: list[str]) -> None:
         grown = self.vocabulary.grown(tokens)
