@@ -115,7 +115,7 @@ class Reader:
         """What the checkpoint makes of the items, or of those with the given indices. Greedy, in the faster precision.
 
         Without `count_edits` a model that writes token by token is only made to write the truth: it finds by itself
-        what it then takes for likeliest at every token, and that is known in half the time. `ignore` has no part in it.
+        what it then takes for likeliest at every token, and that is known in a third of the time. `ignore` has no part in it.
         """
         chosen = range(len(self.items)) if indices is None else indices
         decode = count_edits or isinstance(recognizer.model, CtcModel)

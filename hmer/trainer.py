@@ -207,7 +207,7 @@ def teacher_forced(
             samples.append(Sample(pictures[index], tuple(vocabulary.encode(known)), None))
         loss = recognizer.model.loss(collate(samples).to(recognizer.device))
         count = loss.count + unknown if loss.count else 0
-        right = tuple(one and two for one, two in zip(loss.right, wholly, strict=bool(loss.right)))
+        right = tuple(one and two for one, two in zip(loss.right, wholly, strict=False))  # none of CTC
         sums += Forced(loss.correct, count, loss.log_likelihood, loss.tokens, right)
         order += group
         if progress is not None:

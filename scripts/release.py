@@ -26,7 +26,7 @@ from hmer.command_line import run
 from hmer.datasets.batches import symbol_positions
 from hmer.datasets.folder import Item, read_dataset, sample, write_labels
 from hmer.datasets.recombine import Formula, Recombiner
-from hmer.errors import CheckpointError, HmerError
+from hmer.errors import CheckpointError, DatasetError, HmerError
 from hmer.finetune import REGRESSION, REPLAY
 from hmer.image import read_image
 from hmer.ink import draw, read_inkml, write_inkml
@@ -107,8 +107,10 @@ def averaged(parts: Sequence[Checkpoint]) -> Checkpoint:
 
 
 def parts_of(items: Sequence[Item], count: int, folder: Path) -> list[Item]:
-    """`count` parts of segmented ink, each of SHORT tokens, as many of each formula: what it costs to measure a loss
-    hangs on how many answers change by chance, and of short ones few do. Their ink is written to `folder`.
+    """`count` different parts of the items' ink, each of SHORT tokens, written to `folder`.
+
+    How small a loss can be excluded hangs on how many items there are, and a part is read in a quarter of the time of
+    a formula. Raises DatasetError where the segmented ink does not give so many.
     """
     folder.mkdir(parents=True)
     random = np.random.default_rng(1)
@@ -117,16 +119,18 @@ def parts_of(items: Sequence[Item], count: int, folder: Path) -> list[Item]:
     recombiner = Recombiner(made)
     parts: list[Item] = []
     seen = set()
-    for _ in range(TRIES * count):
+    for _ in range(TRIES * count if len(recombiner) else 0):
         index = int(random.integers(len(recombiner)))
         part = recombiner.part(recombiner.formulas[index], random)
-        if len(parts) == count or len(part.tokens) not in SHORT or (index, part.tokens) in seen:
+        if len(part.tokens) not in SHORT or (index, part.tokens) in seen:
             continue
         seen.add((index, part.tokens))
         path = folder / f"{len(parts):05}.inkml"
         write_inkml(part.ink, path)
         parts.append(Item(path, part.tokens))
-    return parts
+        if len(parts) == count:
+            return parts
+    raise DatasetError(f"{len(parts)} parts of formulas with segmented ink are to be had, not {count}: ask for fewer.")
 
 
 def _carry(items: Sequence[Item], folder: Path, *, as_ink: bool) -> None:

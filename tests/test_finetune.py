@@ -128,6 +128,20 @@ def test_part_of_the_way(toy_checkpoint: Path, delta_data: Path) -> None:
     assert not torch.equal(none["out.weight"], new["out.weight"])
 
 
+def test_known_symbols_change_the_bridge_only_and_new_ones_no_encoder(
+    toy_checkpoint: Path, toy_data: Path, delta_data: Path
+) -> None:
+    for data, new_symbols in ((toy_data, False), (delta_data, True)):
+        learnt = train_on(toy_checkpoint, read_dataset(data, "crohme"), "child", steps=2, threads=1)
+        after = learnt.model.state_dict()
+        changed = {name for name, value in learnt.start.items() if not torch.allclose(after[name], value, atol=1e-7)}
+        bridge = {id(value) for part in learnt.model.bridge() for value in part.parameters()}
+        names = {name for name, value in learnt.model.named_parameters() if id(value) in bridge}
+        assert bridge and changed & names
+        assert not {name for name in changed if name.startswith("encoder.")}
+        assert ("out.weight" in changed) == new_symbols and (changed <= names) != new_symbols
+
+
 def test_a_new_token_is_imprinted_and_no_other_touched(toy_checkpoint: Path, toy_data: Path, delta_data: Path) -> None:
     torch.manual_seed(0)
     model = load(toy_checkpoint).model

@@ -23,7 +23,7 @@ from hmer.checkpoint import load, read_config, resolve
 from hmer.command_line import parse_time, run
 from hmer.config import ConfigError
 from hmer.datasets.folder import read_dataset, read_rows, sample
-from hmer.errors import CheckpointError
+from hmer.errors import CheckpointError, DatasetError
 from hmer.ink import read_inkml
 from hmer.latex import is_valid
 from hmer.recognizer import Recognizer
@@ -637,6 +637,8 @@ def test_parts_of_formulas_are_short_and_real(tmp_path: Path) -> None:
     items = read_dataset(resolve("handwritten") / "replay", "crohme")
     parts = release.parts_of(items, 50, tmp_path / "parts")
     assert len(parts) == 50 and {len(part.tokens) for part in parts} <= set(release.SHORT)
+    with pytest.raises(DatasetError, match="not 1: ask for fewer"):
+        release.parts_of([], 1, tmp_path / "none")
     whole = {item.tokens for item in items}
     assert all(any(_within(part.tokens, tokens) for tokens in whole) for part in parts)
     for part in parts:

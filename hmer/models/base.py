@@ -138,11 +138,11 @@ class Model(nn.Module):
         raise NotImplementedError
 
     def bridge(self) -> list[nn.Module]:
-        """What lies between the map of the picture and what is written: where a model gets used to a hand.
+        """What lies between the map of the picture and what is written, if that can be told apart from both.
 
-        The encoder sees what everyone writes and the rest knows what formulas are like; neither can be learnt from ten.
+        There a model gets used to a hand: the encoder sees what everyone writes, the rest knows what formulas are like.
         """
-        return [part for part in self.children() if part is not self.encoder]
+        return []
 
     def grow_vocabulary(self, tokens: list[str]) -> None:
         """Add tokens; rows of known tokens stay as they are, new rows start small."""
