@@ -41,8 +41,9 @@ fix: $(VENV)/.development
 train-handwritten: $(VENV)/.runtime  ## DATA: a folder with train/, composed/ and validation/ dataset folders
 	$(RUN) scripts/train.py --config hmer/configs/handwritten_small.yaml --train '["$(DATA)/train"]' \
 	  --validation '$(DATA)/validation'
-	$(RUN) scripts/train.py --config hmer/configs/handwritten.yaml --train '["$(DATA)/train", "$(DATA)/composed"]' \
-	  --validation '$(DATA)/validation'
+	for stage in handwritten handwritten_large; do \
+	  $(RUN) scripts/train.py --config hmer/configs/$$stage.yaml --train '["$(DATA)/train", "$(DATA)/composed"]' \
+	  --validation '$(DATA)/validation' || exit; done
 
 train-printed: $(VENV)/.runtime  ## DATA: a folder with train/ and validation/, made by scripts/render_formulas.py
 	for stage in printed_small printed; do \

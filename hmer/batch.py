@@ -19,6 +19,8 @@ class Batch:
     images (B, 1, H, W) ink 1 on 0; sizes (B, 2) true pixels; tokens (B, L) ids without start and end, padded with
     PAD_ID; lengths (B,). `owners` (B, H/8, W/8), where the strokes of the symbols are known: the position in the
     caption, from 1, of the symbol that covers the cell; 0 paper, -1 unknown. `located` (B,) says for which items.
+    `looks` (B, L + 1, T): where a model much like this one looked at each step, as `hmer.models.base.Loss` tells; it saves
+    time and changes nothing else.
     """
 
     images: Tensor
@@ -27,6 +29,7 @@ class Batch:
     lengths: Tensor
     owners: Tensor | None = None
     located: Tensor | None = None
+    looks: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""

@@ -316,7 +316,9 @@ class TrainConfig:
     train: tuple[str, ...] = ()
     validation: str = ""
     train_weights: tuple[float, ...] = ()  # share of each folder in the samples; empty: by size
-    every_folder: bool = False  # a step adds the losses of one batch of each folder, instead of batches that mix them
+    # A step adds the losses of one batch of each folder, instead of batches that mix them; train_weights then say what
+    # share of batch_size each folder's has (empty: all of it).
+    every_folder: bool = False
     out: str = "runs/run"
     initial: str = ""  # checkpoint reference to start from; empty: from nothing
     keep_settings: bool = True  # image, label form, reading directions: those of `initial`; off: those of this run

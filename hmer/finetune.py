@@ -13,6 +13,7 @@ import logging
 import random
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,13 +44,14 @@ log = logging.getLogger(__name__)
 REPLAY = "replay"
 ENOUGH_HELD_OUT = 50  # below, whether it improves is measured by cross-validation
 BATCH_SIZE = 8
-RATE, BRIDGE_RATE = 1e-4, 3e-4  # the second where only the model's bridge learns
-FOLD_STEPS, FOLD_REPLAY = 0.5, False  # share of the steps for a part of the cross-validation; it need not remember
-STEP_WORK = 3 * 2 * BATCH_SIZE  # a step costs as much as reading its pictures three times
+RATE, BRIDGE_RATE = 1e-4, 3e-4  # the second where only the model's bridge learns,
+BRIDGE_REPLAY = 0.5  # which forgets so little that half as many replay items as corrections do
+FOLD_STEPS, FOLD_REPLAY = 0.35, False  # share of the steps for a part of the cross-validation; it need not remember
+STEP_WORK = 2 * 2 * BATCH_SIZE  # a step costs as much as reading its pictures twice
 TRIES = 2  # of the gate, the second half as far from the parent as the first
 PILOT = 400  # regression items that the first strength is chosen by
-SHOWN, OTHERS = 100, 96  # items that new symbols are imprinted from, and replay items that they must not be seen in
-ROW_DECAY = 1e-3
+SHOWN, OTHERS = 100, 160  # items that new symbols are imprinted from, and replay items that they must not be seen in
+NEW_SHARE, ROW_DECAY = 0.05, 1e-3  # of what their rows are fitted to, new symbols have so much weight
 
 Report = Callable[[str, float], None]  # what is being done, and the share of the whole that is done
 Cancelled = Callable[[], bool]
@@ -152,13 +154,18 @@ def _states(model: Model, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
 
 
 def _fit_rows(weight: Tensor, bias: Tensor, indices: Sequence[int], states: Tensor, targets: Tensor) -> None:
-    """Fit some rows of the output layer, in place; new tokens and all others count alike, rows stay near their start."""
+    """Fit some rows of the output layer, in place; rows stay near their start.
+
+    Tokens count alike, however rare: it is the rare ones that a new one is likeliest to be taken for. All new ones
+    together have NEW_SHARE: what somebody writes now and then must not be seen everywhere.
+    """
     chosen = torch.tensor(indices)
     rows, biases = weight[chosen].clone().requires_grad_(), bias[chosen].clone().requires_grad_()
     start = weight[chosen].clone()
     logits = states @ weight.T + bias
     new = torch.isin(targets, chosen)
-    shares = torch.where(new, 0.5 / new.sum().clamp(min=1), 0.5 / (~new).sum().clamp(min=1))
+    rarity = 1.0 / torch.bincount(targets)[targets]
+    shares = rarity * torch.where(new, NEW_SHARE / rarity[new].sum(), (1 - NEW_SHARE) / rarity[~new].sum())
     optimizer = torch.optim.LBFGS([rows, biases], max_iter=60, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
@@ -261,7 +268,7 @@ def train_on(
         )
         trainer = Trainer(settings)
         if new_tokens and not isinstance(trainer.model, CtcModel):  # whose states are frames, not tokens
-            others = trainer.train_items[1][:OTHERS] if len(folders) > 1 else []
+            others = rich_in_symbols(trainer.train_items[1], OTHERS) if len(folders) > 1 else []
             shown = [item for item in items if set(new_tokens) & set(item.tokens)][:SHOWN]
             imprint(
                 trainer.model,
@@ -271,12 +278,26 @@ def train_on(
             )
         start = {name: value.detach().clone() for name, value in trainer.model.state_dict().items()}
         if _let_learn(trainer.model, new_symbols=bool(new_tokens)):
-            trainer.config = dataclasses.replace(trainer.config, learning_rate=BRIDGE_RATE)
+            shares = (1.0, BRIDGE_REPLAY)[: len(folders)]
+            trainer.config = dataclasses.replace(trainer.config, learning_rate=BRIDGE_RATE, train_weights=shares)
         trainer.fit(report, cancelled, bar=False)
         if cancelled is not None and cancelled():
             raise CheckpointError("Fine-tuning was cancelled; nothing was changed.")
         base = dataclasses.replace(trainer.base, calibration=config.calibration)
         return Learnt(parent, start, trainer.averaged().model, base, trainer.card(), tuple(new_tokens))
+
+
+def rich_in_symbols(items: Sequence[Item], count: int) -> list[Item]:
+    """So many of the items that every symbol is among them as often as can be: in turn, one with the rarest so far."""
+    left = list(items)
+    seen: Counter[str] = Counter({token: 0 for item in items for token in item.tokens})
+    chosen: list[Item] = []
+    while left and len(chosen) < count:
+        best = max(left, key=lambda item: sum(1.0 / (1 + seen[token]) ** 2 for token in set(item.tokens)))
+        left.remove(best)
+        chosen.append(best)
+        seen.update(set(best.tokens))
+    return chosen
 
 
 def _let_learn(model: Model, *, new_symbols: bool) -> bool:

@@ -12,14 +12,16 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hmer.bootstrap import interval
 from hmer.config import Decoding, to_dict
@@ -95,12 +97,14 @@ class Reader:
     """Reads one list of items with several checkpoints; each picture is prepared once.
 
     `known`: the vocabulary of the old checkpoint; items with other tokens have no likelihood that could be compared.
+    `looks`, by item: where the last checkpoint looked (see `teacher_forced`), from which the next one finds its own sooner.
     """
 
     def __init__(self, items: Sequence[Item], known: Vocabulary, *, ignore: Sequence[str] = ()) -> None:
         self.items = list(items)
         self.ignore = tuple(ignore)
         self.comparable = [not known.missing(item.tokens) for item in self.items]
+        self.looks: dict[int, Tensor] = {}
         self._pictures: dict[int, Any] = {}
         self._settings: Any = None
 
@@ -145,10 +149,12 @@ class Reader:
             places = [place for place in asked if self.comparable[chosen[place]] == comparable]
             if not places or (decode and not comparable):
                 continue
+            looks = {at: self.looks[chosen[place]] for at, place in enumerate(places) if chosen[place] in self.looks}
             made = teacher_forced(
                 recognizer, [pictures[place] for place in places], [items[place] for place in places],
-                progress if not decode and comparable else None,
+                progress if not decode and comparable else None, looks,
             )  # fmt: skip
+            self.looks.update({chosen[places[at]]: look for at, look in looks.items()})
             if comparable:
                 forced += dataclasses.replace(made, right=())
             if not decode:
@@ -307,6 +313,8 @@ class RegressionSet:
         """What a checkpoint makes of the set: as remembered, or read now (and remembered with `keep`)."""
         known = _remembered(self._path(recognizer), len(self.reader.items))
         if known is not None:
+            if not self.reader.looks:
+                self.reader.looks = _read_looks(self._path(recognizer).with_suffix(".npz"))
             if progress is not None:
                 progress(len(known))
             return known
@@ -316,12 +324,13 @@ class RegressionSet:
         return readings
 
     def remember(self, recognizer: Recognizer, readings: Readings) -> None:
-        """Keep what a checkpoint made of the set: written whole or not at all."""
+        """Keep what a checkpoint made of the set, and where it looked: each file written whole or not at all."""
         path = self._path(recognizer)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False, encoding="utf-8") as file:
-            json.dump(dataclasses.asdict(readings), file)
-        os.replace(file.name, path)
+        with _replacing(path) as file:
+            file.write(json.dumps(dataclasses.asdict(readings)).encode())
+        with _replacing(path.with_suffix(".npz")) as file:
+            _write_looks(file, self.reader.looks)
 
     def _path(self, recognizer: Recognizer) -> Path:
         """Named by all that the figures depend on: checkpoint, set, label form, decoding, precision."""
@@ -339,6 +348,33 @@ def _hash_of(folder: Path) -> str:
     for row in read_rows(folder):
         digest.update((folder / row["file"]).read_bytes())
     return digest.hexdigest()
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes the place of `path` when it is complete."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+        yield file
+    os.replace(file.name, path)
+
+
+def _write_looks(file: IO[bytes], looks: Mapping[int, Tensor]) -> None:
+    """All in one row of numbers, with the item, steps and cells of each."""
+    shapes = np.array([(index, *look.shape) for index, look in looks.items()], np.int32).reshape(-1, 3)
+    values = [look.half().flatten().numpy() for look in looks.values()]
+    np.savez_compressed(file, shapes=shapes, values=np.concatenate([np.zeros(0, np.float16), *values]))
+
+
+def _read_looks(path: Path) -> dict[int, Tensor]:
+    """What `_write_looks` wrote; nothing where it is missing or damaged, since it only saves time."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+            shapes, values = saved["shapes"].tolist(), torch.from_numpy(saved["values"])
+        parts = torch.split(values, [steps * cells for _, steps, cells in shapes])
+        return {index: part.view(steps, cells) for (index, steps, cells), part in zip(shapes, parts, strict=True)}
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile) as error:
+        log.debug("%s: %s", path, error)
+        return {}
 
 
 def _remembered(path: Path, count: int) -> Readings | None:

@@ -1,6 +1,7 @@
 """Handwriting or print: which checkpoint reads a picture when nobody says.
 
-Both read it, and the answer whose tokens are the likelier on average counts; one that ran on to its longest does not.
+Both read it, and the answer whose tokens are the likelier on average counts, print only if it is so by a MARGIN, since both may
+be as sure as they can be of few and plain symbols; one that ran on to its longest does not count.
 The confidence of the whole answer tells less: of a long formula neither reader is sure. What the rule gets right is
 measured by `scripts/benchmark.py routing`. A drawing needs no rule.
 """
@@ -17,6 +18,7 @@ from hmer.image import Grey
 from hmer.recognizer import Recognition, Recognizer, whole_picture
 
 READERS = ("handwritten", "printed")  # the first reads what is drawn
+MARGIN = 0.04  # of log-probability a token
 
 
 def available() -> bool:
@@ -81,6 +83,11 @@ class Automatic(Recognizer):
 
 
 def surest(answers: Sequence[Recognition]) -> Recognition:
-    """The finished answer with the highest log-probability a token, with the time that all took; of equals the first."""
-    best = max(answers, key=lambda answer: (answer.finished, answer.log_prob / (len(answer.tokens) + 1)))
+    """The finished answer with the highest log-probability a token, the first preferred by MARGIN; with the time of all."""
+
+    def sureness(index: int) -> tuple[bool, float]:
+        answer = answers[index]
+        return answer.finished, answer.log_prob / (len(answer.tokens) + 1) + (0.0 if index else MARGIN)
+
+    best = answers[max(range(len(answers)), key=sureness)]
     return replace(best, seconds=sum(answer.seconds for answer in answers))

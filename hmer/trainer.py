@@ -188,10 +188,13 @@ def teacher_forced(
     pictures: Sequence[Grey],
     items: Sequence[Item],
     progress: Callable[[int], None] | None = None,
+    looks: dict[int, Tensor] | None = None,
 ) -> Forced:
     """Next tokens that are right and their likelihood; a token that the checkpoint lacks is wrong.
 
-    Items with such a token are scored up to it. `progress` is told how many are done, after each batch.
+    Items with such a token are scored up to it. `progress` is told how many are done, after each batch. `looks`, by the
+    item's index, is filled with where the model looks at each step (L + 1, T); a model much like it, given the same
+    pictures in the same size, is quicker with them.
     """
     vocabulary = recognizer.model.vocabulary
     sums = Forced()
@@ -205,7 +208,14 @@ def teacher_forced(
             unknown += len(tokens) - len(known)
             wholly.append(len(known) == len(tokens))
             samples.append(Sample(pictures[index], tuple(vocabulary.encode(known)), None))
-        loss = recognizer.model.loss(collate(samples).to(recognizer.device))
+        batch = collate(samples)
+        if looks is not None and all(index in looks for index in group):
+            batch.looks = _padded([looks[index] for index in group])
+        loss = recognizer.model.loss(batch.to(recognizer.device))
+        if looks is not None and loss.looks is not None:
+            for index, sample, found in zip(group, samples, loss.looks.cpu(), strict=True):
+                steps = found[: len(sample.ids) + 1]
+                looks[index] = steps[:, : int(steps.any(0).nonzero().max()) + 1].to(torch.float16, copy=True)
         count = loss.count + unknown if loss.count else 0
         right = tuple(one and two for one, two in zip(loss.right, wholly, strict=False))  # none of CTC
         sums += Forced(loss.correct, count, loss.log_likelihood, loss.tokens, right)
@@ -216,6 +226,14 @@ def teacher_forced(
         return sums
     by_item = dict(zip(order, sums.right, strict=True))
     return dataclasses.replace(sums, right=tuple(by_item[index] for index in range(len(items))))
+
+
+def _padded(looks: Sequence[Tensor]) -> Tensor:
+    """(L, T) each -> (B, longest L, longest T), zeros behind."""
+    padded = torch.zeros(len(looks), *(max(look.shape[side] for look in looks) for side in (0, 1)))
+    for index, look in enumerate(looks):
+        padded[index, : look.shape[0], : look.shape[1]] = look
+    return padded
 
 
 class _Average:
@@ -365,14 +383,17 @@ class Trainer:
         sources = [Source(items, vocabulary, self.base.image, config.augment) for items in self.train_items]
         # After a resume, and in each process, other samples: not the same again.
         seed = config.seed + 7919 * self.step + 104_729 * self.processes.index
-        groups: list[tuple[list[Source], Sequence[float]]]
+        if config.train_weights and len(config.train_weights) != len(sources):
+            raise DatasetError(f"train_weights: {len(config.train_weights)} numbers for {len(sources)} folders.")
+        groups: list[tuple[list[Source], Sequence[float], int]]
         if config.every_folder:
-            groups = [([source], [1.0]) for source in sources]
+            shares = config.train_weights or (1.0,) * len(sources)
+            sizes = [max(1, round(share * config.batch_size)) for share in shares]
+            groups = [([source], [1.0], size) for source, size in zip(sources, sizes, strict=True)]
         else:
-            groups = [(sources, config.train_weights or [float(len(source)) for source in sources])]
-        streams = [
-            BatchStream(group, weights, config.batch_size, seed, config.pool_batches) for group, weights in groups
-        ]
+            weights = config.train_weights or [float(len(source)) for source in sources]
+            groups = [(sources, weights, config.batch_size)]
+        streams = [BatchStream(group, weights, size, seed, config.pool_batches) for group, weights, size in groups]
         return map(list, zip(*(batches_of(stream, config.workers) for stream in streams), strict=True))
 
     @property

@@ -453,7 +453,7 @@ def test_ctc_sampling_filters_each_frame_and_then_collapses() -> None:
     counts = Counter(item.ids for item in drawn)
     for value, ids in every_alignment(scores):
         probability = math.exp(value)
-        assert counts[ids] / 4000 == pytest.approx(probability, abs=5 * math.sqrt(probability / 4000))
+        assert counts[ids] / 4000 == pytest.approx(probability, abs=5 * math.sqrt(probability / 4000) + 3 / 4000)
     top = ctc_sample(scores[None], torch.tensor([3]), top_k=1, **CTC)
     assert top == ctc_greedy(scores[None], torch.tensor([3]), **CTC)
     seeds = [ctc_sample(scores[None], torch.tensor([3]), seed=seed, **CTC)[0].ids for seed in (1, 1, *range(20))]

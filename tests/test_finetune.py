@@ -15,8 +15,18 @@ from hmer.config import AugmentConfig, ImageConfig, TrainConfig
 from hmer.datasets.batches import Source, collate
 from hmer.datasets.folder import LABELS, Item, read_dataset, read_rows
 from hmer.errors import CheckpointError, DatasetError
-from hmer.finetune import corrections_hash, fine_tune, fold_indices, imprint, steps_for, train_on
-from hmer.models import Model
+from hmer.finetune import (
+    _states,
+    corrections_hash,
+    fine_tune,
+    fold_indices,
+    imprint,
+    rich_in_symbols,
+    steps_for,
+    train_on,
+)
+from hmer.gate import fastest
+from hmer.models import Model, build
 from hmer.recognizer import Recognizer
 from hmer.trainer import evaluate, fit
 
@@ -140,6 +150,27 @@ def test_known_symbols_change_the_bridge_only_and_new_ones_no_encoder(
         assert bridge and changed & names
         assert not {name for name in changed if name.startswith("encoder.")}
         assert ("out.weight" in changed) == new_symbols and (changed <= names) != new_symbols
+
+
+@pytest.mark.parametrize("architecture", ["cnn_lstm", "transformer"])
+def test_the_states_are_those_that_all_tokens_are_written_from(architecture: str, toy_data: Path) -> None:
+    torch.manual_seed(0)
+    model = build(narrow(architecture), VOCABULARY)
+    items = read_dataset(toy_data, "crohme")
+    source = Source(items, VOCABULARY, ImageConfig(), AugmentConfig())
+    batch = collate([source.sample(index, None) for index in range(len(items))])
+    states, targets = _states(model, [batch])
+    written = model.out(states).log_softmax(-1).gather(1, targets[:, None])
+    with torch.inference_mode(), fastest():
+        assert float(written.sum()) == pytest.approx(model.eval().loss(batch).log_likelihood, rel=1e-2)
+
+
+def test_every_symbol_is_among_those_that_a_new_one_must_not_be_taken_for() -> None:
+    captions = ["x = 1"] * 50 + ["x + y", "M", "\\mu + 1", "y = 1"]
+    items = [Item(Path(f"{index}.png"), tuple(caption.split())) for index, caption in enumerate(captions)]
+    chosen = rich_in_symbols(items, 5)
+    assert len(chosen) == 5 and {token for item in chosen for token in item.tokens} == {*"x=1+yM", "\\mu"}
+    assert len(rich_in_symbols(items, 100)) == len(items)
 
 
 def test_a_new_token_is_imprinted_and_no_other_touched(toy_checkpoint: Path, toy_data: Path, delta_data: Path) -> None:

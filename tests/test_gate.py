@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from toys import FORMULAS, write_dataset
 
 from hmer.checkpoint import load, resolve
@@ -110,8 +111,17 @@ def test_made_to_write_the_truth_it_is_right_where_it_finds_it() -> None:
     reader = Reader(read_dataset(folder, "crohme")[:40], handwritten.model.vocabulary)
     decoded, forced = (reader.read(handwritten, count_edits=count) for count in (True, False))
     assert forced.right == decoded.right and 5 < sum(forced.right) < 35
-    assert forced.nll == pytest.approx(decoded.nll, rel=1e-3)
+    assert forced.nll == pytest.approx(decoded.nll, rel=5e-3)  # bf16 rounds otherwise in other batches
     assert decoded.token_error_rate is not None and forced.token_error_rate is None
+
+    passes = []
+    handwritten.model.layers[0].register_forward_hook(lambda *_: passes.append(1))  # type: ignore[operator,union-attr]
+    reader.looks.clear()
+    reader.read(handwritten, count_edits=False)
+    from_nothing = len(passes)
+    again = reader.read(handwritten, count_edits=False)  # begins with where the last one looked
+    assert len(passes) - from_nothing < 0.5 * from_nothing
+    assert again.right == forced.right and again.nll == pytest.approx(forced.nll, rel=5e-3)
 
 
 def test_what_was_read_is_remembered(toy_checkpoint: Path, data_folder: Path, tmp_path: Path) -> None:
@@ -131,3 +141,19 @@ def test_what_was_read_is_remembered(toy_checkpoint: Path, data_folder: Path, tm
     labels.write_text(labels.read_text().replace("1 + x", "1 - x"))  # another set
     with pytest.raises(TypeError):
         RegressionSet(folder, "crohme", known).readings(recognizer)
+
+
+def test_where_it_looked_is_remembered(data_folder: Path, tmp_path: Path) -> None:
+    recognizer = Recognizer.load("handwritten")
+    folder = write_dataset(tmp_path / "regression", FORMULAS)
+    one, two, three = (RegressionSet(folder, "crohme", recognizer.model.vocabulary) for _ in range(3))
+    first = one.readings(recognizer)
+    assert two.readings(recognizer) == first
+    assert len(two.reader.looks) == len(FORMULAS)
+    for index, look in one.reader.looks.items():
+        assert look.shape[0] == len(one.reader.items[index].tokens) + 1
+        assert torch.equal(look, two.reader.looks[index])
+
+    (kept,) = (data_folder / "regression").glob("*.npz")
+    kept.write_bytes(kept.read_bytes()[:-100])  # damaged: only slower
+    assert three.readings(recognizer) == first and not three.reader.looks

@@ -43,7 +43,8 @@ def test_it_learns_in_a_process_and_what_waits_is_read_anew(services: Services, 
     assert any(line.startswith("regression set") for line in state.log)
     new = checkpoint.load("mine-1")
     assert new.config.parent == checkpoint.load("toy").id
-    assert [choice.reference for choice in services.checkpoints()][:2] == ["toy", "mine-1"]
+    choices = [choice.reference for choice in services.checkpoints()]
+    assert choices[0] == "toy" and "mine-1" in choices
     assert "1 waiting pictures were read anew by mine-1" in state.log
     prediction = services.store.get(waiting.id).prediction
     assert prediction is not None and prediction.checkpoint == new.id

@@ -10,7 +10,7 @@ from hmer.checkpoint import bundled
 from hmer.config import AUTOMATIC, Decoding
 from hmer.errors import BadImage
 from hmer.recognizer import Recognizer
-from hmer.routing import READERS, Automatic, available, load, plain, reader_of, surest
+from hmer.routing import MARGIN, READERS, Automatic, available, load, plain, reader_of, surest
 from hmer.ui.options import AppOptions
 from hmer.ui.services import Services
 
@@ -50,6 +50,15 @@ def test_an_answer_without_an_end_counts_only_alone(automatic: Automatic) -> Non
     running = dataclasses.replace(answer, log_prob=-0.01, finished=False)
     assert surest([running, answer]).finished
     assert not surest([running]).finished
+
+
+@pytest.mark.parametrize(("ahead", "which"), [(0.5, "other-0"), (2.0, "first-0")])
+def test_print_must_be_surer_by_a_margin(automatic: Automatic, ahead: float, which: str) -> None:
+    answer = dataclasses.replace(automatic.recognize([EXAMPLES[0]])[0], checkpoint="first-0")
+    short = ahead * MARGIN * (len(answer.tokens) + 1)
+    answer = dataclasses.replace(answer, log_prob=-1.0 - MARGIN * 2 * (len(answer.tokens) + 1))
+    other = dataclasses.replace(answer, checkpoint="other-0", log_prob=-1.0 - short)
+    assert surest([answer, other]).checkpoint == which
 
 
 def test_of_equally_sure_answers_the_first_counts(automatic: Automatic) -> None:

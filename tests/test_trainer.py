@@ -68,6 +68,12 @@ def test_a_batch_of_every_folder_a_step(config: TrainConfig, toy_data: Path, tmp
     trainer.fit()
     assert (trainer.step, trainer.samples) == (2, 16)
 
+    trainer.config = dataclasses.replace(config, train_weights=(1.0, 0.5))
+    assert [len(batch.lengths) for batch in next(trainer._batches())] == [4, 2]
+    trainer.config = dataclasses.replace(config, train_weights=(1.0,))
+    with pytest.raises(DatasetError, match="1 numbers for 2 folders"):
+        trainer._batches()
+
 
 def test_the_quicker_precision_is_found_by_trial() -> None:
     assert faster_precision() in ("no", "bf16")
@@ -212,7 +218,7 @@ def test_bad_data_is_refused_or_left_out(config: TrainConfig, tmp_path: Path) ->
     assert len(trainer.problems) == 2
     trainer.fit()
     assert trainer.samples == 24  # the picture that cannot be read is replaced by others
-    with pytest.raises(DatasetError, match="one weight for each source"):
+    with pytest.raises(DatasetError, match="2 numbers for 1 folders"):
         fit(dataclasses.replace(config, out=config.out + "2", train_weights=(1.0, 2.0)))
 
 

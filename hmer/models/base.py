@@ -59,6 +59,7 @@ class Loss:
     count is 0 where there are no next tokens (CTC). tokens: those of the captions, each with its end where the model
     reads one; log_likelihood: sum over them (reading from left to right only). parts: the means by name, for the log.
     right: for each caption whether all its next tokens are, so that greedy decoding writes it; empty for CTC.
+    looks (B, L + 1, T): which of the T inked cells the model looked at for each token and the end, where it had to find out.
     """
 
     total: Tensor
@@ -68,6 +69,7 @@ class Loss:
     tokens: int
     terms: dict[str, Term]
     right: tuple[bool, ...] = ()
+    looks: Tensor | None = None
 
     @property
     def parts(self) -> dict[str, float]:

@@ -7,6 +7,7 @@ Three things keep it from losing its place, the main error of a plain decoder on
 - supervision: where ink is segmented, half of the heads of the last layer learn to look at the symbol's cells.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -257,8 +258,10 @@ class TransformerModel(Model):
         rows = alone.nonzero()[:, 0]
         for index in range(len(directions) if len(rows) else 0):
             own = rows + index * len(alone)
-            weights[own] = self._looks(encoded.of(rows), inputs[own], exact=exact)
+            start = None if batch.looks is None or index else batch.looks[rows]
+            weights[own] = self._looks(encoded.of(rows), inputs[own], start, exact=exact)
             known[own] = written[own]
+        looks = weights if exact and owned is None else None
         if owned is not None:
             sure = owned.any(-1)
             share = owned.float() / owned.sum(-1, keepdim=True).clamp(min=1)
@@ -280,26 +283,28 @@ class TransformerModel(Model):
             scores = self.symbol_head(encoded.extra["cells"])
             terms["symbol"] = symbol_loss(scores, owners, encoded.mask, batch.tokens, self.symbol_weight)
         count = len(batch.tokens)
-        return loss_of(terms, logits[:count], targets[:count])
+        return dataclasses.replace(loss_of(terms, logits[:count], targets[:count]), looks=looks)
 
     @torch.no_grad()
-    def _looks(self, encoded: Encoded, inputs: Tensor, *, exact: bool) -> Tensor:
+    def _looks(self, encoded: Encoded, inputs: Tensor, start: Tensor | None, *, exact: bool) -> Tensor:
         """Where the model looks at each step when it is made to write `inputs` (B, L): (B, L, T).
 
         A step's look hangs on the place fed back from the steps before it. Without `exact` nothing is fed back: quick,
         and good enough to begin with. With it the places found are fed back and looked for again until they stay,
         which is where decoding step by step arrives, in a few passes over all steps at once (step t is settled after t
-        passes at the latest). Source: Jacobi iteration, as Song et al. 2021 decode.
+        passes at the latest), and in fewer from a good `start`. Source: Jacobi iteration, as Song et al. 2021 decode.
         """
         pictures = [layer.picture(encoded.memory) for layer in self.layers]
         hidden = ~encoded.mask[:, None, None]
+        memory, moving = encoded.memory, torch.arange(len(inputs), device=inputs.device)
         known = functional.pad(self.written[inputs[:, 1:]], (0, 1))
-        feedback = encoded.memory.new_zeros(*inputs.shape, encoded.memory.shape[-1])
+        weights = memory.new_zeros(*inputs.shape, memory.shape[1], dtype=torch.float32)
+        if start is not None:
+            start = start[:, : weights.shape[1], : weights.shape[2]]
+            weights[:, : start.shape[1], : start.shape[2]] = start
         training = self.layers.training  # type: ignore[attr-defined]
         self.layers.train(training and not exact)  # type: ignore[attr-defined]  # with dropout they would never stay
-        weights = self._decode(inputs, feedback, pictures, hidden)[1]
-        memory, moving = encoded.memory, torch.arange(len(inputs), device=inputs.device)
-        for _ in range(inputs.shape[1] - 1 if exact else 0):
+        for _ in range(inputs.shape[1] if exact else 1):
             before = weights[moving]
             feedback = self._carry(before.to(memory.dtype) @ memory, known[moving])
             after = self._decode(inputs[moving], feedback, pictures, hidden)[1]

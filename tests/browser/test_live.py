@@ -7,7 +7,8 @@ import PIL.Image
 import pytest
 from playwright.sync_api import Page, expect
 
-from hmer.recognizer import Recognition, Recognizer
+from hmer.recognizer import Recognition
+from hmer.routing import load
 from hmer.ui.answer import doubts
 from hmer.ui.draw_and_upload import examples
 from hmer.ui.history import thumbnail
@@ -83,7 +84,7 @@ def test_a_picture_pasted_anywhere_is_read(page: Page, app: App) -> None:
       held.items.add(new File([bytes], 'pasted.png', { type: 'image/png' }));
       document.body.dispatchEvent(new ClipboardEvent('paste', { clipboardData: held, bubbles: true, cancelable: true }));
     }"""
-    recognizer = Recognizer.load(app.checkpoint)
+    recognizer = load(app.checkpoint)
     for picture in examples()[:2]:  # the second takes the place of the first
         page.evaluate(paste, base64.b64encode(picture.read_bytes()).decode())
         expect(page.locator(LATEX)).to_have_value(recognizer.recognize([picture])[0].latex)

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 from hmer.errors import BadImage
 from hmer.recognizer import Recognizer
 from hmer.regions import Region, find_regions
+from hmer.routing import load
 from hmer.ui.draw_and_upload import examples
 from hmer.ui.pages import HEADERS, Answer, region_of, shown, table, taken
 from scripts.screenshots import open_app
@@ -53,7 +54,7 @@ def test_split_leave_out_read_take_download(page: Page, app: App, sheet: Path) -
     with page.expect_download() as saved:
         page.click("#hm-table")
     rows = list(csv.DictReader(io.StringIO(saved.value.path().read_text(encoding="utf-8"))))
-    recognizer = Recognizer.load(app.checkpoint)
+    recognizer = load(app.checkpoint)
     right = [recognizer.recognize([examples()[index]])[0].latex for index in (0, 2)]
     assert [row["latex"] for row in rows] == right
     page.locator("#hm-regions [role=gridcell]").get_by_text(right[1], exact=True).first.click()
