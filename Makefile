@@ -50,7 +50,7 @@ train-printed: $(VENV)/.runtime  ## DATA: a folder with train/ and validation/, 
 	  $(RUN) scripts/train.py --config hmer/configs/$$stage.yaml --train '["$(DATA)/train"]' --validation '$(DATA)/validation' \
 	  || exit; done
 
-# Hours each: five runs on handwriting, and three on printed formulas where PRINTED names a folder of them.
+# Hours each: six runs on handwriting, and four on printed formulas where PRINTED names a folder of them.
 HOURS ?= 2
 # Of the backbones: pretrained (fetched), a folder with <backbone>.pth, or nothing, which trains them from the start.
 WEIGHTS ?= pretrained

@@ -69,7 +69,9 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     """The nearest matrix with all singular values about one (between 0.7 and 1.2), by Newton and Schulz: the same shape."""
     a, b, c = NEWTON_SCHULZ
     wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T
-    x: Tensor = (wide / (wide.norm() + 1e-7)).bfloat16()
+    x: Tensor = wide / (wide.norm() + 1e-7)
+    if x.is_cuda or torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        x = x.bfloat16()  # exact enough; processors that only emulate it need twenty times as long
     for _ in range(ITERATIONS):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x

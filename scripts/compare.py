@@ -32,6 +32,7 @@ from hmer.trainer import LOG, RESUME, Trainer, evaluate
 CONFIGS = Path(__file__).resolve().parents[1] / "hmer" / "configs"
 HANDWRITTEN = ("s0_cnn_lstm", "s0_resnet50_lstm", "s1_bahdanau", "s2_resnet18_ctc", "s2_vgg16_ctc")
 PRINTED = ("s0_cnn_lstm", "s0_resnet50_lstm", "s1_bahdanau")
+OURS = {"handwritten": "handwritten_small", "printed": "printed_small"}  # our own recipe, from nothing and for as long
 SEARCHES = {"greedy": Decoding(), "beam 10": Decoding(strategy="beam", beam_width=10)}
 MEASURES = (
     "exprate",
@@ -64,7 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="folder with <backbone>.pth, 'pretrained', or '' for none",
     )
     parser.add_argument(
-        "--checkpoints", nargs="*", type=str, default=["handwritten"], help="our own, measured beside them"
+        "--checkpoints",
+        nargs="*",
+        type=str,
+        default=None,
+        help="measured beside them (default: the bundled one for the kind of writing; nothing after it: none)",
     )
     parser.add_argument("--only", nargs="*", type=str, default=[], help="configurations to compare (default: all)")
     parser.add_argument(
@@ -72,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(None if argv is None else list(argv))
     check(bool(options.handwritten or options.printed), "Nothing to compare: name --handwritten or --printed.")
-    known = set(HANDWRITTEN)
+    known = {*HANDWRITTEN, *OURS.values()}
     check(set(options.only) <= known, f"--only: known are {', '.join(sorted(known))}.")
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -82,11 +87,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = getattr(options, kind)
         if not folder:
             continue
-        for name in names:
+        for name in (*names, OURS[kind]):
             if not options.only or name in options.only:
                 rows += measured(name, kind, train(name, kind, Path(folder), options), Path(folder), options)
                 write(out, rows, options)
-        for reference in options.checkpoints if kind == "handwritten" else ():
+        for reference in [kind] if options.checkpoints is None else options.checkpoints:
             rows += measured(reference, kind, reference, Path(folder), options)
             write(out, rows, options)
     print((out / "comparison.md").read_text(encoding="utf-8"))
@@ -94,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def configuration(name: str, kind: str, folder: Path, options: Namespace) -> TrainConfig:
-    """The settings of a starting system, for this data and this long; all else as in its file."""
+    """The settings of a system, for this data and this long; all else as in its file."""
     values = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"))
     weights = options.backbone_weights
     backbone = values["model"].get("encoder", "")
@@ -109,8 +114,10 @@ def configuration(name: str, kind: str, folder: Path, options: Namespace) -> Tra
         "evaluate_ignore": options.ignore if kind == "handwritten" else [],
         # Validations, which lower the rate and end runs, come by the clock where there is no time for whole epochs.
         "epochs": 0, "hours": 0.0 if options.steps else options.hours, "steps": options.steps or 1,
-        "evaluate_minutes": max(options.hours * 60 / 12, 1.0), "evaluate_limit": 200,
+        "evaluate_minutes": max(options.hours * 60 / 8, 1.0), "evaluate_limit": 200,
     }  # fmt: skip
+    if name in OURS.values():
+        values |= {"initial": "", "keep_settings": True, "decay_share": 0.4}
     return from_dict(TrainConfig, values, name)
 
 

@@ -1,5 +1,6 @@
 """Render a list of formulas as a dataset folder: python scripts/render_formulas.py FORMULAS --out DATASET_FOLDER."""
 
+import functools
 import hashlib
 import random
 import sys
@@ -18,7 +19,7 @@ from hmer.command_line import run
 from hmer.config import check
 from hmer.datasets.compose import Composer, read_formulas, usable_parts
 from hmer.datasets.im2latex import as_typeset
-from hmer.datasets.rendering import CHUNK, Plan, render_dataset
+from hmer.datasets.rendering import CHUNK, Make, Plan, render_dataset
 from hmer.latex import LABEL_FORMS
 
 MOST_OF_A_SOURCE = 12_000  # formulas that composing starts from
@@ -73,11 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         composer = Composer(parts, cap=options.cap)
         count = options.compose
         print(f"composed from {len(parts)} formulas of {len(composer.sources)} sources")
-
-        def make(number: int) -> list[tuple[str, str]]:
-            chosen = np.random.default_rng((options.seed, number, 0))
-            made = [composer.make(chosen) for _ in range(min(CHUNK, count - number * CHUNK))]
-            return [(origin, " ".join(tokens)) for tokens, origin in made]
+        make: Make = functools.partial(composed, composer, count, options.seed)
     else:
         if options.exclude:
             formulas = [(part.source, " ".join(part.tokens)) for part in usable_parts(formulas, excluded)]
@@ -87,9 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.as_given:
             formulas = [(origin, as_typeset(formula)) for origin, formula in formulas]
         count = len(formulas)
-
-        def make(number: int) -> list[tuple[str, str]]:
-            return formulas[number * CHUNK : (number + 1) * CHUNK]
+        make = functools.partial(listed, formulas)
 
     plan = Plan(options.style, options.label_form, count, options.seed, source)
     with tqdm(total=count, desc="rendering", unit="formulas", disable=None) as bar:
@@ -100,6 +95,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"not rendered: {number:>6}  {reason}")
     print(f"{options.out}: {result.count} pictures, {result.refused} formulas not rendered (not_rendered.tsv)")
     return 0
+
+
+# Functions of the module, not of `main`: several processes are given them.
+def composed(composer: Composer, count: int, seed: int, number: int) -> list[tuple[str, str]]:
+    """The chunk `number` of `count` composed formulas: (source, LaTeX) each."""
+    chosen = np.random.default_rng((seed, number, 0))
+    made = [composer.make(chosen) for _ in range(min(CHUNK, count - number * CHUNK))]
+    return [(origin, " ".join(tokens)) for tokens, origin in made]
+
+
+def listed(formulas: Sequence[tuple[str, str]], number: int) -> Sequence[tuple[str, str]]:
+    """The chunk `number` of a list."""
+    return formulas[number * CHUNK : (number + 1) * CHUNK]
 
 
 if __name__ == "__main__":

@@ -104,11 +104,15 @@ def draw(page: Page, strokes: Sequence[Stroke], at: Point = (0.35, 0.4)) -> None
 
 
 def recognize_drawing(page: Page) -> str:
-    """Press Recognise, wait for a new answer and give its LaTeX."""
+    """Press Recognise, wait for a new answer about the drawing as it is now, and give its LaTeX."""
     news = "#hm-news textarea"  # other for every answer, even one that is the same as before
     before = page.input_value(news)
     page.click("#hm-recognize-drawing")
-    page.wait_for_function("([place, old]) => document.querySelector(place).value !== old", arg=[news, before])
+    # An answer to a pause in the middle of the drawing may come before it; that one is shown as stale.
+    page.wait_for_function(
+        "([place, old]) => document.querySelector(place).value !== old && !document.querySelector('.hm-stale')",
+        arg=[news, before],
+    )
     page.wait_for_selector("#hm-facts .hm-pill")
     return page.input_value("#hm-latex textarea")
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -114,6 +115,7 @@ def test_killed_while_saving_leaves_the_old_or_the_new(kills: int, tmp_path: Pat
     after = {"added": "corrected", "corrected": "deleted", "deleted": "added"}
     known: dict[int, str] = {}  # what was confirmed of every row
     cut = 0
+    pace_s = 0.02  # of a step, as measured so far: machines differ
     with AnnotationStore(path) as store:
         program = subprocess.Popen(
             [sys.executable, "-c", SAVING_PROGRAM, str(path)],
@@ -125,16 +127,20 @@ def test_killed_while_saving_leaves_the_old_or_the_new(kills: int, tmp_path: Pat
             program.stdin.write(f"{kill * 10_000}\n")
             word, child = program.stdout.readline().split()
             assert word == "child"
-            timer = threading.Timer(chance.uniform(0.0, 0.15), os.kill, (int(child), signal.SIGKILL))
-            last, touched = None, set()
+            timer = threading.Timer(chance.uniform(0.0, 1.5) * pace_s, os.kill, (int(child), signal.SIGKILL))
+            spared = chance.randint(1, 6)  # steps before the clock is started
+            last, touched, times = None, set(), []
             while (line := program.stdout.readline().strip()) != "gone":
-                if last is None:
+                times.append(time.monotonic())
+                if len(times) == spared:
                     timer.start()
                 assert line.count(" ") == 1, (kill, line)
                 word, number = line.split()
                 known[int(number)] = last = word
                 touched.add(int(number))
             timer.join()
+            if len(times) > 1:
+                pace_s = (times[-1] - times[0]) / (len(times) - 1)
             rows = {row.id: row for row in store.find()}
             newest = max(known, default=0)
             for number, word in known.items():

@@ -63,6 +63,18 @@ def test_a_list_becomes_a_dataset_folder_and_goes_on_where_it_stopped(
 
 
 @pytest.mark.usefixtures("without_tex")
+@pytest.mark.parametrize("more", [[], ["--compose", "9"]])
+def test_several_processes_make_what_one_makes(tmp_path: Path, more: list[str]) -> None:
+    source = tmp_path / "list.txt"
+    source.write_text("x + 1\na b c\nc ^ 2\ny + z\n", encoding="utf-8")
+    for processes in ("1", "2"):
+        command = [str(source), "--out", str(tmp_path / processes), "--cap", "1", *more, "--processes", processes]
+        assert render_formulas.main(command) == 0
+    assert read_rows(tmp_path / "1") == read_rows(tmp_path / "2")
+    assert len(read_rows(tmp_path / "2")) == (9 if more else 4)
+
+
+@pytest.mark.usefixtures("without_tex")
 def test_composed_formulas_are_not_those_excluded(tmp_path: Path) -> None:
     source, excluded, out = tmp_path / "list.txt", tmp_path / "validation.txt", tmp_path / "out"
     source.write_text("x + 1\na b c\n", encoding="utf-8")

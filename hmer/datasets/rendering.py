@@ -320,11 +320,25 @@ def render_dataset(
             if progress is not None:
                 progress(size)
     else:
-        with multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn").Pool(processes) as pool:
-            for size in pool.imap_unordered(work, left):
+        several = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
+        # Given to each process once: what composes formulas holds all their parts.
+        with several.Pool(processes, initializer=_begin_process, initargs=(work,)) as pool:
+            for size in pool.imap_unordered(_in_process, left):
                 if progress is not None:
                     progress(size)
     return finish(folder)
+
+
+_work: Callable[[int], int]  # of a process among several
+
+
+def _begin_process(work: Callable[[int], int]) -> None:
+    global _work  # noqa: PLW0603  (a pool can be given it in no other way)
+    _work = work
+
+
+def _in_process(number: int) -> int:
+    return _work(number)
 
 
 def _make_and_render(folder: Path, plan: Plan, make: Make, as_given: bool, number: int) -> int:

@@ -140,6 +140,9 @@ def layout(live: bool) -> InputPanel:
                 turn_left = gr.Button("⟲ Turn left", size="sm", min_width=0, elem_id="hm-turn-left")
                 turn_right = gr.Button("⟳ Turn right", size="sm", min_width=0, elem_id="hm-turn-right")
     crop.click(None, None, None, js="() => window.hmerCrop.start()", api_visibility="private")
+    # Served from where they are: a copy among the uploads has the place of an upload of the same picture, and would go
+    # when that one is removed.
+    gr.set_static_paths([EXAMPLES])
     pictures = gr.Dataset(
         components=[gr.Image(render=False, type="filepath")], samples=[[str(path)] for path in examples()],
         type="index", label="Or try an example", layout="gallery", elem_id="hm-examples",

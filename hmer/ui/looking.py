@@ -49,10 +49,16 @@ def wire(panel: LookingPanel, seen: gr.State, services: Services) -> None:
         named = [(f"{place}: {token}", place - 1) for place, token in enumerate(tokens, 1)]
         return gr.Dropdown([("All tokens", -1), *named], value=-1), gr.Image(None, visible=False)
 
-    gr.on(
-        [panel.show.click, panel.token.input], look, [seen, panel.token], panel.picture,
-        concurrency_id="recognize", show_progress="minimal", api_visibility="private",
-    )  # fmt: skip
+    @explained
+    def look_at_token(read: Seen | None, token: int) -> Any:
+        # The list says that something was chosen whenever the focus leaves it: no reproach then.
+        return gr.skip() if read is None else look.__wrapped__(read, token)  # type: ignore[attr-defined]
+
+    for event, handler in ((panel.show.click, look), (panel.token.input, look_at_token)):
+        event(
+            handler, [seen, panel.token], panel.picture,
+            concurrency_id="recognize", show_progress="minimal", api_visibility="private",
+        )  # fmt: skip
     seen.change(
         choices, seen, [panel.token, panel.picture], queue=False, show_progress="hidden", api_visibility="private"
     )

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from annotations import Alternative, AnnotationStore, Prediction
 from hmer.ui.draw_and_upload import examples
-from scripts.screenshots import PAGE_TIMEOUT_MS, running_app
+from scripts.screenshots import PAGE_TIMEOUT_MS, open_app, running_app
 from tests.browser.conftest import CHECKPOINT, App, watched_page
 
 TEXT = "#hm-q-text textarea"
@@ -269,6 +269,10 @@ def test_many_files_are_taken_in(desk: Page, store: AnnotationStore, tmp_path: P
     tab(desk, "Queue")
     desk.click("#hm-q-start")
     expect(desk.locator("#hm-q-place")).to_have_text("1 of 2")
+    # The uploads are gone; the examples of the first page, one of which was among them, are not.
+    open_app(desk, desk.url.removesuffix("desk"))
+    expect(desk.locator("#hm-examples img")).to_have_count(len(examples()))
+    desk.wait_for_function("[...document.querySelectorAll('#hm-examples img')].every((one) => one.naturalWidth > 0)")
 
 
 def test_browse_edit_delete_undo_erase(desk: Page, store: AnnotationStore) -> None:
