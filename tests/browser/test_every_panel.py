@@ -281,4 +281,6 @@ def test_keys_alone_reach_everything(browser: Browser, used: App, sheet: Path) -
         for name in ("Queue", "Grid", "Take in", "Browse", "Write this", "Charts"):
             by_key(page.get_by_role("tab", name=name))
             expect(page.get_by_role("tab", name=name)).to_have_attribute("aria-selected", "true")
+            if name == "Write this":
+                expect(page.locator('#hm-write button[aria-label="Brush"]')).to_be_visible()  # the sheet comes later
             assert walk(page) == []
