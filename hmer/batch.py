@@ -10,6 +10,7 @@ STRIDE_PX = 8  # one cell of an encoder's map, and of a batch's owners, is so ma
 MAX_AREA_PX = 800_000  # of a batch that is only read
 WASTE = 1.35  # how much larger than its pictures a batch may be,
 SMALL_PX = 40_000  # unless it is so small that another one costs more
+TOGETHER, MOST_CELLS_PX = 16, 4_000_000  # so many pictures are decoded at a time, and so much padded area
 
 
 @dataclass
@@ -57,4 +58,16 @@ def of_like_size(sizes: Sequence[tuple[int, int]]) -> list[list[int]]:
         else:
             groups.append([index])
             height, width, used = tall, wide, tall * wide
+    return groups
+
+
+def of_like_area(sizes: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """Indices of pictures (height, width), in groups to be decoded together: of like area, and so of like length."""
+    groups: list[list[int]] = []
+    for index in sorted(range(len(sizes)), key=lambda index: sizes[index][0] * sizes[index][1]):
+        area = sizes[index][0] * sizes[index][1]
+        if groups and len(groups[-1]) < TOGETHER and area * (len(groups[-1]) + 1) <= MOST_CELLS_PX:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
     return groups

@@ -1,7 +1,8 @@
 """Searching for an answer: greedy, beam search and sampling, as pure functions over a step callable.
 
 A step takes the ids chosen last (N,) and the state of the N hypotheses, and gives log-probabilities (N, V) and the
-next state; hypotheses of one picture are neighbours. `Rules`, where given, says which tokens may follow a prefix.
+next state; hypotheses of one picture are neighbours. Where the state holds PICTURE, (N,) the picture of each, those of
+pictures that are done may be left out. `Rules`, where given, says which tokens may follow a prefix.
 
 For CTC, which has an output for each frame and none that depends on the last token, the same three searches work on
 the log-probabilities of all frames (B, T, V); runs are joined and blanks dropped.
@@ -19,6 +20,8 @@ State = dict[str, Tensor]  # every tensor has one row a hypothesis, first
 Step = Callable[[Tensor, State], tuple[Tensor, State]]
 Rules = Callable[[Sequence[tuple[int, ...]]], Tensor]  # prefixes of N hypotheses -> (N, V) bool, True: may follow
 MINUS_INFINITY = float("-inf")
+PICTURE = "picture"
+CROWDED = 0.75  # a batch goes on without its finished rows when no more than this share is left
 
 
 @dataclass(frozen=True)
@@ -143,16 +146,16 @@ def _single(
     ids: list[list[int]] = [[] for _ in range(count)]
     log_probs: list[list[float]] = [[] for _ in range(count)]
     finished, looped = [False] * count, [False] * count
-    last = first
+    last, rows = first, list(range(count))
     for _ in range(max_length):
         scores, state = step(last, state)
-        scores = _ruled(scores, rules, [tuple(row) for row in ids])
+        scores = _ruled(scores, rules, [tuple(ids[row]) for row in rows])
         last = choose(scores)
         chosen = scores.gather(1, last[:, None])[:, 0].tolist()
-        for row, token in enumerate(last.tolist()):
+        for row, token, log_prob in zip(rows, last.tolist(), chosen, strict=True):
             if finished[row]:
                 continue
-            log_probs[row].append(chosen[row])
+            log_probs[row].append(log_prob)
             if token == end_id:
                 finished[row] = True
             else:
@@ -161,8 +164,12 @@ def _single(
                 if start is not None:  # it would go on to the end: cut, and not finished
                     del ids[row][start:], log_probs[row][start:]
                     looped[row] = finished[row] = True
-        if all(finished):
+        left = [place for place, row in enumerate(rows) if not finished[row]]
+        if not left:
             break
+        if PICTURE in state and len(left) <= CROWDED * len(rows):
+            kept = torch.tensor(left, device=last.device)
+            state, last, rows = select_rows(state, kept), last[kept], [rows[place] for place in left]
     return [
         Hypothesis(
             tuple(ids[row]),

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from hmer import decoding, latex
-from hmer.batch import of_like_size
+from hmer.batch import of_like_area, of_like_size
 from hmer.checkpoint import Checkpoint, load
 from hmer.config import Decoding
 from hmer.decoding import Hypothesis
@@ -111,7 +111,8 @@ class Recognizer:
         """As `recognize`, for pictures that `read` gave."""
         settings = decoding or Decoding()
         answers: dict[int, Recognition] = {}
-        for group in of_like_size([picture.shape for picture in pictures]):
+        grouped = of_like_area if self._encodes_apart else of_like_size
+        for group in grouped([picture.shape for picture in pictures]):
             started = time.perf_counter()
             found = self._search([pictures[index] for index in group], settings)
             seconds = (time.perf_counter() - started) / len(group)
@@ -126,9 +127,20 @@ class Recognizer:
         """Where the model is."""
         return next(self.model.parameters()).device
 
+    @property
+    def _encodes_apart(self) -> bool:
+        """Whether pictures are encoded one by one and decoded together.
+
+        A processor encodes a batch no faster than its pictures one after the other, and each new shape of a batch costs
+        time and memory for the kernels that are made for it.
+        """
+        return self.model.decodes_cells and self.device.type == "cpu"
+
     @torch.inference_mode()
     def encode(self, pictures: Sequence[Grey]) -> Encoded:
         """Pictures that `read` gave, after the model's encoder."""
+        if self._encodes_apart and len(pictures) > 1:
+            return Encoded.joined([self.encode([picture]) for picture in pictures])
         images, sizes = pad(pictures)
         return self.model.encode(images.to(self.device), sizes.to(self.device))
 

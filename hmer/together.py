@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from hmer.config import Decoding
 from hmer.image import Grey
+from hmer.memory import give_back
 from hmer.recognizer import Recognition, Recognizer
 
 BATCH = 16
@@ -42,6 +43,7 @@ class Together:
             batch = self._batch_with(job)
             if batch:
                 self._run(batch)
+                give_back()
         job.done.wait()  # where another thread has it
         if job.error is not None:
             raise job.error

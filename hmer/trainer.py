@@ -31,6 +31,7 @@ from hmer.datasets.folder import Item, read_dataset, sample
 from hmer.epochs import Patience, sampling_share
 from hmer.errors import CheckpointError, DatasetError, HmerError
 from hmer.image import Grey
+from hmer.memory import give_back
 from hmer.metrics import Scores, by_length, by_structure, by_symbol, confusions, score, without
 from hmer.models import Model, build
 from hmer.models.encoders import freeze, load_backbone
@@ -480,6 +481,7 @@ class Trainer:
                 if report is not None:
                     report(line)
                 sums, logged = {}, now
+                give_back()
             if self.config.save_minutes and self.seconds - last_save > self.config.save_minutes * 60:
                 self.save()
                 last_save = self.seconds

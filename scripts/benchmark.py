@@ -128,6 +128,27 @@ def newsymbols(options: Namespace) -> dict[str, Any]:
     )  # fmt: skip
 
 
+def recurring(options: Namespace) -> dict[str, Any]:
+    """How often an error that was corrected three times is made again."""
+    import torch
+
+    from hmer.benchmarks.recurring import recurring
+    from hmer.checkpoint import read_config, resolve
+
+    def report(line: dict[str, Any]) -> None:
+        print(
+            f"{line['token']} read as {line['read_as']}: {line['recurs']} of {line['n']} again, {line['right']} right, strength "
+            f"{line['strength']:.2f}, {'accepted' if line['accepted'] else 'refused'}, {line['seconds']:.0f} s",
+            flush=True,
+        )
+
+    torch.set_num_threads(options.threads)
+    items = _items(options, read_config(resolve(options.checkpoint)).label_form)
+    return recurring(
+        options.checkpoint, items, errors=options.errors, ignore=options.ignore, threads=options.threads, report=report
+    )
+
+
 def routing(options: Namespace) -> dict[str, Any]:
     """How often `automatic` takes the checkpoint that was made for a picture, and what that is worth."""
     import torch
@@ -203,6 +224,7 @@ BENCHMARKS = {
     "calibration": calibration,
     "personalise": personalise,
     "newsymbols": newsymbols,
+    "recurring": recurring,
     "routing": routing,
     "regions": regions,
     "load": load,
@@ -259,9 +281,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             sub.add_argument("--symbols", nargs="+", type=str, default=[], help="the symbols, as LaTeX (default: five)")
             sub.add_argument("--corrections", type=int, default=20, help="drawings to teach each from")
             sub.add_argument("--tested", type=int, default=40, help="at most so many unseen drawings of each")
+        if name == "recurring":
+            sub.add_argument("--errors", type=int, default=10, help="so many errors to correct")
         if name in ("personalise", "newsymbols"):
             sub.add_argument("--regression_limit", type=int, default=0, help="so many regression items (0: all)")
-        elif name not in ("regions", "load", "page"):
+        elif name not in ("regions", "load", "page", "recurring"):
             add_decoding(sub)
         commands.add_subcommand(name, sub)
     arguments = parser.parse_args(None if argv is None else list(argv))

@@ -1,15 +1,18 @@
 """The measurements: their statistics by hand, and each of them on a few real formulas."""
 
+import dataclasses
 import gzip
 import json
 import shutil
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
-from toys import FORMULAS, GLYPHS, write_dataset
+from toys import FORMULAS, GLYPHS, Place, ink_of, write_dataset
 
 from hmer import checkpoint
+from hmer.benchmarks import recurring
 from hmer.benchmarks.calibration import (
     brier,
     calibration,
@@ -22,10 +25,11 @@ from hmer.benchmarks.calibration import (
 from hmer.benchmarks.newsymbols import parted, read_drawings
 from hmer.benchmarks.robustness import BOUNDS, alike, cut_symbols, robustness
 from hmer.bootstrap import interval
-from hmer.datasets.folder import read_dataset, read_rows, write_labels
+from hmer.datasets.batches import symbol_positions
+from hmer.datasets.folder import Item, read_dataset, read_rows, write_labels
 from hmer.errors import ConfigError, DatasetError
-from hmer.ink import read_inkml
-from hmer.recognizer import Recognizer
+from hmer.ink import Ink, read_inkml
+from hmer.recognizer import Recognition, Recognizer
 from scripts import benchmark, plot
 
 Capture = pytest.CaptureFixture[str]
@@ -148,6 +152,51 @@ def test_new_symbols_are_taught_by_some_and_drawn_by_others(
         benchmark.main([*common, "--symbols", "1", "Z"])
     with pytest.raises(DatasetError, match="too few"):
         parted(taught, 5, 3)
+
+
+class Answers:
+    """A recogniser that gives what it is told to, one after the other."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = iter(answers)
+
+    def recognize(self, pictures: list[object]) -> list[Recognition]:
+        return [Recognition("", tuple(next(self.answers).split()), 0.5, (), (), "", 0.0, 0.0) for _ in pictures]
+
+
+def written(caption: str, places: list[Place] | None = None) -> recurring.Written:
+    ink, tokens = ink_of(places or FORMULAS[caption]), tuple(caption.split())
+    return recurring.Written(Item(Path("a.inkml"), tokens), ink, tuple(symbol_positions(tokens, ink)))
+
+
+def test_an_error_is_one_symbol_taken_for_another() -> None:
+    formulas = [written(caption) for caption in ("1 + x", "x - 2", "2 = x", "x ^ { 2 }", "x _ { 0 }", "0 + 0 + 1")]
+    answers = Answers("1 + y", "x - z", "2 = x", "x _ { 2 }", "x _ { 0 } 1", "1 + 1 + 1")
+    found = list(recurring.misreadings(answers, formulas, ()))  # type: ignore[arg-type]
+    assert [(one.token, one.read_as, one.position) for one in found] == [("x", "y", 2), ("2", "z", 2)]
+
+
+@pytest.mark.parametrize(("caption", "at"), [("2 = x", slice(3, 5)), ("x ^ { 2 }", slice(0, 2))])
+def test_a_misread_symbol_is_shown_in_the_place_of_another(
+    caption: str, at: slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recurring, "_picture", lambda ink, random: ink)
+    hand = [dataclasses.replace(symbol, label="x") for symbol in ink_of([(r"\Delta", 0, 0, 1, 1)]).symbols]
+    triangle = dataclasses.replace(ink_of([(r"\Delta", 0, 0, 1, 1)]), symbols=tuple(hand))
+    error = recurring.Misreading(recurring.Written(Item(Path("b.inkml"), ("x",)), triangle, (0,)), 0, "y")
+    other = written(caption)
+    shown = cast(Ink, recurring.shown_in(error, other, 0)).strokes
+    box = np.concatenate(other.ink.strokes[at])
+    for stroke in shown[at]:  # of an x two, both of which are now the triangle
+        assert len(stroke) == len(triangle.strokes[0])
+        assert (stroke.min(0) + stroke.max(0)) / 2 == pytest.approx((box.min(0) + box.max(0)) / 2, abs=0.1)
+    kept = [index for index in range(len(shown)) if not at.start <= index < at.stop]
+    assert all((shown[index] == other.ink.strokes[index]).all() for index in kept)
+
+
+def test_without_errors_there_is_nothing_to_correct(toy_checkpoint: Path, toy_data: Path) -> None:
+    with pytest.raises(DatasetError, match="give ink with its segmentation"):
+        benchmark.main(["recurring", "--checkpoint", str(toy_checkpoint), "--data", str(toy_data)])
 
 
 @pytest.mark.parametrize("name", ["speed", "robustness", "calibration"])

@@ -76,6 +76,20 @@ def every_answer(table: Table, picture: int, max_length: int, penalty: float) ->
     return sorted(scored, reverse=True)
 
 
+def test_finished_rows_leave_the_batch() -> None:
+    table, settings = Table(6, 3), {"end_id": END, "max_length": 30}
+    step, state, first = table.start(range(20))
+    rows: list[int] = []
+
+    def counted(ids: Tensor, state: State) -> tuple[Tensor, State]:
+        rows.append(len(ids))
+        return step(ids, state)
+
+    found = greedy(counted, state, first, **settings)
+    assert found == [greedy(*table.start([picture]), **settings)[0] for picture in range(20)]
+    assert rows == sorted(rows, reverse=True) and rows[0] == 20 and rows[-1] < 5
+
+
 @pytest.mark.parametrize("penalty", [0.0, 0.5, 1.0, 2.0])
 @pytest.mark.parametrize(("vocabulary", "width"), [(3, 60), (4, 160)])
 def test_a_beam_wide_enough_gives_the_exact_list(vocabulary: int, width: int, penalty: float) -> None:

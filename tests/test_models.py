@@ -18,7 +18,7 @@ from hmer.decoding import beam, ctc_greedy, greedy
 from hmer.errors import ConfigError
 from hmer.image import pad, prepare
 from hmer.models import MODELS, CtcModel, Model, build
-from hmer.models.base import attention_loss, symbol_loss, token_loss, with_ends
+from hmer.models.base import Encoded, attention_loss, symbol_loss, token_loss, with_ends
 from hmer.models.encoders import inked_cells, inside
 from hmer.models.transformer import TransformerModel
 from hmer.recognizer import Recognizer
@@ -111,6 +111,21 @@ def test_shapes(model: Model) -> None:
         assert scores.dtype == torch.float32
         assert scores.exp().sum(-1).tolist() == pytest.approx([1.0] * (B * beams), abs=1e-4)
         assert all(len(value) == B * beams for value in after.values())
+
+
+@torch.inference_mode()
+def test_encoded_apart_and_decoded_together(model: Model) -> None:
+    if not model.decodes_cells:
+        pytest.skip("the decoder sees the map as a whole")
+    parts = [model.encode(*pad([picture])) for picture in PICTURES]
+    settings = {"end_id": END_ID, "max_length": 12}
+    alone = [greedy(*model.start(part, 1), **settings)[0] for part in parts]
+    for found, one in zip(greedy(*model.start(Encoded.joined(parts), 1), **settings), alone, strict=True):
+        assert found.ids == one.ids
+        assert found.log_probs == pytest.approx(one.log_probs, abs=1e-4)
+    beams = [beam(*model.start(part, 3), width=3, **settings)[0] for part in parts]
+    for found, several in zip(beam(*model.start(Encoded.joined(parts), 3), width=3, **settings), beams, strict=True):
+        assert [one.ids for one in found] == [one.ids for one in several]
 
 
 @pytest.mark.parametrize("owners", [True, False], ids=["segmented", "plain"])

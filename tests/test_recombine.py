@@ -9,7 +9,7 @@ from hmer import checkpoint
 from hmer.config import AugmentConfig, ImageConfig
 from hmer.datasets.batches import Source
 from hmer.datasets.folder import read_dataset
-from hmer.datasets.recombine import Formula, Recombiner, _fitted, group_end, parts
+from hmer.datasets.recombine import Formula, Recombiner, fitted, group_end, parts
 from hmer.ink import Ink, Symbol, bounds, symbol_size
 from hmer.latex import label_tokens
 from hmer.vocabulary import UNWRITTEN, Vocabulary
@@ -126,10 +126,10 @@ def test_joined_formulas_stand_side_by_side() -> None:
     ],
 )
 def test_fitting(strokes: list[np.ndarray], box: list[np.ndarray], size: tuple[float, float]) -> None:
-    (fitted,) = _fitted(strokes, box, 1.0, 0.2)
-    assert np.ptp(fitted, axis=0) == pytest.approx(size, abs=1e-3)
+    (placed,) = fitted(strokes, box, 1.0, 0.2)
+    assert np.ptp(placed, axis=0) == pytest.approx(size, abs=1e-3)
     middle = (np.concatenate(box).min(axis=0) + np.concatenate(box).max(axis=0)) / 2
-    assert (fitted.min(axis=0) + fitted.max(axis=0)) / 2 == pytest.approx(middle, abs=1e-3)
+    assert (placed.min(axis=0) + placed.max(axis=0)) / 2 == pytest.approx(middle, abs=1e-3)
 
 
 def test_a_source_mixes_them_in_and_only_in_training(source: Source) -> None:

@@ -200,10 +200,10 @@ class Recombiner:
         index, symbol = choices[int(random.integers(len(choices)))]
         ink = self.formulas[index].ink
         strokes = [ink.strokes[stroke] for stroke in ink.symbols[symbol].strokes]
-        return _fitted(strokes, own, size / self._size[index], 1.0 if token in _STRETCHED else 0.2)
+        return fitted(strokes, own, size / self._size[index], 1.0 if token in _STRETCHED else 0.2)
 
 
-def _fitted(strokes: Sequence[Stroke], box: Sequence[Stroke], scale: float, most: float) -> list[Stroke]:
+def fitted(strokes: Sequence[Stroke], box: Sequence[Stroke], scale: float, most: float) -> list[Stroke]:
     """`strokes` in the middle of the box of others, their proportions changed by exp(2 * most) at most.
 
     What is next to nothing in one direction (a bar, a dot) has no proportions; `scale` serves where both are.

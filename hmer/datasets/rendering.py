@@ -333,7 +333,7 @@ _work: Callable[[int], int]  # of a process among several
 
 
 def _begin_process(work: Callable[[int], int]) -> None:
-    global _work  # noqa: PLW0603  (a pool can be given it in no other way)
+    global _work  # a pool can be given it in no other way
     _work = work
 
 

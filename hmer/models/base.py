@@ -1,5 +1,6 @@
 """What every model takes and gives: the batch, the encoded picture, the loss, the step of decoding."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -33,6 +34,21 @@ class Encoded:
         """Some of the pictures, by their indices (N,)."""
         extra = {name: value[rows] for name, value in self.extra.items()}
         return Encoded(self.memory[rows], self.mask[rows], self.grid, self.places[rows], extra)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Encoded"]) -> "Encoded":
+        """Pictures that were encoded apart, for a decoder that knows cells only by their features: without a grid."""
+        cells = max(part.memory.shape[1] for part in parts)
+
+        def same_length(x: Tensor) -> Tensor:
+            return functional.pad(x, (0, 0) * (x.dim() - 2) + (0, cells - x.shape[1]))
+
+        memory = torch.cat([same_length(part.memory) for part in parts])
+        mask, places = (
+            torch.cat([same_length(x) for x in found])
+            for found in zip(*((part.mask, part.places) for part in parts), strict=True)
+        )
+        return cls(memory, mask, (0, 0), places)
 
 
 @dataclass
@@ -113,6 +129,7 @@ class Model(nn.Module):
         self.attention_weight = 0.0
         self.bidirectional = False  # whether `start` can read from right to left
         self.exact_places = False  # in training, unsegmented writing is followed as in decoding
+        self.decodes_cells = False  # whether what comes out of `encode` can be joined, see `Encoded.joined`
         self.sampling = 0.0  # share of steps that are fed with the model's own last token (scheduled sampling)
 
     def forward(self, batch: Batch) -> "Loss":

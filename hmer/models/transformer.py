@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from hmer.batch import Batch
 from hmer.config import ModelConfig
-from hmer.decoding import State, Step
+from hmer.decoding import PICTURE, State, Step
 from hmer.models.base import (
     Encoded,
     Loss,
@@ -178,6 +178,7 @@ class TransformerModel(Model):
         self.final_norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, len(vocabulary))
         self.bidirectional = config.bidirectional
+        self.decodes_cells = True
         self.guided_heads = max(1, config.decoder_heads // 2)
         self._index_vocabulary()
 
@@ -331,23 +332,33 @@ class TransformerModel(Model):
 
     def start(self, encoded: Encoded, beams: int, *, reverse: bool = False) -> tuple[Step, State, Tensor]:
         count, cells, width = encoded.memory.shape
-        rows = count * beams
         memory = encoded.memory
         pictures = [layer.picture(memory) for layer in self.layers]
         hidden = ~encoded.mask[:, None, None]
+        here = torch.arange(count, device=memory.device)  # the pictures that are left
         heads = self.config.decoder_heads
         places = positions_1d(MAX_LENGTH, width, memory.device)
-        state: State = {"feedback": memory.new_zeros(rows, 1, width)}
+        state: State = {
+            PICTURE: here.repeat_interleave(beams),
+            "feedback": memory.new_zeros(count * beams, 1, width),
+        }
         for index in range(len(self.layers)):
-            state[f"self{index}"] = memory.new_zeros(rows, 0, 2 * width)
-            state[f"past{index}"] = torch.zeros(rows, heads, cells, device=memory.device)
+            state[f"self{index}"] = memory.new_zeros(count * beams, 0, 2 * width)
+            state[f"past{index}"] = torch.zeros(count * beams, heads, cells, device=memory.device)
 
         def by_picture(x: Tensor) -> Tensor:
             """Hypotheses of one picture as steps of one row: (rows, 1, D) -> (B, beams, D)."""
-            return x.view(count, beams, x.shape[-1])
+            return x.view(-1, beams, x.shape[-1])
 
         def step(ids: Tensor, state: State) -> tuple[Tensor, State]:
-            after: State = {}
+            nonlocal here, memory, hidden, pictures
+            rows, left = len(ids), state[PICTURE][::beams]
+            if len(left) < len(here):
+                kept = torch.searchsorted(here, left)
+                here, memory, hidden = left, memory[kept], hidden[kept]
+                pictures = [(key[kept], value[kept]) for key, value in pictures]
+            count = len(left)
+            after: State = {PICTURE: state[PICTURE]}
             place = state["self0"].shape[1]
             x = self._embed(ids[:, None], places[place : place + 1], state["feedback"])
             past: Tensor | None = None
@@ -379,7 +390,7 @@ class TransformerModel(Model):
                 state = {**state, "feedback": torch.where(written, state["context"], state["feedback"])}
             return step(ids, state)
 
-        first = torch.full((rows,), END_ID if reverse else START_ID, dtype=torch.long, device=memory.device)
+        first = torch.full((count * beams,), END_ID if reverse else START_ID, dtype=torch.long, device=memory.device)
         return step_with_feedback, state, first
 
     def bridge(self) -> list[nn.Module]:

@@ -1,0 +1,35 @@
+"""What is freed goes back to the system."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from hmer import memory
+
+
+def resident_mb() -> float:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS"))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux") or memory._trim is None, reason="not glibc")
+def test_pages_between_what_is_in_use_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_last_s", float("-inf"))
+    blocks = [bytes(60_000) for _ in range(4_000)]  # below what glibc maps by itself
+    before = resident_mb()
+    blocks = blocks[::10]  # the heap's end stays in use
+    memory.give_back()
+    assert resident_mb() < before - 150
+    assert len(blocks) == 400
+
+
+def test_not_all_the_time_and_not_where_it_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(memory, "_trim", lambda pad: calls.append(pad) or 1)
+    monkeypatch.setattr(memory, "_last_s", float("-inf"))
+    memory.give_back()
+    memory.give_back()
+    assert calls == [0]
+    monkeypatch.setattr(memory, "_trim", None)
+    memory.give_back()
