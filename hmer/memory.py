@@ -1,11 +1,13 @@
 """Memory that was freed goes back to the system."""
 
+import contextlib
 import ctypes
 import threading
 import time
 from collections.abc import Callable
 
 TRIM_EVERY_S = 3.0
+M_ARENA_MAX, HEAPS = -8, 2  # glibc's number of the setting
 
 _guard = threading.Lock()
 _last_s = float("-inf")
@@ -37,3 +39,9 @@ def give_back() -> None:
             _last_s = time.monotonic()
     finally:
         _guard.release()
+
+
+def share_heaps() -> None:
+    """Let all threads of a server share two heaps; each thread's own would keep what it once needed."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # not glibc
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, HEAPS)

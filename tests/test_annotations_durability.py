@@ -123,7 +123,10 @@ def test_killed_while_saving_leaves_the_old_or_the_new(kills: int, tmp_path: Pat
         )  # fmt: skip
         assert program.stdin is not None
         assert program.stdout is not None
-        for kill in range(kills):
+        kill = 0
+        # Of fifty, some are to hit between the commit and its confirmation: a narrow gap, so it may take more.
+        while kill < kills or (kills >= 50 and not cut and kill < 10 * kills):
+            kill += 1
             program.stdin.write(f"{kill * 10_000}\n")
             word, child = program.stdout.readline().split()
             assert word == "child"
@@ -165,4 +168,4 @@ def test_killed_while_saving_leaves_the_old_or_the_new(kills: int, tmp_path: Pat
         program.stdin.close()
         assert program.wait(30) == 0
         assert len(known) > kills
-        assert kills < 50 or cut > 0  # some were hit between the commit and its confirmation
+        assert kills < 50 or cut > 0

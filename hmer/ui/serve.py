@@ -9,6 +9,7 @@ from dataclasses import fields
 
 from hmer.errors import HmerError
 from hmer.home import data_home
+from hmer.memory import share_heaps
 from hmer.ui.options import AppOptions, for_this_place
 
 HELP = {
@@ -37,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until Ctrl+C; 1 with one line on stderr when it cannot start."""
     arguments = build_parser().parse_args(argv)
+    share_heaps()
     try:
         options = for_this_place(AppOptions(**vars(arguments)))
         return serve(options)
