@@ -104,6 +104,7 @@ def test_it_reads_as_evaluate_does(toy_checkpoint: Path, toy_data: Path) -> None
     assert said == sorted(said) and said[-1] == len(items)
 
 
+@pytest.mark.slow
 def test_made_to_write_the_truth_it_is_right_where_it_finds_it() -> None:
     """Real ink, half of it misread: teacher forcing tells right from wrong as decoding does."""
     handwritten = Recognizer.load("handwritten")
