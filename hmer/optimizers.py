@@ -7,6 +7,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from hmer.several import computes_bf16
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of the quintic iteration; Jordan et al. 2024
 ITERATIONS = 5
 
@@ -70,8 +72,8 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     a, b, c = NEWTON_SCHULZ
     wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T
     x: Tensor = wide / (wide.norm() + 1e-7)
-    if x.is_cuda or torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        x = x.bfloat16()  # exact enough; processors that only emulate it need twenty times as long
+    if x.is_cuda or computes_bf16():
+        x = x.bfloat16()  # exact enough
     for _ in range(ITERATIONS):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x

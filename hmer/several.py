@@ -76,12 +76,18 @@ class Processes:
         return [value] if self.count == 1 else list(gather_object([value]))
 
 
+def computes_bf16() -> bool:
+    """Whether the processor has instructions for bf16, or torch would have to emulate it, which is many times slower."""
+    there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return there and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def faster_precision() -> Literal["no", "bf16"]:
     """bf16 if a convolution like the encoder's is at least half as fast again with it on this machine, by trial.
 
     Processors with a matrix unit for it (AMX) gain a factor of three; others only emulate it.
     """
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if not computes_bf16():
         return "no"
     seconds = {}
     image = torch.randn(8, 128, 16, 64).contiguous(memory_format=torch.channels_last)

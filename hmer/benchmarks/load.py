@@ -50,8 +50,9 @@ def load(
     if len(pictures) < 2:
         raise DatasetError("Load needs at least two different pictures; name a folder with more.")
     told = _Told()
-    with _running(checkpoint) as (url, process):
-        clients = [httpx.Client(base_url=f"{url}gradio_api/", timeout=ANSWER_S) for _ in range(users)]
+    with _running(checkpoint) as (url, process), contextlib.ExitStack() as visits:
+        at = f"{url}gradio_api/"
+        clients = [visits.enter_context(httpx.Client(base_url=at, timeout=ANSWER_S)) for _ in range(users)]
         own = [pictures[index % len(pictures)] for index in range(users)]
         alone = {picture: ask(clients[0], picture, checkpoint) for picture in dict.fromkeys(own)}
         for client, picture in zip(clients, own, strict=True):

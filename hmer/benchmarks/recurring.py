@@ -44,6 +44,11 @@ class Written:
     ink: Ink
     positions: tuple[int, ...]
 
+    def places_of(self, token: str) -> list[int]:
+        """Where in the ink's symbols it was written."""
+        tokens = self.item.tokens
+        return [index for index, place in enumerate(self.positions) if place >= 0 and tokens[place] == token]
+
     def strokes_at(self, position: int) -> list[Stroke]:
         """What was written for the token there."""
         symbol = self.ink.symbols[self.positions.index(position)]
@@ -88,7 +93,7 @@ def recurring(
     ]
     lines: list[dict[str, Any]] = []
     for error in misreadings(old, formulas, ignore):
-        others = [one for one in formulas if one is not error.where and error.token in one.item.tokens]
+        others = [one for one in formulas if one is not error.where and one.places_of(error.token)]
         pictures: list[Picture] = [
             (one.item.tokens, shown_in(error, one, seed)) for seed, one in enumerate(others[:TRIED])
         ]
@@ -158,14 +163,13 @@ def shown_in(error: Misreading, other: Written, seed: int) -> Grey:
     own = error.where.strokes_at(error.position)
     scale = symbol_size(other.ink) / symbol_size(error.where.ink)
     strokes = list(other.ink.strokes)
-    for symbol, position in zip(other.ink.symbols, other.positions, strict=True):
-        if position >= 0 and other.item.tokens[position] == error.token:
-            box = [other.ink.strokes[stroke] for stroke in symbol.strokes]
-            placed = fitted(own, box, scale, 0.0)
-            # Where the hands have other counts of strokes: what is left over lies on the last.
-            for index, place in enumerate(symbol.strokes):
-                strokes[place] = placed[min(index, len(placed) - 1)]
-            strokes += placed[len(symbol.strokes) :]
+    for symbol in (other.ink.symbols[index] for index in other.places_of(error.token)):
+        box = [other.ink.strokes[stroke] for stroke in symbol.strokes]
+        placed = fitted(own, box, scale, 0.0)
+        # Where the hands have other counts of strokes: what is left over lies on the last.
+        for index, place in enumerate(symbol.strokes):
+            strokes[place] = placed[min(index, len(placed) - 1)]
+        strokes += placed[len(symbol.strokes) :]
     return _picture(Ink(tuple(strokes), other.ink.symbols), np.random.default_rng(seed))
 
 
