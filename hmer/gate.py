@@ -27,12 +27,12 @@ from hmer.bootstrap import interval
 from hmer.config import Decoding, to_dict
 from hmer.datasets.folder import LABELS, Item, read_dataset, read_rows, sample
 from hmer.errors import HmerError
+from hmer.evaluation import Forced, teacher_forced
 from hmer.home import data_home
 from hmer.metrics import token_edits, without
 from hmer.models import CtcModel
 from hmer.recognizer import Recognizer
 from hmer.several import faster_precision
-from hmer.trainer import Forced, teacher_forced
 from hmer.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)

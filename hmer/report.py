@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 
 from hmer.errors import BadImage, BadInk
+from hmer.evaluation import Evaluation
 from hmer.image import Grey
 from hmer.metrics import align, token_edits
 from hmer.plots import bars
 from hmer.recognizer import Recognizer
-from hmer.trainer import Evaluation
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1f2328; }

@@ -1,7 +1,9 @@
 """Recognitions that arrive together are computed together."""
 
+import itertools
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from hmer.config import Decoding
@@ -24,12 +26,13 @@ class _Job:
 class Together:
     """One picture at a time from many threads: what comes while the model is busy goes in one batch afterwards.
 
-    Nothing waits for company. `at_once` is how many batches may be computed side by side.
+    Nothing waits for company. `workers` are the threads that compute, which several of these may share: as many batches
+    are computed side by side. They are few and stay, since torch keeps memory for each thread that ever computed.
     """
 
-    def __init__(self, recognizer: Recognizer, at_once: int = 1) -> None:
+    def __init__(self, recognizer: Recognizer, workers: Executor | None = None) -> None:
         self.recognizer = recognizer
-        self._running = threading.Semaphore(at_once)
+        self._workers = workers or ThreadPoolExecutor(1, thread_name_prefix="hmer-reads")
         self._guard = threading.Lock()
         self._waiting: list[_Job] = []
         self.batches = 0  # how many were computed
@@ -39,27 +42,29 @@ class Together:
         job = _Job(picture, decoding)
         with self._guard:
             self._waiting.append(job)
-        with self._running:
-            batch = self._batch_with(job)
-            if batch:
-                self._run(batch)
-                give_back()
-        job.done.wait()  # where another thread has it
+        self._workers.submit(self._run_next)
+        job.done.wait()
         if job.error is not None:
             raise job.error
         assert job.answer is not None
         return job.answer
 
-    def _batch_with(self, job: _Job) -> list[_Job]:
-        """A job and those that wait with the same settings; empty if another batch had it already."""
+    def _run_next(self) -> None:
+        batch = self._next_batch()
+        if batch:  # else another batch had the job
+            self._run(batch)
+            give_back()
+
+    def _next_batch(self) -> list[_Job]:
+        """The job that has waited longest and those that wait with the same settings."""
         with self._guard:
-            if job not in self._waiting:
+            if not self._waiting:
                 return []
-            batch = [job]
-            if job.decoding.strategy != "sample":  # what is drawn by chance must not hang on the company
-                alike = (other for other in self._waiting if other is not job and other.decoding == job.decoding)
-                batch += [other for other, _ in zip(alike, range(BATCH - 1), strict=False)]
-            self._waiting = [other for other in self._waiting if other not in batch]
+            decoding = self._waiting[0].decoding
+            # What is drawn by chance must not hang on the company.
+            size = 1 if decoding.strategy == "sample" else BATCH
+            batch = list(itertools.islice((job for job in self._waiting if job.decoding == decoding), size))
+            self._waiting = [job for job in self._waiting if job not in batch]
             self.batches += 1
             return batch
 

@@ -74,9 +74,9 @@ def calibration(options: Namespace) -> dict[str, Any]:
     import torch
 
     from hmer.benchmarks.calibration import calibration
+    from hmer.evaluation import evaluate
     from hmer.metrics import without
     from hmer.recognizer import Recognizer
-    from hmer.trainer import evaluate
 
     torch.set_num_threads(options.threads)
     recognizer = Recognizer.load(options.checkpoint)

@@ -24,10 +24,11 @@ from hmer.checkpoint import parameters, resolve
 from hmer.command_line import run
 from hmer.config import Decoding, TrainConfig, check, from_dict
 from hmer.datasets.folder import read_dataset, sample
+from hmer.evaluation import evaluate
 from hmer.plots import compared_curves, read_log
 from hmer.published import CROHME_2014, SYSTEMS
 from hmer.recognizer import Recognizer
-from hmer.trainer import LOG, RESUME, Trainer, evaluate
+from hmer.trainer import LOG, RESUME, Trainer
 
 CONFIGS = Path(__file__).resolve().parents[1] / "hmer" / "configs"
 HANDWRITTEN = ("s0_cnn_lstm", "s0_resnet50_lstm", "s1_bahdanau", "s2_resnet18_ctc", "s2_vgg16_ctc")
@@ -114,7 +115,7 @@ def configuration(name: str, kind: str, folder: Path, options: Namespace) -> Tra
         "evaluate_ignore": options.ignore if kind == "handwritten" else [],
         # Validations, which lower the rate and end runs, come by the clock where there is no time for whole epochs.
         "epochs": 0, "hours": 0.0 if options.steps else options.hours, "steps": options.steps or 1,
-        "evaluate_minutes": max(options.hours * 60 / 8, 1.0), "evaluate_limit": 200,
+        "evaluate_minutes": max(options.hours * 60 / 8, 1.0), "evaluate_limit": 100,
     }  # fmt: skip
     if name in OURS.values():
         values |= {"initial": "", "keep_settings": True, "decay_share": 0.4}

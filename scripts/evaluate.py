@@ -15,10 +15,10 @@ from hmer.cleanup import CleanedUp, effect
 from hmer.command_line import add_decoding, run, settings
 from hmer.config import Decoding, check
 from hmer.datasets.folder import read_dataset, sample
+from hmer.evaluation import Evaluation, evaluate
 from hmer.recognizer import Recognizer
 from hmer.rendered import rendered_match
 from hmer.report import write_report
-from hmer.trainer import Evaluation, evaluate
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -62,8 +62,8 @@ def data(options: Namespace) -> None:
 
 def sheet(options: Namespace) -> None:
     """Pictures of a data set with their truth and what was read."""
+    from hmer.evaluation import evaluate
     from hmer.recognizer import Recognizer
-    from hmer.trainer import evaluate
 
     recognizer = Recognizer.load(options.checkpoint)
     problems: list[str] = []

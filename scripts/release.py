@@ -27,12 +27,12 @@ from hmer.datasets.batches import symbol_positions
 from hmer.datasets.folder import Item, read_dataset, sample, write_labels
 from hmer.datasets.recombine import Formula, Recombiner
 from hmer.errors import CheckpointError, DatasetError, HmerError
+from hmer.evaluation import evaluate
 from hmer.finetune import REGRESSION, REPLAY
 from hmer.image import read_image
 from hmer.ink import draw, read_inkml, write_inkml
 from hmer.metrics import without
 from hmer.recognizer import Recognizer
-from hmer.trainer import evaluate
 
 SHORT = range(2, 10)
 TRIES = 20  # for each part that is wanted

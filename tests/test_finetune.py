@@ -15,6 +15,7 @@ from hmer.config import AugmentConfig, ImageConfig, TrainConfig
 from hmer.datasets.batches import Source, collate
 from hmer.datasets.folder import LABELS, Item, read_dataset, read_rows
 from hmer.errors import CheckpointError, DatasetError
+from hmer.evaluation import evaluate
 from hmer.finetune import (
     _states,
     corrections_hash,
@@ -28,7 +29,7 @@ from hmer.finetune import (
 from hmer.gate import fastest
 from hmer.models import Model, build
 from hmer.recognizer import Recognizer
-from hmer.trainer import evaluate, fit
+from hmer.trainer import fit
 
 
 @pytest.fixture

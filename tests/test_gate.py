@@ -9,9 +9,9 @@ from toys import FORMULAS, write_dataset
 
 from hmer.checkpoint import load, resolve
 from hmer.datasets.folder import read_dataset
+from hmer.evaluation import evaluate
 from hmer.gate import Comparison, Reader, Readings, RegressionSet, Verdict, allowed_flips, fastest, table
 from hmer.recognizer import Recognizer
-from hmer.trainer import evaluate
 
 
 def readings(right: int, n: int, nll: float | None = None) -> Readings:

@@ -32,9 +32,13 @@ def test_not_all_the_time_and_not_where_it_cannot(monkeypatch: pytest.MonkeyPatc
     calls: list[int] = []
     monkeypatch.setattr(memory, "_trim", lambda pad: calls.append(pad) or 1)
     monkeypatch.setattr(memory, "_last_s", float("-inf"))
-    memory.give_back()
-    memory.give_back()
+    monkeypatch.setattr(memory, "TRIM_EVERY_S", 0.3)
+    for _ in range(3):
+        memory.give_back()
     assert calls == [0]
+    assert memory._soon is not None
+    memory._soon.join(20)
+    assert calls == [0, 0]  # the last ones' turn came, once
     monkeypatch.setattr(memory, "_trim", None)
     memory.give_back()
 

@@ -15,9 +15,9 @@ from hmer.checkpoint import Checkpoint, CheckpointConfig
 from hmer.config import Decoding
 from hmer.datasets.folder import Item, read_dataset, write_labels
 from hmer.errors import BadImage, ConfigError
+from hmer.evaluation import evaluate
 from hmer.models import build
 from hmer.recognizer import Recognizer
-from hmer.trainer import evaluate
 from scripts import evaluate as evaluate_script
 from scripts import predict
 

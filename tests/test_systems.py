@@ -14,6 +14,7 @@ from toys import FORMULAS, VARIANTS, VOCABULARY, picture_of
 from hmer.config import RESNETS, InputConfig, ModelConfig, TrainConfig, from_dict
 from hmer.datasets.folder import read_dataset
 from hmer.errors import CheckpointError, ConfigError
+from hmer.evaluation import evaluate
 from hmer.image import pad, prepare
 from hmer.models import CtcModel, build
 from hmer.models.attention import LstmModel
@@ -26,7 +27,7 @@ from hmer.models.encoders import (
     load_backbone,
 )
 from hmer.recognizer import Recognizer
-from hmer.trainer import Trainer, evaluate
+from hmer.trainer import Trainer
 from hmer.vocabulary import Vocabulary
 
 CONFIGS = Path(__file__).resolve().parent.parent / "hmer" / "configs"

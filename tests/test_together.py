@@ -4,6 +4,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from toys import FORMULAS, picture_of
@@ -43,8 +44,11 @@ def test_what_waits_goes_in_one_batch_and_each_gets_its_own(recognizer: Recogniz
     pictures = [held.read(picture_of(strokes)) for strokes in FORMULAS.values()][: BATCH - 1]
     alone = [recognizer.recognize_prepared([picture], GREEDY)[0].tokens for picture in pictures]
     with ThreadPoolExecutor(len(pictures)) as threads:
-        futures = [threads.submit(together.recognize, picture, GREEDY) for picture in pictures]
-        while len(together._waiting) < len(pictures) - 1:  # all but the first, which is being computed
+        futures = [threads.submit(together.recognize, pictures[0], GREEDY)]
+        while not together.batches:  # the first is being computed
+            time.sleep(0.01)
+        futures += [threads.submit(together.recognize, picture, GREEDY) for picture in pictures[1:]]
+        while len(together._waiting) < len(pictures) - 1:
             time.sleep(0.01)
         held.go.set()
         assert [future.result(20).tokens for future in futures] == alone
@@ -59,7 +63,10 @@ def test_only_the_same_settings_share_a_batch(recognizer: Recognizer) -> None:
     sample = Decoding(strategy="sample", seed=3, max_length=12)
     settings = [GREEDY, GREEDY, Decoding(max_length=6), sample, sample]
     with ThreadPoolExecutor(len(settings)) as threads:
-        futures = [threads.submit(together.recognize, picture, decoding) for decoding in settings]
+        futures = [threads.submit(together.recognize, picture, settings[0])]
+        while not together.batches:
+            time.sleep(0.01)
+        futures += [threads.submit(together.recognize, picture, decoding) for decoding in settings[1:]]
         while len(together._waiting) < len(settings) - 1:
             time.sleep(0.01)
         held.go.set()
@@ -67,6 +74,24 @@ def test_only_the_same_settings_share_a_batch(recognizer: Recognizer) -> None:
     assert answers[3].tokens == answers[4].tokens == recognizer.recognize_prepared([picture], sample)[0].tokens
     assert sum(held.sizes) == len(settings)
     assert held.sizes.count(1) >= 3
+
+
+def test_as_many_threads_compute_as_there_are_workers_however_many_ask(recognizer: Recognizer) -> None:
+    class Told(Recognizer):
+        """Knows which threads computed."""
+
+        threads: ClassVar[set[int]] = set()
+
+        def recognize_prepared(self, pictures, decoding=None, progress=None):  # type: ignore[no-untyped-def]
+            self.threads.add(threading.get_ident())
+            return super().recognize_prepared(pictures, decoding, progress)
+
+    picture = recognizer.read(picture_of(next(iter(FORMULAS.values()))))
+    with ThreadPoolExecutor(2) as workers, ThreadPoolExecutor(8) as users:
+        shared = [Together(Told(recognizer.checkpoint), workers) for _ in range(2)]
+        for future in [users.submit(shared[index % 2].recognize, picture, GREEDY) for index in range(16)]:
+            assert future.result(20).tokens
+    assert len(Told.threads) <= 2
 
 
 def test_an_error_reaches_whom_it_concerns(recognizer: Recognizer) -> None:

@@ -15,10 +15,11 @@ from hmer.config import AugmentConfig, ModelConfig, TrainConfig
 from hmer.datasets.batches import BatchStream, Source, batches_of
 from hmer.datasets.folder import read_dataset
 from hmer.errors import CheckpointError, DatasetError
+from hmer.evaluation import evaluate
 from hmer.image import ImageConfig
 from hmer.recognizer import Recognizer
 from hmer.several import faster_precision
-from hmer.trainer import LOG, RESUME, Trainer, _Average, evaluate, fit, learning_rate
+from hmer.trainer import LOG, RESUME, Trainer, _Average, fit, learning_rate
 
 
 @pytest.fixture

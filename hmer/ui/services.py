@@ -3,6 +3,7 @@
 import os
 import threading
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,11 +73,14 @@ class CheckpointChoice:
 
 
 class Recognizers:
-    """Loaded checkpoints by reference, the most recently used kept. Safe to share between threads."""
+    """Loaded checkpoints by reference, the most recently used kept; `at_once` batches are read side by side.
+
+    Safe to share between threads.
+    """
 
     def __init__(self, limit: int = LOADED_CHECKPOINTS, at_once: int = 1) -> None:
         self._limit = limit
-        self._at_once = at_once
+        self._workers = ThreadPoolExecutor(at_once, thread_name_prefix="hmer-reads")
         self._lock = threading.Lock()
         self._loaded: OrderedDict[tuple[Path, int], Together] = OrderedDict()
         self._automatic: Together | None = None
@@ -101,7 +105,7 @@ class Recognizers:
             raise CheckpointError(f"{folder}: has no {WEIGHTS} that can be read; choose another.") from error
         with self._lock:
             if key not in self._loaded:
-                self._loaded[key] = Together(Recognizer.load(folder), self._at_once)
+                self._loaded[key] = Together(Recognizer.load(folder), self._workers)
             self._loaded.move_to_end(key)
             while len(self._loaded) > self._limit:
                 self._loaded.popitem(last=False)
@@ -111,7 +115,7 @@ class Recognizers:
         readers = {name: self.get(name) for name in READERS}
         with self._lock:
             if self._automatic is None or list(readers.values()) != _readers(self._automatic):
-                self._automatic = Together(Automatic(readers), self._at_once)
+                self._automatic = Together(Automatic(readers), self._workers)
             return self._automatic
 
 
