@@ -305,7 +305,8 @@ def _parameters_about(config: CheckpointConfig) -> int:
     elif sizes.attention == "none" and sizes.embedding == "flatten":
         decoder += math.prod(sizes.map_size) * features * sizes.decoder_width
     ends = 3 * len(config.vocabulary) * max(sizes.decoder_width, features, 2 * sizes.lstm_width)
-    return encoder + decoder + ends
+    language = 6 * sizes.language.width**2 + 2 * sizes.language.tokens * sizes.language.width
+    return encoder + decoder + ends + language
 
 
 def _id(config: CheckpointConfig, weights: Path) -> str:

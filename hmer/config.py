@@ -141,6 +141,26 @@ class InputConfig:
 
 
 @dataclass(frozen=True)
+class LanguageConfig:
+    """The language model that has its say in decoding, see `hmer.models.language`; width 0: none.
+
+    tokens: it knows the first so many ids of the vocabulary, the special ones counted. weight: how much its
+    log-probabilities count beside the recogniser's.
+    """
+
+    width: int = 0
+    tokens: int = 0
+    weight: float = 0.15
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        check(0 <= self.width <= 4_096 and self.width % 2 == 0, "LanguageConfig.width: even, from 0 to 4096.")
+        check(0 <= self.tokens <= 20_003, "LanguageConfig.tokens: from 0 to 20,003.")
+        check(0 <= self.weight <= 10, "LanguageConfig.weight: from 0 to 10.")
+        check(0 <= self.dropout < 1, "LanguageConfig.dropout: from 0 to less than 1.")
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """Architecture by name (see `hmer.models.MODELS`) and its sizes; a field that it does not use is ignored."""
 
@@ -171,6 +191,7 @@ class ModelConfig:
     dropout: float = 0.1  # of the encoder's map by channel, and of the decoder
     lstm_dropout: float = 0.0  # between the layers of a recurrent network
     head_dropout: float = 0.0  # before the output layer of CRNN-CTC
+    language: LanguageConfig = field(default_factory=LanguageConfig)  # CRNN-CTC has none: its frames are no next tokens
 
     def __post_init__(self) -> None:
         known = ("conv", "blocks", *BACKBONES)
@@ -366,6 +387,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check(self.steps > 0 and self.hours >= 0, "TrainConfig: steps must be above 0, hours not negative.")
         check(self.batch_size > 0, "TrainConfig.batch_size: must be above 0.")
+        check(
+            self.model.language.width == 0,
+            "TrainConfig.model.language: is trained afterwards, on text; see scripts/train_language.py.",
+        )
         check(0 < self.learning_rate < 1, "TrainConfig.learning_rate: must be between 0 and 1.")
         check(0 <= self.decay_share <= 1, "TrainConfig.decay_share: from 0 to 1.")
         check(0 <= self.label_smoothing < 1, "TrainConfig.label_smoothing: from 0 to below 1.")

@@ -308,7 +308,7 @@ def _let_learn(model: Model, *, new_symbols: bool) -> bool:
     """
     bridge = [] if new_symbols else model.bridge()
     model.requires_grad_(False)
-    for part in bridge or (part for part in model.children() if part is not model.encoder):
+    for part in bridge or (part for part in model.children() if part not in (model.encoder, model.language)):
         part.requires_grad_(True)
     return bool(bridge)
 
