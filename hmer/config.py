@@ -142,7 +142,7 @@ class InputConfig:
 
 @dataclass(frozen=True)
 class LanguageConfig:
-    """The language model that has its say in decoding, see `hmer.models.language`; width 0: none.
+    """The language model that has its say on what beam search found, see `hmer.models.language`; width 0: none.
 
     tokens: it knows the first so many ids of the vocabulary, the special ones counted. weight: how much its
     log-probabilities count beside the recogniser's.
@@ -150,7 +150,7 @@ class LanguageConfig:
 
     width: int = 0
     tokens: int = 0
-    weight: float = 0.15
+    weight: float = 0.2
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
@@ -191,7 +191,7 @@ class ModelConfig:
     dropout: float = 0.1  # of the encoder's map by channel, and of the decoder
     lstm_dropout: float = 0.0  # between the layers of a recurrent network
     head_dropout: float = 0.0  # before the output layer of CRNN-CTC
-    language: LanguageConfig = field(default_factory=LanguageConfig)  # CRNN-CTC has none: its frames are no next tokens
+    language: LanguageConfig = field(default_factory=LanguageConfig)
 
     def __post_init__(self) -> None:
         known = ("conv", "blocks", *BACKBONES)

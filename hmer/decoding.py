@@ -29,7 +29,8 @@ class Hypothesis:
     """A token sequence without the end token; log-probabilities include the end token's where it was reached.
 
     score is what the search ranks by: the sum divided by length ** length_penalty, the end token counted; after
-    `rescored` the mean of both directions' sums, divided so. backward: the other direction's sum, if known.
+    `rescored` the mean of both directions' sums, divided so. backward: the other direction's sum, if known. language:
+    what a language model adds to that, if one was asked.
     """
 
     ids: tuple[int, ...]
@@ -37,6 +38,7 @@ class Hypothesis:
     finished: bool
     score: float
     backward: float | None = None
+    language: float = 0.0
 
     @property
     def log_prob(self) -> float:
@@ -45,8 +47,9 @@ class Hypothesis:
 
     @property
     def joint_log_prob(self) -> float:
-        """The mean of both directions' sums, where both are known."""
-        return self.log_prob if self.backward is None else (self.log_prob + self.backward) / 2
+        """The mean of both directions' sums, where both are known, and the language's say."""
+        read = self.log_prob if self.backward is None else (self.log_prob + self.backward) / 2
+        return read + self.language
 
 
 def select_rows(state: State, rows: Tensor) -> State:
@@ -334,14 +337,34 @@ def rescored(
     """
     rows = [hypotheses[min(place, len(hypotheses) - 1)] for hypotheses in found for place in range(width)]
     sums = forced(step, state, first, [hypothesis.ids[::-1] for hypothesis in rows], end_id=start_id)
+    return [
+        _reordered(
+            [replace(item, backward=sums[picture * width + place]) for place, item in enumerate(hypotheses)],
+            length_penalty,
+        )
+        for picture, hypotheses in enumerate(found)
+    ]
+
+
+def informed(
+    found: Sequence[list[Hypothesis]],
+    opinions: Callable[[Sequence[tuple[int, ...]]], Sequence[float]],
+    *,
+    length_penalty: float,
+) -> list[list[Hypothesis]]:
+    """What a beam search found, best first with the language's say; `opinions` gives what it adds to each sequence."""
     ordered = []
-    for picture, hypotheses in enumerate(found):
-        both = [
-            replace(hypothesis, backward=sums[picture * width + place]) for place, hypothesis in enumerate(hypotheses)
-        ]
-        both = [replace(item, score=_score(item.joint_log_prob, len(item.log_probs), length_penalty)) for item in both]
-        ordered.append(sorted(both, key=lambda hypothesis: (not hypothesis.finished, -hypothesis.score)))
+    for hypotheses in found:
+        added = opinions([item.ids for item in hypotheses])
+        said = [replace(item, language=value) for item, value in zip(hypotheses, added, strict=True)]
+        ordered.append(_reordered(said, length_penalty))
     return ordered
+
+
+def _reordered(hypotheses: Sequence[Hypothesis], penalty: float) -> list[Hypothesis]:
+    """Scored by all that is known of them, best first; what did not end comes last."""
+    scored = [replace(item, score=_score(item.joint_log_prob, len(item.log_probs), penalty)) for item in hypotheses]
+    return sorted(scored, key=lambda item: (not item.finished, -item.score))
 
 
 def _unfinished(item: _Beam, sums: Tensor, penalty: float) -> list[Hypothesis]:

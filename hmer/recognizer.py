@@ -157,7 +157,7 @@ class Recognizer:
             scores, frames = self.model.frame_scores(encoded)
             common["blank_id"] = BLANK_ID
             if settings.strategy == "beam":
-                return decoding.ctc_beam(scores, frames, width=width, **common)
+                return self._informed(decoding.ctc_beam(scores, frames, width=width, **common), 0.0)
             if settings.strategy == "sample":
                 single = decoding.ctc_sample(scores, frames, **common, **drawn)
             else:
@@ -167,15 +167,22 @@ class Recognizer:
             if settings.strategy == "beam":
                 penalty = settings.length_penalty
                 found = decoding.beam(step, state, first, width=width, length_penalty=penalty, **common)
-                if width == 1 or not self.model.bidirectional:
-                    return found
-                backward = self.model.start(encoded, width, reverse=True)
-                return decoding.rescored(found, *backward, start_id=START_ID, width=width, length_penalty=penalty)
+                if width > 1 and self.model.bidirectional:
+                    backward = self.model.start(encoded, width, reverse=True)
+                    found = decoding.rescored(found, *backward, start_id=START_ID, width=width, length_penalty=penalty)
+                return self._informed(found, penalty)
             if settings.strategy == "sample":
                 single = decoding.sample(step, state, first, **common, **drawn)
             else:
                 single = decoding.greedy(step, state, first, **common)
         return [[hypothesis] for hypothesis in single]
+
+    def _informed(self, found: list[list[Hypothesis]], length_penalty: float) -> list[list[Hypothesis]]:
+        """What a beam search found, ranked by what formulas are like, too, if the checkpoint knows that."""
+        language = self.model.language
+        if language is None:
+            return found
+        return decoding.informed(found, language.opinions, length_penalty=length_penalty)
 
     @torch.inference_mode()
     def replacements(self, picture: Grey, tokens: Sequence[str], count: int = 8) -> list[list[Replacement]]:

@@ -1,9 +1,10 @@
 """Give a checkpoint a language model: python scripts/train_language.py FORMULAS --checkpoint REF --data FOLDER --out FOLDER.
 
-The weight of its say is the one of `--weights` with the best ExpRate on `--validation`; confidence is fitted there too.
+The weight of its say is the one of `--weights` with the best ExpRate on `--validation`.
 """
 
 import dataclasses
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,17 +16,15 @@ from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
 from hmer import checkpoint as checkpoints
-from hmer.calibration import fit_calibration
 from hmer.command_line import run
-from hmer.config import check
+from hmer.config import Decoding, check
 from hmer.datasets.compose import read_formulas
 from hmer.datasets.folder import read_dataset, sample
 from hmer.datasets.handwriting import shuffled
 from hmer.evaluation import evaluate
 from hmer.language import LanguageTraining, said, speaking, texts_of, train_language
-from hmer.metrics import without
-from hmer.models import CtcModel
-from hmer.recognizer import Recognizer
+from hmer.metrics import score, without
+from hmer.recognizer import Alternative, Recognizer
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,8 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, default=0, help="so many items of it (0: all)")
     parser.add_argument("--ignore", type=list[str], default=[], help="tokens that its labels lack")
     parser.add_argument(
-        "--weights", type=list[float], default=[0.1, 0.15, 0.2, 0.25], help="of its say, to choose from"
+        "--weights", type=list[float], default=[0.05, 0.1, 0.2, 0.3, 0.4], help="of its say, to choose from"
     )
+    parser.add_argument("--beam_width", type=int, default=10)
     parser.add_argument("--threads", type=int, default=0, help="processor cores (0: as torch chooses)")
     for field in dataclasses.fields(LanguageTraining):
         parser.add_argument(
@@ -55,10 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     checkpoint = checkpoints.load(options.checkpoint)
-    check(
-        not isinstance(checkpoint.model, CtcModel),
-        f"{options.checkpoint}: CRNN-CTC writes no next tokens, a language model has no say there.",
-    )
     form, vocabulary = checkpoint.config.label_form, checkpoint.model.vocabulary
     validation = read_dataset(options.validation, form)
     excluded = {said(item.tokens) for folder in options.exclude for item in read_dataset(folder, form)}
@@ -75,27 +71,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         language = train_language(formulas, captions, vocabulary, settings, show)
 
-    items = sample(validation, options.limit)
-    best = None
-    for weight in options.weights:
-        spoken = speaking(checkpoint, language, weight)
-        evaluation = evaluate(Recognizer(spoken), items, ignore=options.ignore)
-        scores = evaluation.scores
+    # What the search finds does not hang on the weight, only which of it is the answer.
+    search = Decoding(strategy="beam", beam_width=options.beam_width)
+    listener = Recognizer(speaking(checkpoint, language, 0.0))
+    found = evaluate(listener, sample(validation, options.limit), search, ignore=options.ignore)
+    judge = speaking(checkpoint, language, 1.0).model.language
+    assert judge is not None
+    opinions = [judge.opinions([vocabulary.encode(one.tokens) for one in it.alternatives]) for it in found.recognitions]
+    best, chosen = -1.0, 0.0
+    for weight in (0.0, *options.weights):
+        answers = [ranked(it.alternatives, say, weight) for it, say in zip(found.recognitions, opinions, strict=True)]
+        scores = score(found.truths, [*(without(one, options.ignore) for one in answers), *([] for _ in found.unread)])
         print(f"weight {weight:g}: ExpRate {scores.exprate:.4f}, token error rate {scores.token_error_rate:.4f}")
-        if best is None or scores.exprate > best[0].scores.exprate:
-            best = (evaluation, spoken)
-    assert best is not None
-    evaluation, spoken = best
-    right = [
-        without(item.tokens, options.ignore) == without(answer.tokens, options.ignore)
-        for item, answer in zip(evaluation.items, evaluation.recognitions, strict=True)
-    ]
-    calibration = fit_calibration([answer.log_prob for answer in evaluation.recognitions], right)
-    config = dataclasses.replace(spoken.config, calibration=calibration, name=Path(options.out).name, parent=spoken.id)
+        if weight and scores.exprate > best:
+            best, chosen = scores.exprate, weight
+    spoken = speaking(checkpoint, language, chosen)
+    config = dataclasses.replace(spoken.config, name=Path(options.out).name, parent=spoken.id)
     card = (checkpoint.folder / checkpoints.CARD).read_text(encoding="utf-8") if checkpoint.folder else ""
     checkpoints.save(options.out, spoken.model, config, card=card, extra=checkpoint.folder)
-    print(f"{options.out}: weight {spoken.config.model.language.weight:g}, calibration {calibration}")
+    print(f"{options.out}: weight {chosen:g}")
     return 0
+
+
+def ranked(alternatives: Sequence[Alternative], opinions: Sequence[float], weight: float) -> tuple[str, ...]:
+    """The tokens of the best, when a language model's say has so much weight."""
+    scores = [
+        math.log(max(one.probability, sys.float_info.min)) + weight * opinion
+        for one, opinion in zip(alternatives, opinions, strict=True)
+    ]
+    return alternatives[scores.index(max(scores))].tokens
 
 
 if __name__ == "__main__":

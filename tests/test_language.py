@@ -1,25 +1,25 @@
 """The language model: what it says in decoding, what it keeps silent about, and how it is trained."""
 
 import copy
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from toys import FORMULAS, IMAGE, VOCABULARY, narrow, picture_of
+from toys import FORMULAS, VOCABULARY, narrow, picture_of
 
 from hmer import language as training
 from hmer.checkpoint import Checkpoint, CheckpointConfig, load, save
-from hmer.config import LanguageConfig, ModelConfig, TrainConfig
-from hmer.datasets.batches import Sample, collate
-from hmer.decoding import Step, beam, forced_scores, greedy
+from hmer.config import Decoding, LanguageConfig, ModelConfig, TrainConfig
+from hmer.decoding import Hypothesis, informed
 from hmer.errors import ConfigError, DatasetError
 from hmer.finetune import _let_learn
-from hmer.image import pad, prepare
 from hmer.language import LanguageTraining, negative_log_likelihood, speaking, texts_of, train_language
 from hmer.models import Model, build
-from hmer.models.base import with_ends
 from hmer.models.language import LanguageModel
-from hmer.vocabulary import END_ID, START_ID, Vocabulary
+from hmer.recognizer import Recognizer
+from hmer.vocabulary import END_ID, SPECIAL, START_ID, Vocabulary
 from scripts.train_language import main
 
 WITH_LIMITS = Vocabulary([*VOCABULARY.words, "\\limits"])
@@ -32,39 +32,22 @@ def language() -> LanguageModel:
     return LanguageModel(LanguageConfig(16, len(WITH_LIMITS), weight=0.7), WITH_LIMITS).eval()
 
 
-def even(count: int) -> Step:
-    """A recogniser to which all of `count` tokens are as likely."""
-    return lambda ids, state: (torch.zeros(len(ids), count).log_softmax(-1), state)
-
-
 @torch.inference_mode()
-def test_step_by_step_it_says_what_it_says_of_the_whole(language: LanguageModel) -> None:
-    language.index(WITH_LIMITS.grown(["\\Delta"]))
+def test_its_opinion_by_hand(language: LanguageModel) -> None:
+    log_probs = language(torch.tensor([[START_ID, ONE, PLUS]])).log_softmax(-1)[0]
+    likelier = 0.0
+    for place, token in enumerate([ONE, PLUS, END_ID]):
+        expected = float((log_probs[place].exp() * log_probs[place]).sum())
+        likelier += float(log_probs[place, token]) - expected
+    assert language.opinions([[ONE, PLUS]]) == pytest.approx([0.7 * likelier], abs=1e-4)
+    # Whatever else is in the batch.
+    assert language.opinions([[X] * 9, [ONE, PLUS], []])[1] == pytest.approx(0.7 * likelier, abs=1e-4)
+
+
+def test_what_it_does_not_know_it_neither_reads_nor_judges(language: LanguageModel) -> None:
     new = len(WITH_LIMITS)
-    sequences = [[ONE, PLUS, X], [ONE, LIMITS, PLUS, X], [LIMITS, new, ONE, PLUS, new, LIMITS, X]]
-    count = new + 1
-    for sequence in sequences:
-        step, state, first = language.heard(even(count), {}, torch.tensor([START_ID]))
-        alone = forced_scores(step, state, first, [*sequence, END_ID])
-        inputs, _ = with_ends(torch.tensor([sequence]), torch.tensor([len(sequence)]), reverse=False)
-        whole = language.judged(inputs, torch.zeros(1, len(sequence) + 1, count)).log_softmax(-1)[0]
-        assert torch.allclose(alone, whole, atol=1e-5)
-    # What it does not read changes nothing of what it says next.
-    last = [language.judged(torch.tensor([[START_ID, *ids]]), torch.zeros(1, len(ids) + 1, count)) for ids in sequences]
-    assert torch.allclose(last[0][0, -1], last[1][0, -1], atol=1e-5)
-
-
-@torch.inference_mode()
-def test_of_what_it_does_not_know_it_says_nothing(language: LanguageModel) -> None:
-    language.index(WITH_LIMITS.grown(["\\Delta"]))
-    opinion = language._opinion(language(torch.tensor([[START_ID, ONE]])))
-    assert opinion.shape == (1, 2, len(WITH_LIMITS) + 1)
-    assert opinion[..., [LIMITS, len(WITH_LIMITS)]].eq(0).all()
-    logits = language(torch.tensor([[START_ID, ONE]])).log_softmax(-1)
-    # Of what it knows, by its own probabilities, nothing on the whole.
-    expected = (logits.exp() * (opinion[..., :-1] / 0.7)).sum(-1) + 0.0
-    silent = (logits.exp() * (logits - (logits.exp() * logits).sum(-1, keepdim=True)))[..., LIMITS]
-    assert expected.tolist()[0] == pytest.approx((-silent).tolist()[0], abs=1e-5)
+    said = language.opinions([[ONE, PLUS, X], [ONE, LIMITS, PLUS, X], [LIMITS, new, ONE, PLUS, new, X, LIMITS]])
+    assert said == pytest.approx([said[0]] * 3, abs=1e-5)
 
 
 def test_it_learns_what_is_usual_and_that_decides_where_the_picture_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,9 +62,13 @@ def test_it_learns_what_is_usual_and_that_decides_where_the_picture_does_not(mon
         assert float(negative_log_likelihood(model, usual)) < 0.4
     assert [share for share, _ in told] == sorted(share for share, _ in told)
     assert told[-1][1] < told[0][1]
-    heard = model.heard(even(len(VOCABULARY)), {}, torch.tensor([START_ID]))
-    (answer,) = greedy(*heard, end_id=END_ID, max_length=9)
-    assert VOCABULARY.decode(answer.ids) == ["1", "+", "x"]
+    candidates = [tuple(VOCABULARY.encode(text.split())) for text in ("2 + x", "1 + x", "1 + 1 + 1", "x -")]
+    unsure = [Hypothesis(ids, (-1.0,), True, -1.0) for ids in candidates]
+    (ordered,) = informed([unsure], model.opinions, length_penalty=0.0)
+    assert ordered[0].ids == candidates[1]
+    assert [item.score for item in ordered] == sorted((-1.0 + item.language for item in ordered), reverse=True)
+    cut = [replace(unsure[1], finished=False), *unsure[::2]]
+    assert not informed([cut], model.opinions, length_penalty=0.0)[0][-1].finished
     assert texts_of(["1+x", "x-2"], "crohme", VOCABULARY, {("1", "+", "x")}) == [
         tuple(VOCABULARY.encode(["x", "-", "2"]))
     ]
@@ -98,32 +85,24 @@ def spoken(name: str, weight: float = 0.5) -> Model:
     return speaking(checkpoint, language, weight).model
 
 
-@pytest.mark.parametrize("name", ["transformer", "cnn_lstm"])
-def test_models_decode_with_it_and_measure_with_it_but_learn_without(name: str) -> None:
-    model, silent = spoken(name), spoken(name, 0.0)
-    picture = prepare(picture_of(FORMULAS["1 + x"]), IMAGE).pixels
-    images, sizes = pad([picture])
-    ids = VOCABULARY.encode(["1", "+", "x"])
-    with torch.inference_mode():
-        scores = [forced_scores(*it.start(it.encode(images, sizes), 1), ids) for it in (model, silent)]
-        assert not torch.allclose(*scores, atol=1e-3)
-        best = greedy(*model.start(model.encode(images, sizes), 1), end_id=END_ID, max_length=9)[0]
-        ended = beam(*model.start(model.encode(images, sizes), 3), width=3, end_id=END_ID, max_length=9)[0]
-    assert len(best.ids) <= 9
-    assert len(ended) == 3
-    batch = collate([Sample(picture, tuple(ids), None)])
-    with torch.inference_mode():
-        told = forced_scores(*model.start(model.encode(images, sizes), 1), [*ids, END_ID])
-    expected = sum(float(row[token]) for row, token in zip(told, [*ids, END_ID], strict=True))
-    assert model.loss(batch).log_likelihood == pytest.approx(expected, abs=1e-3)
-    model.train()
-    torch.manual_seed(1)
-    taught = model.loss(batch)
-    torch.manual_seed(1)
-    assert float(taught.total.detach()) == pytest.approx(float(silent.train().loss(batch).total.detach()), abs=1e-5)
-    taught.total.backward()
+@pytest.mark.parametrize("name", ["transformer", "cnn_lstm", "crnn_ctc"])
+def test_it_ranks_what_beam_search_found_and_nothing_else(name: str) -> None:
+    model, silent = spoken(name, 3.0), spoken(name, 0.0)
+    readers = [Recognizer(Checkpoint(it, CheckpointConfig("toy", VOCABULARY.words), "toy")) for it in (model, silent)]
+    picture = readers[0].read(picture_of(FORMULAS["1 + x"]))
+    greedy = [reader.recognize_prepared([picture], Decoding(max_length=9))[0] for reader in readers]
+    assert greedy[0].tokens == greedy[1].tokens
+    assert greedy[0].log_prob == greedy[1].log_prob
+    beam = Decoding(strategy="beam", beam_width=6, max_length=9, length_penalty=0.0)
+    heard, unheard = (reader.recognize_prepared([picture], beam)[0].alternatives for reader in readers)
+    assert {one.tokens for one in heard} == {one.tokens for one in unheard}
     assert model.language is not None
-    assert all(parameter.grad is None for parameter in model.language.parameters())
+    said = model.language.opinions([VOCABULARY.encode(one.tokens) for one in unheard])
+    weights = [one.probability * math.exp(value) for one, value in zip(unheard, said, strict=True)]
+    expected = {one.tokens: weight / sum(weights) for one, weight in zip(unheard, weights, strict=True)}
+    assert {one.tokens: one.probability for one in heard} == pytest.approx(expected, rel=1e-3)
+    finished = [one.probability for one in heard]
+    assert finished[0] == max(finished) or name != "crnn_ctc"
 
 
 def test_fine_tuning_leaves_it_and_new_symbols_are_none_of_its_business(tmp_path: Path) -> None:
@@ -134,13 +113,13 @@ def test_fine_tuning_leaves_it_and_new_symbols_are_none_of_its_business(tmp_path
         assert not any(parameter.requires_grad for parameter in model.language.parameters())
     before = copy.deepcopy(model.language.state_dict())
     model.grow_vocabulary(["\\Delta"])
-    assert model.language.known.tolist() == [True] * len(VOCABULARY) + [False]
+    assert model.language.known == frozenset(range(len(SPECIAL), len(VOCABULARY)))
     assert all(torch.equal(before[name], value) for name, value in model.language.state_dict().items())
     config = CheckpointConfig("toy", model.vocabulary.words, model=model.config)
     again = load(save(tmp_path / "grown", model, config))
     assert again.config.model.language == model.config.language
     assert again.model.language is not None
-    assert again.model.language.known.tolist() == model.language.known.tolist()
+    assert again.model.language.known == model.language.known
 
 
 def test_settings_that_cannot_be() -> None:
@@ -173,11 +152,5 @@ def test_the_script_gives_a_checkpoint_its_say(
     made = load(out)
     assert made.config.model.language.weight in (0.2, 0.4)
     assert made.config.parent == load(toy_checkpoint).id
-    assert len(made.config.calibration) == 2
     with pytest.raises(ConfigError, match="exists already"):
-        main(arguments)
-    ctc = CheckpointConfig("ctc", VOCABULARY.words, model=narrow("crnn_ctc"))
-    folder = save(tmp_path / "ctc", build(ctc.model, VOCABULARY), ctc)
-    arguments[2], arguments[arguments.index("--out") + 1] = str(folder), str(tmp_path / "other")
-    with pytest.raises(ConfigError, match="no say"):
         main(arguments)

@@ -165,7 +165,7 @@ class LstmModel(Model):
             if self.symbol_weight:
                 scores = self.symbol_head(encoded.extra["cells"])
                 terms["symbol"] = symbol_loss(scores, owners, encoded.mask, batch.tokens, self.symbol_weight)
-        return loss_of(terms, self.judged(inputs, logits), targets)
+        return loss_of(terms, logits, targets)
 
     def start(self, encoded: Encoded, beams: int, *, reverse: bool = False) -> tuple[Step, State, Tensor]:
         if reverse:
@@ -177,7 +177,7 @@ class LstmModel(Model):
             return self.out(features).float().log_softmax(-1), after
 
         first = torch.full((len(encoded) * beams,), START_ID, dtype=torch.long, device=encoded.memory.device)
-        return self.informed(step, state, first)
+        return step, state, first
 
     def grow_vocabulary(self, tokens: list[str]) -> None:
         grown = self.vocabulary.grown(tokens)
@@ -187,4 +187,4 @@ class LstmModel(Model):
             self.out = grow_linear(self.out, count)
             if self.symbol_head is not None:
                 self.symbol_head = grow_linear(self.symbol_head, count)
-            self.know(grown)
+            self.vocabulary = grown

@@ -120,15 +120,14 @@ class Model(nn.Module):
 
     encoder: nn.Module
     out: nn.Linear  # states to logits over the vocabulary
-    language: LanguageModel | None  # frozen: it is trained on text, by itself
+    language: LanguageModel | None  # has its say on what beam search found; trained by itself, on text
 
     def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.config = config
         self.vocabulary = vocabulary
-        self.language = (
-            LanguageModel(config.language, vocabulary).requires_grad_(False) if config.language.width else None
-        )
+        spoken = config.language.width > 0
+        self.language = LanguageModel(config.language, vocabulary).requires_grad_(False) if spoken else None
         self.label_smoothing = 0.0
         self.symbol_weight = 0.0
         self.attention_weight = 0.0
@@ -153,14 +152,6 @@ class Model(nn.Module):
         """
         raise NotImplementedError
 
-    def informed(self, step: Step, state: State, first: Tensor) -> tuple[Step, State, Tensor]:
-        """A beginning of decoding from left to right, with the language's say if there is one."""
-        return (step, state, first) if self.language is None else self.language.heard(step, state, first)
-
-    def judged(self, inputs: Tensor, logits: Tensor) -> Tensor:
-        """Logits (B, L, V) as `loss` measures them: with the language's say, but not while the model itself learns."""
-        return logits if self.training or self.language is None else self.language.judged(inputs, logits)
-
     def frame_scores(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
         """For CTC: log-probabilities (B, T, V) float32 of the frames, and how many frames each picture has (B,)."""
         raise NotImplementedError
@@ -175,12 +166,6 @@ class Model(nn.Module):
         There a model gets used to a hand: the encoder sees what everyone writes, the rest knows what formulas are like.
         """
         return []
-
-    def know(self, vocabulary: Vocabulary) -> None:
-        """Take over a grown vocabulary, of which the language says nothing."""
-        self.vocabulary = vocabulary
-        if self.language is not None:
-            self.language.index(vocabulary)
 
     def grow_vocabulary(self, tokens: list[str]) -> None:
         """Add tokens; rows of known tokens stay as they are, new rows start small."""

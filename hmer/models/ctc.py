@@ -80,4 +80,4 @@ class CtcModel(Model):
         count = len(grown) - len(self.vocabulary)
         if count:
             self.out = grow_linear(self.out, count)
-            self.know(grown)
+            self.vocabulary = grown

@@ -1,21 +1,22 @@
-"""What formulas are like, whatever the picture: a recurrent network over tokens that has its say in every step.
+"""What formulas are like, whatever the picture: a recurrent network over tokens that ranks what beam search found.
 
-It learns from formulas as text, of which there are far more than pictures. A recogniser's decoder knows the formulas
-of its pictures only, and takes the bar of `\\log` for one of an absolute value where a reader would not.
-Source: shallow fusion (Gulcehre et al. 2015).
+It learns from formulas as text, of which there are far more than pictures: a recogniser knows the formulas of its
+pictures only. In each step of decoding its say did more harm than good (it prefers the usual structure to the one that
+is drawn); among whole answers, all of which suit the picture, it helps.
+Source: rescoring with a language model (as in Chorowski and Jaitly 2017).
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from hmer.config import LanguageConfig, check
-from hmer.decoding import State, Step
-from hmer.vocabulary import Vocabulary
+from hmer.vocabulary import END_ID, PAD_ID, SPECIAL, START_ID, Vocabulary
 
 # Whether limits stand under an operator or beside it is for the picture alone to say; lists of formulas do not.
 UNSAID = frozenset({"\\limits"})
-STATE = "language"
 
 
 class LanguageModel(nn.Module):
@@ -24,8 +25,6 @@ class LanguageModel(nn.Module):
     It abstains from ids that it does not know, and from UNSAID: they are neither read nor judged. Raises ConfigError.
     """
 
-    known: Tensor  # (V,) bool: the ids that it reads and judges
-
     def __init__(self, config: LanguageConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
         check(
@@ -33,16 +32,12 @@ class LanguageModel(nn.Module):
             f"LanguageConfig.tokens: from 1 to the vocabulary's {len(vocabulary)}.",
         )
         self.config = config
+        words = vocabulary.tokens[: config.tokens]
+        self.known = frozenset(place for place, token in enumerate(words) if token not in (*SPECIAL, *UNSAID))
         self.embedding = nn.Embedding(config.tokens, config.width // 2)
         self.lstm = nn.LSTM(config.width // 2, config.width, batch_first=True)
         self.out = nn.Linear(config.width, config.tokens)
         self.dropout = nn.Dropout(config.dropout)
-        self.index(vocabulary)
-
-    def index(self, vocabulary: Vocabulary) -> None:
-        """Take note of a vocabulary that has grown."""
-        judged = [place < self.config.tokens and token not in UNSAID for place, token in enumerate(vocabulary.tokens)]
-        self.register_buffer("known", torch.tensor(judged), persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """inputs (B, L), ids that it knows -> logits of the next ones (B, L, tokens)."""
@@ -50,38 +45,20 @@ class LanguageModel(nn.Module):
         logits: Tensor = self.out(self.dropout(states))
         return logits
 
-    def _opinion(self, logits: Tensor) -> Tensor:
-        """(..., tokens) -> (..., V), to be added to a recogniser's log-probabilities.
+    @torch.no_grad()
+    def opinions(self, sequences: Sequence[Sequence[int]]) -> list[float]:
+        """What is to be added to the log-probability of each sequence of ids, its end judged too.
 
-        Log-probabilities less their mean by themselves: where it abstains nothing is lost or won, which is 0.
+        By `config.weight`, the sum over the tokens of how much likelier each is than what it expects at that place on
+        the whole: its log-probability and the entropy there. So long answers are not worse than short ones, and where
+        it abstains nothing is lost or won.
         """
-        log_probs = logits.float().log_softmax(-1)
-        entropy = -(log_probs.exp() * log_probs).sum(-1, keepdim=True)
-        missing = len(self.known) - log_probs.shape[-1]
-        opinion = functional.pad(log_probs + entropy, (0, missing))
-        return self.config.weight * opinion.masked_fill(~self.known, 0.0)
-
-    def judged(self, inputs: Tensor, logits: Tensor) -> Tensor:
-        """A recogniser's logits (B, L, V) under teacher forcing on inputs (B, L), with the language's say."""
-        reads = self.known[inputs]
-        # What is not read is left out: the others move together, and each step sees the last one that was read.
-        order = (~reads).to(torch.uint8).argsort(stable=True, dim=1)
-        opinions = self._opinion(self(inputs.gather(1, order).clamp(max=self.config.tokens - 1)))
-        last = (reads.cumsum(1) - 1)[..., None].expand_as(opinions)
-        return logits.float().log_softmax(-1) + opinions.gather(1, last)
-
-    def heard(self, step: Step, state: State, first: Tensor) -> tuple[Step, State, Tensor]:
-        """How a recogniser begins to decode (see `Model.start`), with the language's say in each step."""
-        width = self.config.width
-
-        def both(ids: Tensor, state: State) -> tuple[Tensor, State]:
-            log_probs, after = step(ids, state)
-            before = state[STATE]
-            given = self.embedding(ids.clamp(max=self.config.tokens - 1))[:, None]
-            hidden, cell = (part[None].contiguous() for part in before.chunk(2, -1))
-            _, (hidden, cell) = self.lstm(given, (hidden, cell))
-            now = torch.where(self.known[ids][:, None], torch.cat([hidden[0], cell[0]], -1), before)
-            fused = (log_probs + self._opinion(self.out(now[:, :width]))).log_softmax(-1)
-            return fused, {**after, STATE: now}
-
-        return both, {**state, STATE: self.out.weight.new_zeros(len(first), 2 * width)}, first
+        said = [[index for index in ids if index in self.known] for ids in sequences]
+        device = self.out.weight.device
+        inputs = pad_sequence([torch.tensor([START_ID, *ids]) for ids in said], batch_first=True, padding_value=PAD_ID)
+        targets = pad_sequence([torch.tensor([*ids, END_ID]) for ids in said], batch_first=True, padding_value=PAD_ID)
+        log_probs = self(inputs.to(device)).float().log_softmax(-1)
+        entropies = -(log_probs.exp() * log_probs).sum(-1)
+        likelier = log_probs.gather(-1, targets.to(device)[..., None])[..., 0] + entropies
+        sums: list[float] = (likelier * (targets != PAD_ID).to(device)).sum(1).tolist()
+        return [self.config.weight * value for value in sums]

@@ -284,8 +284,7 @@ class TransformerModel(Model):
             scores = self.symbol_head(encoded.extra["cells"])
             terms["symbol"] = symbol_loss(scores, owners, encoded.mask, batch.tokens, self.symbol_weight)
         count = len(batch.tokens)
-        measured = self.judged(inputs[:count], logits[:count])
-        return dataclasses.replace(loss_of(terms, measured, targets[:count]), looks=looks)
+        return dataclasses.replace(loss_of(terms, logits[:count], targets[:count]), looks=looks)
 
     @torch.no_grad()
     def _looks(self, encoded: Encoded, inputs: Tensor, start: Tensor | None, *, exact: bool) -> Tensor:
@@ -392,7 +391,7 @@ class TransformerModel(Model):
             return step(ids, state)
 
         first = torch.full((count * beams,), END_ID if reverse else START_ID, dtype=torch.long, device=memory.device)
-        return (step_with_feedback, state, first) if reverse else self.informed(step_with_feedback, state, first)
+        return step_with_feedback, state, first
 
     def bridge(self) -> list[nn.Module]:
         return [
@@ -408,5 +407,5 @@ class TransformerModel(Model):
             self.embedding = grow_embedding(self.embedding, count)
             self.out = grow_linear(self.out, count)
             self.symbol_head = grow_linear(self.symbol_head, count)
-            self.know(grown)
+            self.vocabulary = grown
             self._index_vocabulary()
