@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 TIMEOUT_MS = 60_000
+PAUSE_MS = 1_000  # a person looks at an answer before asking for the next
 _PEN = '#hm-sketch button[aria-label="Brush"].highlight'
 _PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime / 1000"
 _LARGEST = """new Promise((tell) => new PerformanceObserver((list) => tell(list.getEntries().at(-1).startTime / 1000))
@@ -36,7 +37,11 @@ def page(browser: "Browser", url: str, *, loads: int = 5, answers: int = 5) -> d
     opened = visit.new_page()
     first = _load(opened, url)
     later = [_load(opened, url) for _ in range(loads)]
-    waits = [float(opened.evaluate(_ANSWER, index % 5)) for index in range(answers + 1)][1:]
+    waits = []
+    for index in range(answers + 1):
+        waits.append(float(opened.evaluate(_ANSWER, index % 5)))
+        opened.wait_for_timeout(PAUSE_MS)
+    waits = waits[1:]
     visit.close()
     figures: dict[str, Any] = {f"first_{name}_s": value for name, value in first.items()}
     for name in first:
