@@ -38,12 +38,16 @@ fix: $(VENV)/.development
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-train-handwritten: $(VENV)/.runtime  ## DATA: a folder with train/, composed/ and validation/ dataset folders
+train-handwritten: $(VENV)/.runtime  ## DATA: a folder with train/, composed/ and validation/; FORMULAS: for a language model
 	$(RUN) scripts/train.py --config hmer/configs/handwritten_small.yaml --train '["$(DATA)/train"]' \
 	  --validation '$(DATA)/validation'
 	for stage in handwritten handwritten_large; do \
 	  $(RUN) scripts/train.py --config hmer/configs/$$stage.yaml --train '["$(DATA)/train", "$(DATA)/composed"]' \
 	  --validation '$(DATA)/validation' || exit; done
+ifdef FORMULAS
+	$(RUN) scripts/train_language.py '$(FORMULAS)' --checkpoint runs/handwritten_large/best --data '["$(DATA)/train"]' \
+	  --exclude '["$(DATA)/validation"]' --validation '$(DATA)/validation' --ignore '\limits' --out runs/handwritten_language
+endif
 
 train-printed: $(VENV)/.runtime  ## DATA: a folder with train/ and validation/, made by scripts/render_formulas.py
 	for stage in printed_small printed; do \

@@ -34,9 +34,9 @@ Text = tuple[int, ...]  # ids, without the special ones
 class LanguageTraining:
     """passes: as many tokens are read as the list of formulas has, so many times; own_share: of captions among them."""
 
-    width: int = 256
-    passes: float = 6.0
-    own_share: float = 0.3
+    width: int = 384
+    passes: float = 5.0
+    own_share: float = 0.25
     dropout: float = 0.1
     seed: int = 0
 

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--cap", type=int, default=20_000, help="the most formulas of one source")
     parser.add_argument("--validation", type=str, required=True, help="dataset folder to choose the weight by")
     parser.add_argument("--limit", type=int, default=0, help="so many items of it (0: all)")
-    parser.add_argument("--ignore", type=list[str], default=[], help="tokens that its labels lack")
+    parser.add_argument("--ignore", nargs="*", type=str, default=[], help="tokens that its labels lack")
     parser.add_argument(
         "--weights", type=list[float], default=[0.05, 0.1, 0.2, 0.3, 0.4], help="of its say, to choose from"
     )

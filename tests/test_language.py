@@ -19,6 +19,7 @@ from hmer.language import LanguageTraining, negative_log_likelihood, speaking, t
 from hmer.models import Model, build
 from hmer.models.language import LanguageModel
 from hmer.recognizer import Recognizer
+from hmer.trainer import Trainer
 from hmer.vocabulary import END_ID, SPECIAL, START_ID, Vocabulary
 from scripts.train_language import main
 
@@ -120,6 +121,23 @@ def test_fine_tuning_leaves_it_and_new_symbols_are_none_of_its_business(tmp_path
     assert again.config.model.language == model.config.language
     assert again.model.language is not None
     assert again.model.language.known == model.language.known
+
+
+def test_training_on_from_a_checkpoint_carries_it_along(toy_data: Path, tmp_path: Path) -> None:
+    model = spoken("transformer")
+    start = save(tmp_path / "start", model, CheckpointConfig("toy", VOCABULARY.words, model=model.config))
+    before = load(start).model
+    config = TrainConfig(
+        train=(str(toy_data),), out=str(tmp_path / "run"), initial=str(start), steps=3, batch_size=4, workers=0,
+        pool_batches=1, warmup_steps=1, threads=1,
+    )  # fmt: skip
+    Trainer(config).fit()
+    after = load(tmp_path / "run" / "last").model
+    assert after.language is not None
+    assert before.language is not None
+    same = before.language.state_dict()
+    assert all(torch.equal(same[name], value) for name, value in after.language.state_dict().items())
+    assert not torch.equal(before.out.weight, after.out.weight)
 
 
 def test_settings_that_cannot_be() -> None:
