@@ -150,7 +150,7 @@ class LanguageConfig:
 
     width: int = 0
     tokens: int = 0
-    weight: float = 0.2
+    weight: float = 0.15
     dropout: float = 0.1
 
     def __post_init__(self) -> None:

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, default=0, help="so many items of it (0: all)")
     parser.add_argument("--ignore", nargs="*", type=str, default=[], help="tokens that its labels lack")
     parser.add_argument(
-        "--weights", type=list[float], default=[0.05, 0.1, 0.2, 0.3, 0.4], help="of its say, to choose from"
+        "--weights", type=list[float], default=[0.05, 0.1, 0.15, 0.2, 0.3], help="of its say, to choose from"
     )
     parser.add_argument("--beam_width", type=int, default=10)
     parser.add_argument("--threads", type=int, default=0, help="processor cores (0: as torch chooses)")
