@@ -350,13 +350,14 @@ def informed(
     found: Sequence[list[Hypothesis]],
     opinions: Callable[[Sequence[tuple[int, ...]]], Sequence[float]],
     *,
+    weight: float,
     length_penalty: float,
 ) -> list[list[Hypothesis]]:
-    """What a beam search found, best first with the language's say; `opinions` gives what it adds to each sequence."""
+    """What a beam search found, best first with the language's say: `weight` times what `opinions` gives for each."""
     ordered = []
     for hypotheses in found:
         added = opinions([item.ids for item in hypotheses])
-        said = [replace(item, language=value) for item, value in zip(hypotheses, added, strict=True)]
+        said = [replace(item, language=weight * value) for item, value in zip(hypotheses, added, strict=True)]
         ordered.append(_reordered(said, length_penalty))
     return ordered
 

@@ -182,7 +182,8 @@ class Recognizer:
         language = self.model.language
         if language is None:
             return found
-        return decoding.informed(found, language.opinions, length_penalty=length_penalty)
+        weight = language.config.weight
+        return decoding.informed(found, language.opinions, weight=weight, length_penalty=length_penalty)
 
     @torch.inference_mode()
     def replacements(self, picture: Grey, tokens: Sequence[str], count: int = 8) -> list[list[Replacement]]:

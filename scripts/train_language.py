@@ -75,9 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     search = Decoding(strategy="beam", beam_width=options.beam_width)
     listener = Recognizer(speaking(checkpoint, language, 0.0))
     found = evaluate(listener, sample(validation, options.limit), search, ignore=options.ignore)
-    judge = speaking(checkpoint, language, 1.0).model.language
-    assert judge is not None
-    opinions = [judge.opinions([vocabulary.encode(one.tokens) for one in it.alternatives]) for it in found.recognitions]
+    opinions = [
+        language.opinions([vocabulary.encode(one.tokens) for one in it.alternatives]) for it in found.recognitions
+    ]
     best, chosen = -1.0, 0.0
     for weight in (0.0, *options.weights):
         answers = [ranked(it.alternatives, say, weight) for it, say in zip(found.recognitions, opinions, strict=True)]

@@ -30,7 +30,7 @@ ONE, X, PLUS, LIMITS = WITH_LIMITS.encode(["1", "x", "+", "\\limits"])
 @pytest.fixture
 def language() -> LanguageModel:
     torch.manual_seed(3)
-    return LanguageModel(LanguageConfig(16, len(WITH_LIMITS), weight=0.7), WITH_LIMITS).eval()
+    return LanguageModel(LanguageConfig(16, len(WITH_LIMITS)), WITH_LIMITS).eval()
 
 
 @torch.inference_mode()
@@ -40,9 +40,9 @@ def test_its_opinion_by_hand(language: LanguageModel) -> None:
     for place, token in enumerate([ONE, PLUS, END_ID]):
         expected = float((log_probs[place].exp() * log_probs[place]).sum())
         likelier += float(log_probs[place, token]) - expected
-    assert language.opinions([[ONE, PLUS]]) == pytest.approx([0.7 * likelier], abs=1e-4)
+    assert language.opinions([[ONE, PLUS]]) == pytest.approx([likelier], abs=1e-4)
     # Whatever else is in the batch.
-    assert language.opinions([[X] * 9, [ONE, PLUS], []])[1] == pytest.approx(0.7 * likelier, abs=1e-4)
+    assert language.opinions([[X] * 9, [ONE, PLUS], []])[1] == pytest.approx(likelier, abs=1e-4)
 
 
 def test_what_it_does_not_know_it_neither_reads_nor_judges(language: LanguageModel) -> None:
@@ -65,11 +65,15 @@ def test_it_learns_what_is_usual_and_that_decides_where_the_picture_does_not(mon
     assert told[-1][1] < told[0][1]
     candidates = [tuple(VOCABULARY.encode(text.split())) for text in ("2 + x", "1 + x", "1 + 1 + 1", "x -")]
     unsure = [Hypothesis(ids, (-1.0,), True, -1.0) for ids in candidates]
-    (ordered,) = informed([unsure], model.opinions, length_penalty=0.0)
+    (ordered,) = informed([unsure], model.opinions, weight=0.5, length_penalty=0.0)
     assert ordered[0].ids == candidates[1]
+    said = model.opinions(candidates)
+    assert {item.ids: item.language for item in ordered} == pytest.approx(
+        {ids: 0.5 * value for ids, value in zip(candidates, said, strict=True)}
+    )
     assert [item.score for item in ordered] == sorted((-1.0 + item.language for item in ordered), reverse=True)
     cut = [replace(unsure[1], finished=False), *unsure[::2]]
-    assert not informed([cut], model.opinions, length_penalty=0.0)[0][-1].finished
+    assert not informed([cut], model.opinions, weight=0.5, length_penalty=0.0)[0][-1].finished
     assert texts_of(["1+x", "x-2"], "crohme", VOCABULARY, {("1", "+", "x")}) == [
         tuple(VOCABULARY.encode(["x", "-", "2"]))
     ]
@@ -99,7 +103,7 @@ def test_it_ranks_what_beam_search_found_and_nothing_else(name: str) -> None:
     assert {one.tokens for one in heard} == {one.tokens for one in unheard}
     assert model.language is not None
     said = model.language.opinions([VOCABULARY.encode(one.tokens) for one in unheard])
-    weights = [one.probability * math.exp(value) for one, value in zip(unheard, said, strict=True)]
+    weights = [one.probability * math.exp(3.0 * value) for one, value in zip(unheard, said, strict=True)]
     expected = {one.tokens: weight / sum(weights) for one, weight in zip(unheard, weights, strict=True)}
     assert {one.tokens: one.probability for one in heard} == pytest.approx(expected, rel=1e-3)
     finished = [one.probability for one in heard]

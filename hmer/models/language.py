@@ -47,11 +47,11 @@ class LanguageModel(nn.Module):
 
     @torch.no_grad()
     def opinions(self, sequences: Sequence[Sequence[int]]) -> list[float]:
-        """What is to be added to the log-probability of each sequence of ids, its end judged too.
+        """How usual each sequence of ids is as a formula, its end judged too; `config.weight` of it counts.
 
-        By `config.weight`, the sum over the tokens of how much likelier each is than what it expects at that place on
-        the whole: its log-probability and the entropy there. So long answers are not worse than short ones, and where
-        it abstains nothing is lost or won.
+        The sum over the tokens of how much likelier each is than what was to be expected at that place: its
+        log-probability and the entropy there. So long answers are not worse than short ones, and where it abstains
+        nothing is lost or won.
         """
         said = [[index for index in ids if index in self.known] for ids in sequences]
         device = self.out.weight.device
@@ -61,4 +61,4 @@ class LanguageModel(nn.Module):
         entropies = -(log_probs.exp() * log_probs).sum(-1)
         likelier = log_probs.gather(-1, targets.to(device)[..., None])[..., 0] + entropies
         sums: list[float] = (likelier * (targets != PAD_ID).to(device)).sum(1).tolist()
-        return [self.config.weight * value for value in sums]
+        return sums
