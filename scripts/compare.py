@@ -3,7 +3,8 @@
     python scripts/compare.py --handwritten DATA [--printed DATA] --out FOLDER [--hours 2] [--backbone_weights FILE]
 
 DATA is a folder with train/, validation/ and test/ dataset folders. A run that was begun is gone on with, one that is
-done is only measured; so the command can be stopped and started again. FOLDER gets comparison.json and comparison.md.
+done is only measured, and what was measured is not measured again; so the command can be stopped and started again.
+FOLDER gets comparison.json and comparison.md.
 """
 
 import dataclasses
@@ -20,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clo
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from hmer.checkpoint import parameters, resolve
+from hmer.checkpoint import identify, parameters, resolve
 from hmer.command_line import run
 from hmer.config import Decoding, TrainConfig, check, from_dict
 from hmer.datasets.folder import read_dataset, sample
@@ -133,7 +134,13 @@ def train(name: str, kind: str, folder: Path, options: Namespace) -> Path:
 
 
 def measured(name: str, kind: str, reference: str | Path, folder: Path, options: Namespace) -> list[dict[str, Any]]:
-    """A row for each search: size, speed in training, milliseconds a formula (one by one), and every measure."""
+    """A row for each search: size, speed in training, milliseconds a formula (one by one), and every measure.
+
+    Kept in FOLDER/measured: the same weights are measured once on the same number of items.
+    """
+    kept = Path(options.out) / "measured" / f"{kind}-{name}-{identify(resolve(reference))}-{options.limit}.json"
+    if kept.is_file():
+        return list(json.loads(kept.read_text(encoding="utf-8")))
     recognizer = Recognizer.load(reference)
     problems: list[str] = []
     items = sample(read_dataset(folder / "test", recognizer.config.label_form, problems), options.limit)
@@ -157,6 +164,8 @@ def measured(name: str, kind: str, reference: str | Path, folder: Path, options:
                 **{key: figures[key] for key in MEASURES},
             }
         )
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return rows
 
 
