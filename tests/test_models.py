@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 from toys import FORMULAS, IMAGE, VARIANTS, VOCABULARY, ink_of, narrow, picture_of
 
 from hmer.augment import draw_ink
@@ -127,6 +128,22 @@ def test_encoded_apart_and_decoded_together(model: Model) -> None:
     beams = [beam(*model.start(part, 3), width=3, **settings)[0] for part in parts]
     for found, several in zip(beam(*model.start(Encoded.joined(parts), 3), width=3, **settings), beams, strict=True):
         assert [one.ids for one in found] == [one.ids for one in several]
+
+
+def test_captions_that_do_not_fit_have_no_part_in_the_loss() -> None:
+    model = build(narrow("crnn_ctc"), VOCABULARY).eval()
+    batch = batch_of(["1", "1 + x"], owners=False)
+    alone = model.loss(batch)
+    tokens = functional.pad(batch.tokens, (0, 500 - batch.tokens.shape[1]), value=PAD_ID)
+    long = batch.tokens[:1, :1].repeat(2, 500)
+    loss = model.loss(
+        Batch(
+            batch.images.repeat(2, 1, 1, 1), batch.sizes.repeat(2, 1),
+            torch.cat([tokens, long]), torch.cat([batch.lengths, torch.tensor([500, 500])]),
+        )
+    )  # fmt: skip
+    assert (loss.tokens, loss.parts["impossible"]) == (alone.tokens, 0.5)
+    assert loss.parts["token"] == pytest.approx(alone.parts["token"], rel=1e-4)
 
 
 @pytest.mark.parametrize("owners", [True, False], ids=["segmented", "plain"])

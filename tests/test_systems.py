@@ -111,6 +111,7 @@ def test_the_published_layers() -> None:
         assert (model.out.in_features, model.out.out_features) == (512, 110)
         assert (model.lstm.num_layers, model.lstm.hidden_size, model.lstm.bidirectional) == (2, 256, True)
         assert isinstance(model.norm, torch.nn.BatchNorm2d)
+        assert (model.encoder.dropout.p, model.norm_dropout.p) == (0.0, 0.3)  # it comes after the norm
         with torch.inference_mode():
             scores, count = model.frame_scores(
                 model.encode(*pad([prepare(picture_of(FORMULAS["1"]), config_of(name).image).pixels]))

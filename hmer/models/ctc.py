@@ -7,6 +7,8 @@ with more tokens than its picture has frames cannot be written.
 Source: Shi et al. 2017 (CRNN).
 """
 
+import dataclasses
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -27,8 +29,10 @@ class CtcModel(Model):
     def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
         super().__init__(config, vocabulary)
         self.transform = InputTransform(config.input)
-        self.encoder = build_encoder(config)
+        # Where there is a norm, dropout comes after it.
+        self.encoder = build_encoder(dataclasses.replace(config, dropout=0.0) if config.encoder_norm else config)
         self.norm = nn.BatchNorm2d(self.encoder.channels) if config.encoder_norm else None
+        self.norm_dropout = nn.Dropout2d(config.dropout)
         self.lstm = nn.LSTM(
             config.slices * self.encoder.channels,
             config.lstm_width,
@@ -45,7 +49,7 @@ class CtcModel(Model):
         images, sizes = self.transform.resize(images, sizes)
         features, mask = self.encoder(self.transform.normalise(images, sizes), sizes)
         if self.norm is not None:
-            features = self.norm(features) * mask
+            features = self.norm_dropout(self.norm(features) * mask)
         rows, frames = mask[:, 0, :, 0].sum(-1), mask[:, 0, 0].sum(-1).long()
         shares = height_shares(rows, features.shape[-2], self.config.slices).to(features.dtype)
         columns = torch.einsum("bsh,bfhw->bwsf", shares, features).flatten(2)
@@ -61,14 +65,17 @@ class CtcModel(Model):
         return logits.masked_fill(never, -1e9).log_softmax(-1), encoded.mask.sum(-1)
 
     def loss(self, batch: Batch) -> Loss:
-        """As in `Model`; captions that need more frames than there are count nothing, and their share is logged."""
+        """As in `Model`; captions that need more frames than there are count nothing, nor do their tokens.
+
+        Their share is logged as "impossible".
+        """
         scores, frames = self.frame_scores(self.encode(batch.images, batch.sizes))
         losses = functional.ctc_loss(
             scores.transpose(0, 1), batch.tokens, frames, batch.lengths, BLANK_ID, "none", zero_infinity=True
         )
-        tokens = batch.lengths.sum()
         same = (batch.tokens[:, 1:] == batch.tokens[:, :-1]) & (batch.tokens[:, 1:] != PAD_ID)
         impossible = batch.lengths + same.sum(1) > frames  # a blank stands between two equal tokens
+        tokens = batch.lengths[~impossible].sum()
         terms = {
             "token": Term(losses.sum(), tokens),
             "impossible": Term(impossible.sum(), torch.tensor(len(frames), device=frames.device), 0.0),
