@@ -5,12 +5,53 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 STRIDE_PX = 8  # one cell of an encoder's map, and of a batch's owners, is so many pixels wide and high
+CELLS = 16  # numbers of inked cells are rounded up to a multiple, so that few shapes occur
 MAX_AREA_PX = 800_000  # of a batch that is only read
 WASTE = 1.35  # how much larger than its pictures a batch may be,
 SMALL_PX = 40_000  # unless it is so small that another one costs more
 TOGETHER, MOST_CELLS_PX = 16, 4_000_000  # so many pictures are decoded at a time, and so much padded area
+
+
+@dataclass
+class Seen:
+    """What an encoder makes of pictures: all that the rest of a model needs of them while the encoder does not change.
+
+    cells (B, T, C), the features of the inked cells; mask (B, T) True where there is one; places (B, T, 2), the row and
+    the column of each in the encoder's map.
+    """
+
+    cells: Tensor
+    mask: Tensor
+    places: Tensor
+
+    def to(self, device: torch.device) -> "Seen":
+        """The same on another device."""
+        return Seen(self.cells.to(device), self.mask.to(device), self.places.to(device))
+
+    def apart(self) -> list["Seen"]:
+        """Each picture by itself, with no more cells than it has, in half precision: to be kept."""
+        parts = []
+        for row, count in enumerate(self.mask.sum(1).tolist()):
+            cells, places = self.cells[row : row + 1, :count], self.places[row : row + 1, :count]
+            parts.append(Seen(cells.half(), self.mask[row : row + 1, :count], places.to(torch.int16, copy=True)))
+        return parts
+
+    @classmethod
+    def joined(cls, parts: Sequence["Seen"]) -> "Seen":
+        """What `apart` took apart, in any order."""
+        cells = -(-max(part.mask.shape[1] for part in parts) // CELLS) * CELLS
+
+        def padded(x: Tensor) -> Tensor:
+            return functional.pad(x, (0, 0) * (x.dim() - 2) + (0, cells - x.shape[1]))
+
+        return cls(
+            torch.cat([padded(part.cells) for part in parts]).float(),
+            torch.cat([padded(part.mask) for part in parts]),
+            torch.cat([padded(part.places) for part in parts]).long(),
+        )
 
 
 @dataclass
@@ -20,8 +61,8 @@ class Batch:
     images (B, 1, H, W) ink 1 on 0; sizes (B, 2) true pixels; tokens (B, L) ids without start and end, padded with
     PAD_ID; lengths (B,). `owners` (B, H/8, W/8), where the strokes of the symbols are known: the position in the
     caption, from 1, of the symbol that covers the cell; 0 paper, -1 unknown. `located` (B,) says for which items.
-    `looks` (B, L + 1, T): where a model much like this one looked at each step, as `hmer.models.base.Loss` tells; it saves
-    time and changes nothing else.
+    `looks` (B, L + 1, T): where a model much like this one looked at each step, as `hmer.models.base.Loss` tells, and
+    `seen`, what its encoder makes of the images: they save time and change nothing else.
     """
 
     images: Tensor
@@ -31,6 +72,7 @@ class Batch:
     owners: Tensor | None = None
     located: Tensor | None = None
     looks: Tensor | None = None
+    seen: Seen | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hmer import latex
-from hmer.batch import of_like_size
+from hmer.batch import Batch, Seen, of_like_size
 from hmer.config import Decoding
 from hmer.datasets.batches import Sample, collate
 from hmer.datasets.folder import Item
@@ -163,12 +163,14 @@ def teacher_forced(
     items: Sequence[Item],
     progress: Callable[[int], None] | None = None,
     looks: dict[int, Tensor] | None = None,
+    seen: dict[int, Seen] | None = None,
 ) -> Forced:
     """Next tokens that are right and their likelihood; a token that the checkpoint lacks is wrong.
 
     Items with such a token are scored up to it. `progress` is told how many are done, after each batch. `looks`, by the
     item's index, is filled with where the model looks at each step (L + 1, T); a model much like it, given the same
-    pictures in the same size, is quicker with them.
+    pictures in the same size, is quicker with them. `seen` likewise, with what its encoder makes of the pictures: for a
+    model that has the very same encoder.
     """
     vocabulary = recognizer.model.vocabulary
     sums = Forced()
@@ -184,12 +186,12 @@ def teacher_forced(
             samples.append(Sample(pictures[index], tuple(vocabulary.encode(known)), None))
         batch = collate(samples)
         if looks is not None and all(index in looks for index in group):
-            batch.looks = _padded([looks[index] for index in group])
+            batch.looks = looks_joined([looks[index] for index in group])
+        if seen is not None:
+            batch.seen = _seen(recognizer, batch, group, seen)
         loss = recognizer.model.loss(batch.to(recognizer.device))
         if looks is not None and loss.looks is not None:
-            for index, sample, found in zip(group, samples, loss.looks.cpu(), strict=True):
-                steps = found[: len(sample.ids) + 1]
-                looks[index] = steps[:, : int(steps.any(0).nonzero().max()) + 1].to(torch.float16, copy=True)
+            looks.update(zip(group, looks_apart(loss.looks, batch.lengths), strict=True))
         count = loss.count + unknown if loss.count else 0
         right = tuple(one and two for one, two in zip(loss.right, wholly, strict=False))  # none of CTC
         sums += Forced(loss.correct, count, loss.log_likelihood, loss.tokens, right)
@@ -202,7 +204,26 @@ def teacher_forced(
     return dataclasses.replace(sums, right=tuple(by_item[index] for index in range(len(items))))
 
 
-def _padded(looks: Sequence[Tensor]) -> Tensor:
+def _seen(recognizer: Recognizer, batch: Batch, group: Sequence[int], known: dict[int, Seen]) -> Seen | None:
+    """What the encoder makes of a batch, as it is `known` for each picture, or found and then known."""
+    if not all(index in known for index in group):
+        found = recognizer.model.see(batch.images.to(recognizer.device), batch.sizes.to(recognizer.device))
+        if found is None:
+            return None
+        known.update(zip(group, found.to(torch.device("cpu")).apart(), strict=True))
+    return Seen.joined([known[index] for index in group])
+
+
+def looks_apart(looks: Tensor, lengths: Tensor) -> list[Tensor]:
+    """What `Loss.looks` says of each picture by itself, in half precision: to be kept."""
+    parts = []
+    for found, length in zip(looks.cpu(), lengths.tolist(), strict=True):
+        steps = found[: length + 1]
+        parts.append(steps[:, : int(steps.any(0).nonzero().max()) + 1].to(torch.float16, copy=True))
+    return parts
+
+
+def looks_joined(looks: Sequence[Tensor]) -> Tensor:
     """(L, T) each -> (B, longest L, longest T), zeros behind."""
     padded = torch.zeros(len(looks), *(max(look.shape[side] for look in looks) for side in (0, 1)))
     for index, look in enumerate(looks):

@@ -5,22 +5,22 @@ where few are held out), and the frozen regression set that travels with the che
 pass is not kept unless asked for; the old one stays as it is in any case.
 """
 
-import contextlib
 import copy
 import dataclasses
+import functools
 import hashlib
 import logging
+import math
 import random
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -29,14 +29,15 @@ from hmer import checkpoint as checkpoints
 from hmer.batch import Batch
 from hmer.checkpoint import Checkpoint, CheckpointConfig
 from hmer.config import AugmentConfig, TrainConfig
-from hmer.datasets.batches import Source, collate
 from hmer.datasets.folder import Item, read_dataset, write_labels
-from hmer.errors import BadImage, BadInk, CheckpointError, DatasetError
-from hmer.gate import REGRESSION, Comparison, Reader, Readings, RegressionSet, Verdict, allowed_flips, fastest
+from hmer.errors import CheckpointError, DatasetError
+from hmer.gate import REGRESSION, Comparison, Reader, Readings, Verdict, allowed_flips, fastest
 from hmer.models.base import Model, with_ends
 from hmer.models.ctc import CtcModel
 from hmer.recognizer import Recognizer
+from hmer.regression import RegressionSet
 from hmer.trainer import Trainer
+from hmer.views import Views, batches, once
 from hmer.vocabulary import PAD_ID, Vocabulary
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ RATE, BRIDGE_RATE = 1e-4, 3e-4  # the second where only the model's bridge learn
 BRIDGE_REPLAY = 0.5  # which forgets so little that half as many replay items as corrections do
 FOLD_STEPS, FOLD_REPLAY = 0.35, False  # share of the steps for a part of the cross-validation; it need not remember
 STEP_WORK = 2 * 2 * BATCH_SIZE  # a step costs as much as reading its pictures twice
+MOST_VIEWS = 6  # of a correction, each distorted otherwise
 TRIES = 2  # of the gate, the second half as far from the parent as the first
 PILOT = 400  # regression items that the first strength is chosen by
 SHOWN, OTHERS = 100, 160  # items that new symbols are imprinted from, and replay items that they must not be seen in
@@ -77,6 +79,16 @@ def folds_for(corrections: int) -> int:
     return 3 if corrections < 30 else 2
 
 
+def views_for(corrections: int, steps: int) -> int:
+    """In how many ways each correction is drawn: not more than the steps can take up, and few of many."""
+    return max(1, min(MOST_VIEWS, math.ceil(steps * BATCH_SIZE / max(corrections, 1))))
+
+
+def _go_on(cancelled: Cancelled | None) -> None:
+    if cancelled is not None and cancelled():
+        raise CheckpointError("Fine-tuning was cancelled; nothing was changed.")
+
+
 class _Progress:
     """Adds up work, in pictures that pass through the model, and stops it when it is cancelled."""
 
@@ -89,8 +101,7 @@ class _Progress:
         self.to(self.done)
 
     def to(self, done: float) -> None:
-        if self.cancelled is not None and self.cancelled():
-            raise CheckpointError("Fine-tuning was cancelled; nothing was changed.")
+        _go_on(self.cancelled)
         self.done = done
         if self.report is not None:
             self.report(self.name, min(self.done / self.total, 1.0))
@@ -227,10 +238,14 @@ def train_on(
     replay: bool = True,
     seed: int = 0,
     threads: int = 0,
+    views: Views | None = None,
     report: Callable[[dict[str, Any]], None] | None = None,
     cancelled: Cancelled | None = None,
 ) -> Learnt:
-    """Train from the checkpoint in `parent` on the items; nothing is written. Raises CheckpointError, DatasetError."""
+    """Train from the checkpoint in `parent` on the items; nothing is written. Raises CheckpointError, DatasetError.
+
+    `views`: of the parent, where some of the items were looked at before.
+    """
     config = checkpoints.read_config(parent)
     new_tokens = Vocabulary(config.vocabulary).missing(token for item in items for token in item.tokens)
     with tempfile.TemporaryDirectory(prefix="hmer-finetune-") as working:
@@ -261,28 +276,38 @@ def train_on(
             mixed_precision="auto",
             threads=threads,
             workers=0,
-            pool_batches=4,
             save_minutes=0.0,
             log_steps=5,
             augment=AugmentConfig(),
         )
         trainer = Trainer(settings)
+        vocabulary = trainer.model.vocabulary
+        views = views or Views(trainer.model, vocabulary, trainer.base.image, settings.augment, seed)
+        going_on = functools.partial(_go_on, cancelled)
+        own = views.of(items, views_for(len(items), steps), going_on)
+        if not own:
+            raise DatasetError("None of the pictures to learn from can be read; see the messages before this one.")
         if new_tokens and not isinstance(trainer.model, CtcModel):  # whose states are frames, not tokens
             others = rich_in_symbols(trainer.train_items[1], OTHERS) if len(folders) > 1 else []
             shown = [item for item in items if set(new_tokens) & set(item.tokens)][:SHOWN]
             imprint(
                 trainer.model,
-                _drawn(shown, trainer, 4 if len(shown) <= 30 else 2),
+                once(views.of(shown, 4 if len(shown) <= 30 else 2, going_on), BATCH_SIZE, vocabulary),
                 new_tokens,
-                _drawn(others, trainer, 1),
+                once(views.of(others, 1, going_on), BATCH_SIZE, vocabulary),
             )
         start = {name: value.detach().clone() for name, value in trainer.model.state_dict().items()}
+        replayed = BATCH_SIZE
         if _let_learn(trainer.model, new_symbols=bool(new_tokens)):
-            shares = (1.0, BRIDGE_REPLAY)[: len(folders)]
-            trainer.config = dataclasses.replace(trainer.config, learning_rate=BRIDGE_RATE, train_weights=shares)
-        trainer.fit(report, cancelled, bar=False)
-        if cancelled is not None and cancelled():
-            raise CheckpointError("Fine-tuning was cancelled; nothing was changed.")
+            replayed = round(BRIDGE_REPLAY * BATCH_SIZE)
+            trainer.config = dataclasses.replace(trainer.config, learning_rate=BRIDGE_RATE)
+        streams = [batches(own, BATCH_SIZE, vocabulary, seed)]
+        if len(folders) > 1:
+            count = min(steps * replayed, len(trainer.train_items[1]))
+            chosen = random.Random(seed).sample(trainer.train_items[1], count)
+            streams.append(batches(views.of(chosen, 1, going_on), replayed, vocabulary, seed))
+        trainer.fit(report, cancelled, bar=False, batches=map(list, zip(*streams, strict=True)))
+        going_on()
         base = dataclasses.replace(trainer.base, calibration=config.calibration)
         return Learnt(parent, start, trainer.averaged().model, base, trainer.card(), tuple(new_tokens))
 
@@ -359,6 +384,8 @@ def fine_tune(
         known = old.model.vocabulary
         regression = RegressionSet(parent / REGRESSION, old.config.label_form, known, regression_limit)
 
+    grown = old.model.vocabulary.grown(old.model.vocabulary.missing(token for item in items for token in item.tokens))
+    views = Views(old.model, grown, old.config.image, AugmentConfig(), seed)
     steps = steps or steps_for(len(train))
     fold_steps = max(1, round(steps * FOLD_STEPS))
     readings = 2 * (len(items if folds else held_out) + (len(regression.reader.items) if regression else 0))
@@ -368,7 +395,8 @@ def fine_tune(
         progress.begin(what)
         before = progress.done
         learnt = train_on(
-            parent, chosen, out.name, steps=count, replay=replay, seed=seed, threads=threads, cancelled=cancelled,
+            parent, chosen, out.name, steps=count, replay=replay, seed=seed, threads=threads, views=views,
+            cancelled=cancelled,
             report=lambda line: progress.to(before + line["step"] * STEP_WORK),
         )  # fmt: skip
         progress.to(before + count * STEP_WORK)
@@ -482,22 +510,6 @@ def _card_part(verdict: Verdict, parent: str, corrections: str, count: int, stre
         f"\n## Gate\n\nFine-tuned from `{parent}` on {count} corrections (sha256 `{corrections}`), {strength:.0%} of the way "
         f"from the parent to what training gave.\n\n```\n{verdict.table()}\n```\n\n{said}\n"
     )
-
-
-def _drawn(items: Sequence[Item], trainer: Trainer, times: int) -> Iterator[Batch]:
-    """The items, each distorted in so many ways: a batch of eight pictures at a time."""
-    generator = np.random.default_rng(trainer.config.seed)
-    source = Source(items, trainer.model.vocabulary, trainer.base.image, trainer.config.augment)
-    samples = []
-    for index in sorted(range(len(items)), key=lambda index: len(items[index].tokens)):
-        for _ in range(times):
-            with contextlib.suppress(BadImage, BadInk):  # named by the training itself
-                samples.append(source.sample(index, generator))
-        if len(samples) >= BATCH_SIZE:
-            yield collate(samples)
-            samples = []
-    if samples:
-        yield collate(samples)
 
 
 def _copy(items: Sequence[Item], folder: Path) -> None:

@@ -1,8 +1,8 @@
 """Whether a new checkpoint may take the place of the old one: on what it was to learn, and on what it must not forget.
 
 Old and new read the same items. (a) Corrections that the new one was not trained on: it must improve there. (b) The
-frozen regression set that travels with the checkpoint: the paired bootstrap interval of the difference in ExpRate must
-exclude a loss of more than one point. What the old one makes of the regression set is kept in the data folder.
+frozen regression set that travels with the checkpoint (`hmer.regression`): the paired bootstrap interval of the
+difference in ExpRate must exclude a loss of more than one point.
 """
 
 import dataclasses
@@ -10,25 +10,21 @@ import functools
 import hashlib
 import json
 import logging
-import os
-import tempfile
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hmer.batch import Seen
 from hmer.bootstrap import interval
-from hmer.config import Decoding, to_dict
-from hmer.datasets.folder import LABELS, Item, read_dataset, read_rows, sample
+from hmer.config import to_dict
+from hmer.datasets.folder import Item
 from hmer.errors import HmerError
 from hmer.evaluation import Forced, teacher_forced
-from hmer.home import data_home
 from hmer.metrics import token_edits, without
 from hmer.models import CtcModel
 from hmer.recognizer import Recognizer
@@ -41,7 +37,7 @@ REGRESSION = "regression"
 TOLERANCE = 0.01  # of ExpRate: the loss that the interval must exclude
 Progress = Callable[[int], None]
 
-_precision = functools.cache(faster_precision)  # a trial, whose outcome may differ the next time
+precision = functools.cache(faster_precision)  # a trial, whose outcome may differ the next time
 
 
 @dataclass(frozen=True)
@@ -98,6 +94,7 @@ class Reader:
 
     `known`: the vocabulary of the old checkpoint; items with other tokens have no likelihood that could be compared.
     `looks`, by item: where the last checkpoint looked (see `teacher_forced`), from which the next one finds its own sooner.
+    `seen`, by item: what its encoder made of the picture; the next one often has the same encoder (`encoder`, a hash).
     """
 
     def __init__(self, items: Sequence[Item], known: Vocabulary, *, ignore: Sequence[str] = ()) -> None:
@@ -105,6 +102,8 @@ class Reader:
         self.ignore = tuple(ignore)
         self.comparable = [not known.missing(item.tokens) for item in self.items]
         self.looks: dict[int, Tensor] = {}
+        self.seen: dict[int, Seen] = {}
+        self.encoder = ""
         self._pictures: dict[int, Any] = {}
         self._settings: Any = None
 
@@ -145,16 +144,19 @@ class Reader:
                     forced += Forced(log_likelihood=answer.log_prob, tokens=len(answer.tokens) + 1)
                 else:
                     asked.append(place)
+        self.see_with(recognizer)
         for comparable in (True, False):
             places = [place for place in asked if self.comparable[chosen[place]] == comparable]
             if not places or (decode and not comparable):
                 continue
             looks = {at: self.looks[chosen[place]] for at, place in enumerate(places) if chosen[place] in self.looks}
+            seen = {at: self.seen[chosen[place]] for at, place in enumerate(places) if chosen[place] in self.seen}
             made = teacher_forced(
                 recognizer, [pictures[place] for place in places], [items[place] for place in places],
-                progress if not decode and comparable else None, looks,
+                progress if not decode and comparable else None, looks, seen,
             )  # fmt: skip
             self.looks.update({chosen[places[at]]: look for at, look in looks.items()})
+            self.seen.update({chosen[places[at]]: one for at, one in seen.items()})
             if comparable:
                 forced += dataclasses.replace(made, right=())
             if not decode:
@@ -162,6 +164,12 @@ class Reader:
                     edits[place] = 0 if right else None
         lengths = tuple(len(truth) for truth in truths)
         return Readings(tuple(edits), lengths, forced.log_likelihood, forced.tokens)
+
+    def see_with(self, recognizer: Recognizer) -> None:
+        """Forget what an encoder made of the pictures that is not the checkpoint's."""
+        encoder = encoder_hash(recognizer)
+        if encoder != self.encoder:
+            self.encoder, self.seen = encoder, {}
 
     def _picture(self, recognizer: Recognizer, index: int) -> Any:
         """The prepared picture; None for one that cannot be read, which counts as an empty answer."""
@@ -176,10 +184,18 @@ class Reader:
         return self._pictures[index]
 
 
+def encoder_hash(recognizer: Recognizer) -> str:
+    """Of all that decides what an encoder makes of a picture: its weights, how pictures are prepared, the precision."""
+    digest = hashlib.sha256(json.dumps([to_dict(recognizer.config.image), precision()]).encode())
+    for name, value in recognizer.model.encoder.state_dict().items():
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
 @contextmanager
 def fastest() -> Iterator[None]:
     """Compute in bf16 where this machine is faster with it, on both sides of a comparison."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=_precision() == "bf16"):
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision() == "bf16"):
         yield
 
 
@@ -298,96 +314,3 @@ def table(comparisons: Sequence[Comparison]) -> str:
             f"{pairs[1]:>16} {pairs[2]:>16}"
         )
     return "\n".join(lines)
-
-
-class RegressionSet:
-    """The frozen regression set of a checkpoint, and what checkpoints make of it, kept in the data folder."""
-
-    def __init__(self, folder: Path, label_form: str, known: Vocabulary, limit: int = 0) -> None:
-        self.folder = folder
-        self.reader = Reader(sample(read_dataset(folder, label_form), limit), known)
-        self.label_form = label_form
-        self._hash = _hash_of(folder)
-
-    def readings(self, recognizer: Recognizer, progress: Progress | None = None, *, keep: bool = True) -> Readings:
-        """What a checkpoint makes of the set: as remembered, or read now (and remembered with `keep`)."""
-        known = _remembered(self._path(recognizer), len(self.reader.items))
-        if known is not None:
-            if not self.reader.looks:
-                self.reader.looks = _read_looks(self._path(recognizer).with_suffix(".npz"))
-            if progress is not None:
-                progress(len(known))
-            return known
-        readings = self.reader.read(recognizer, progress=progress, count_edits=False)
-        if keep:
-            self.remember(recognizer, readings)
-        return readings
-
-    def remember(self, recognizer: Recognizer, readings: Readings) -> None:
-        """Keep what a checkpoint made of the set, and where it looked: each file written whole or not at all."""
-        path = self._path(recognizer)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _replacing(path) as file:
-            file.write(json.dumps(dataclasses.asdict(readings)).encode())
-        with _replacing(path.with_suffix(".npz")) as file:
-            _write_looks(file, self.reader.looks)
-
-    def _path(self, recognizer: Recognizer) -> Path:
-        """Named by all that the figures depend on: checkpoint, set, label form, decoding, precision."""
-        parts = (
-            recognizer.id, self._hash, self.label_form, to_dict(Decoding()), _precision(), "forced",
-            "".join(str(int(yes)) for yes in self.reader.comparable),
-        )  # fmt: skip
-        key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-        return data_home() / "regression" / f"{key}.json"
-
-
-def _hash_of(folder: Path) -> str:
-    """The content of a dataset folder."""
-    digest = hashlib.sha256((folder / LABELS).read_bytes())
-    for row in read_rows(folder):
-        digest.update((folder / row["file"]).read_bytes())
-    return digest.hexdigest()
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of `path` when it is complete."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-        yield file
-    os.replace(file.name, path)
-
-
-def _write_looks(file: IO[bytes], looks: Mapping[int, Tensor]) -> None:
-    """All in one row of numbers, with the item, steps and cells of each."""
-    shapes = np.array([(index, *look.shape) for index, look in looks.items()], np.int32).reshape(-1, 3)
-    values = [look.half().flatten().numpy() for look in looks.values()]
-    np.savez_compressed(file, shapes=shapes, values=np.concatenate([np.zeros(0, np.float16), *values]))
-
-
-def _read_looks(path: Path) -> dict[int, Tensor]:
-    """What `_write_looks` wrote; nothing where it is missing or damaged, since it only saves time."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-            shapes, values = saved["shapes"].tolist(), torch.from_numpy(saved["values"])
-        parts = torch.split(values, [steps * cells for _, steps, cells in shapes])
-        return {index: part.view(steps, cells) for (index, steps, cells), part in zip(shapes, parts, strict=True)}
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile) as error:
-        log.debug("%s: %s", path, error)
-        return {}
-
-
-def _remembered(path: Path, count: int) -> Readings | None:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        known = Readings(
-            tuple(None if edit is None else int(edit) for edit in values["edits"]),
-            tuple(int(tokens) for tokens in values["tokens"]),
-            float(values["log_likelihood"]), int(values["counted"]),
-        )  # fmt: skip
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("%s is damaged (%s); the regression set is read anew.", path, error)
-        return None
-    return known if len(known.edits) == len(known.tokens) == count else None

@@ -219,28 +219,33 @@ class Trainer:
         cancelled: Callable[[], bool] | None = None,
         *,
         bar: bool = True,
+        batches: Iterator[list[Batch]] | None = None,
     ) -> Path:
         """Train to the end and return the folder of the best checkpoint (the last one without validation).
 
         `report` gets the figures of each log line; `cancelled` is asked at every step, and a run that it or Ctrl+C
         stops can be resumed. With `save_minutes` 0 nothing is written; take `averaged` or `write_checkpoint`. `bar`: a
-        progress bar in a terminal.
+        progress bar in a terminal. `batches`: those of each step, in place of the ones made of the training folders.
         """
         try:
-            return self._fit(report, cancelled, bar=bar)
+            return self._fit(report, cancelled, batches or self._batches(), bar=bar)
         except KeyboardInterrupt:
             if self.config.save_minutes:
                 self.save()
             raise
 
     def _fit(
-        self, report: Callable[[dict[str, Any]], None] | None, cancelled: Callable[[], bool] | None, *, bar: bool
+        self,
+        report: Callable[[dict[str, Any]], None] | None,
+        cancelled: Callable[[], bool] | None,
+        batches: Iterator[list[Batch]],
+        *,
+        bar: bool,
     ) -> Path:
         if not self.processes.first:
             report = None
         model, optimizer = self.accelerator.prepare(self.model, self.optimizer)
         self._train_mode()
-        batches = self._batches()
         last_save = last_evaluation = self.seconds
         sums: dict[str, float] = {}
         logged = time.perf_counter()

@@ -1,5 +1,6 @@
 """The gate: its arithmetic by hand, and what is remembered of a regression set."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from toys import FORMULAS, write_dataset
 from hmer.checkpoint import load, resolve
 from hmer.datasets.folder import read_dataset
 from hmer.evaluation import evaluate
-from hmer.gate import Comparison, Reader, Readings, RegressionSet, Verdict, allowed_flips, fastest, table
+from hmer.gate import Comparison, Reader, Readings, Verdict, allowed_flips, fastest, table
 from hmer.recognizer import Recognizer
+from hmer.regression import RegressionSet
 
 
 def readings(right: int, n: int, nll: float | None = None) -> Readings:
@@ -155,6 +157,35 @@ def test_where_it_looked_is_remembered(data_folder: Path, tmp_path: Path) -> Non
         assert look.shape[0] == len(one.reader.items[index].tokens) + 1
         assert torch.equal(look, two.reader.looks[index])
 
-    (kept,) = (data_folder / "regression").glob("*.npz")
+    (kept,) = (path for path in (data_folder / "regression").glob("*.npz") if not path.name.startswith("seen"))
     kept.write_bytes(kept.read_bytes()[:-100])  # damaged: only slower
     assert three.readings(recognizer) == first and not three.reader.looks
+
+
+def test_what_the_encoder_saw_is_remembered(data_folder: Path, tmp_path: Path) -> None:
+    old = Recognizer.load("handwritten")
+    folder = write_dataset(tmp_path / "regression", FORMULAS)
+    before = RegressionSet(folder, "crohme", old.model.vocabulary)
+    first = before.readings(old)
+    assert len(before.reader.seen) == len(FORMULAS)
+
+    new = Recognizer.load("handwritten")
+    with torch.no_grad():
+        new.model.out.bias[5] += 0.1
+    new = Recognizer(dataclasses.replace(new.checkpoint, id="new"))
+    changed = RegressionSet(folder, "crohme", old.model.vocabulary)
+    plain = changed.reader.read(new, count_edits=False)
+    encoder, new.model.encoder.forward = new.model.encoder.forward, None  # type: ignore[method-assign,assignment]
+    again = RegressionSet(folder, "crohme", old.model.vocabulary)
+    after = again.readings(new, keep=False)  # would fail if it looked at the pictures
+    assert after.edits == plain.edits and after.nll == pytest.approx(plain.nll, rel=1e-5)
+    assert after.nll != first.nll
+
+    new.model.encoder.forward = encoder  # type: ignore[method-assign]
+    with torch.no_grad():
+        new.model.encoder.stem[1].weight.mul_(1.01)  # type: ignore[union-attr,index,operator]
+    again.reader.see_with(new)
+    assert not again.reader.seen  # another encoder sees something else
+    (kept,) = (data_folder / "regression").glob("seen-*.npz")
+    kept.write_bytes(kept.read_bytes()[:-100])  # damaged: only slower
+    assert RegressionSet(folder, "crohme", old.model.vocabulary).readings(old) == first

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hmer.batch import Batch
+from hmer.batch import Batch, Seen
 from hmer.config import ModelConfig
 from hmer.decoding import State, Step
 from hmer.models.language import LanguageModel
@@ -143,6 +143,10 @@ class Model(nn.Module):
     def encode(self, images: Tensor, sizes: Tensor) -> Encoded:
         """images (B, 1, H, W), sizes (B, 2) -> Encoded."""
         raise NotImplementedError
+
+    def see(self, images: Tensor, sizes: Tensor) -> Seen | None:
+        """What the encoder makes of images (B, 1, H, W), for `Batch.seen`; None for a model that has no use for it."""
+        return None
 
     def start(self, encoded: Encoded, beams: int, *, reverse: bool = False) -> tuple[Step, State, Tensor]:
         """Begin decoding: a step function, the state of B * beams hypotheses, and their first input ids.

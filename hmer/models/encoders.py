@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hmer.batch import STRIDE_PX
+from hmer.batch import CELLS, STRIDE_PX
 from hmer.config import RESNETS, InputConfig, ModelConfig
 from hmer.errors import CheckpointError
 
@@ -300,7 +300,7 @@ def inked_cells(images: Tensor, mask: Tensor, stride: int = STRIDE_PX) -> tuple[
     cannot depend on the size of the paper. T is rounded up, so that few shapes occur.
     """
     inked = functional.max_pool2d(images, stride, ceil_mode=True).flatten(1) * mask.flatten(1) > 0.2
-    most = min(-(-int(inked.sum(1).max()) // 16) * 16, inked.shape[1])
+    most = min(-(-int(inked.sum(1).max()) // CELLS) * CELLS, inked.shape[1])
     most = max(most, 1)
     order = inked.float().argsort(dim=1, descending=True, stable=True)[:, :most]
     return order, inked.gather(1, order)

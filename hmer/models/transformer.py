@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hmer.batch import Batch
+from hmer.batch import STRIDE_PX, Batch, Seen
 from hmer.config import ModelConfig
 from hmer.decoding import PICTURE, State, Step
 from hmer.models.base import (
@@ -187,15 +187,23 @@ class TransformerModel(Model):
         written = [index > END_ID and token not in UNWRITTEN for index, token in enumerate(self.vocabulary.tokens)]
         self.register_buffer("written", torch.tensor(written), persistent=False)
 
-    def encode(self, images: Tensor, sizes: Tensor) -> Encoded:
+    def see(self, images: Tensor, sizes: Tensor) -> Seen:
         features, mask = self.encoder(images, sizes)
-        rows, columns = features.shape[-2:]
         chosen, mask = inked_cells(images, mask)
         cells = features.flatten(2).transpose(1, 2)  # (B, rows * columns, C)
         cells = cells.gather(1, chosen[..., None].expand(-1, -1, cells.shape[-1]))
-        places = positions_2d(rows, columns, self.config.decoder_width, images.device).flatten(0, 1)
-        memory = self.memory_norm(self.project(cells) + places[chosen].to(cells.dtype))
-        return Encoded(memory, mask, (rows, columns), chosen, {"cells": cells})
+        columns = features.shape[-1]
+        return Seen(cells, mask, torch.stack([chosen // columns, chosen % columns], -1))
+
+    def encode(self, images: Tensor, sizes: Tensor) -> Encoded:
+        return self._encoded(images, self.see(images, sizes))
+
+    def _encoded(self, images: Tensor, seen: Seen) -> Encoded:
+        rows, columns = images.shape[-2] // STRIDE_PX, images.shape[-1] // STRIDE_PX
+        row, column = seen.places.unbind(-1)
+        places = positions_2d(rows, columns, self.config.decoder_width, images.device)[row, column]
+        memory = self.memory_norm(self.project(seen.cells) + places.to(seen.cells.dtype))
+        return Encoded(memory, seen.mask, (rows, columns), row * columns + column, {"cells": seen.cells})
 
     def _embed(self, ids: Tensor, places: Tensor, feedback: Tensor) -> Tensor:
         """Input of the decoder: ids (N, L), their positions (L, D), features of the last symbol's place (N, L, D)."""
@@ -235,7 +243,7 @@ class TransformerModel(Model):
         return carried * (latest > 0)[..., None].to(contexts.dtype)
 
     def loss(self, batch: Batch) -> Loss:
-        encoded = self.encode(batch.images, batch.sizes)
+        encoded = self._encoded(batch.images, batch.seen or self.see(batch.images, batch.sizes))
         # Finding the places takes some passes of the decoder: without segmentation only one direction is worth it.
         exact = self.exact_places or not self.training
         both = self.bidirectional and (batch.owners is not None or not exact)

@@ -1,0 +1,123 @@
+"""Pictures as a frozen encoder sees them: each distorted in a few ways, looked at once, learnt from many times.
+
+Four fifths of what a training step costs is the encoder's work. Where the encoder does not change, as in fine-tuning,
+that work is done once for a view, whatever number of steps and trainings take it up again.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmer.batch import Batch, Seen, of_like_size
+from hmer.config import AugmentConfig, ImageConfig
+from hmer.datasets.batches import Sample, Source, collate
+from hmer.datasets.folder import Item
+from hmer.errors import BadImage, BadInk
+from hmer.evaluation import looks_apart, looks_joined
+from hmer.gate import fastest
+from hmer.models.base import Model
+from hmer.vocabulary import Vocabulary
+
+log = logging.getLogger(__name__)
+
+POOL = 4  # batches that are drawn together and sorted, so that captions of like length share one
+
+
+@dataclass(frozen=True)
+class View:
+    """A distorted picture with its caption, what the encoder makes of it, and where the model looked as it was.
+
+    seen, looks: as in `Batch`, of one picture; None where the model has to find out for itself.
+    """
+
+    sample: Sample
+    tokens: tuple[str, ...]
+    seen: Seen | None
+    looks: Tensor | None
+
+
+class Views:
+    """Views of items through the encoder of one model, kept for as long as this is. An item that cannot be read has none."""
+
+    def __init__(
+        self, model: Model, vocabulary: Vocabulary, image: ImageConfig, augment: AugmentConfig, seed: int = 0
+    ) -> None:
+        self.model, self.vocabulary, self.image, self.augment = model, vocabulary, image, augment
+        self._random = np.random.default_rng(seed)
+        self._known: dict[Path, list[View]] = {}
+
+    def of(self, items: Sequence[Item], count: int, going_on: Callable[[], None] | None = None) -> list[list[View]]:
+        """At least `count` views of each item. `going_on` is called between batches; what it raises ends the search."""
+        source = Source(items, self.vocabulary, self.image, self.augment)
+        drawn: list[tuple[Item, Sample]] = []
+        for index, item in enumerate(items):
+            own = self._known.setdefault(item.path, [])
+            try:
+                drawn += [(item, source.sample(index, self._random)) for _ in range(count - len(own))]
+            except (BadImage, BadInk) as error:
+                log.warning("left out: %s", error)
+        for group in of_like_size([sample.pixels.shape for _, sample in drawn]):
+            if going_on is not None:
+                going_on()
+            parts = [drawn[index] for index in group]
+            found = self._look([sample for _, sample in parts])
+            for (item, sample), (seen, looks) in zip(parts, found, strict=True):
+                self._known[item.path].append(View(sample, item.tokens, seen, looks))
+        return [own for own in (self._known[item.path] for item in items) if own]
+
+    @torch.no_grad()
+    def _look(self, samples: Sequence[Sample]) -> Sequence[tuple[Seen | None, Tensor | None]]:
+        batch = collate(samples).to(next(self.model.parameters()).device)
+        nothing = [None] * len(samples)
+        training = self.model.training
+        self.model.eval()
+        try:
+            with fastest():
+                batch.seen = self.model.see(batch.images, batch.sizes)
+                if batch.seen is None:
+                    return list(zip(nothing, nothing, strict=True))
+                new = int(batch.tokens.max()) >= len(self.model.vocabulary)
+                looks = None if new else self.model.loss(batch).looks
+        finally:
+            self.model.train(training)
+        parts = batch.seen.to(torch.device("cpu")).apart()
+        return list(zip(parts, nothing if looks is None else looks_apart(looks, batch.lengths), strict=True))
+
+
+def batch_of(views: Sequence[View], vocabulary: Vocabulary) -> Batch:
+    """Views as a batch, with the ids of this vocabulary, which may be a larger one."""
+    samples = [dataclasses.replace(view.sample, ids=tuple(vocabulary.encode(view.tokens))) for view in views]
+    batch = collate(samples)
+    seen = [view.seen for view in views if view.seen is not None]
+    batch.seen = Seen.joined(seen) if seen else None
+    looks = [view.looks for view in views if view.looks is not None]
+    batch.looks = looks_joined(looks) if len(looks) == len(views) else None
+    return batch
+
+
+def once(views: Sequence[Sequence[View]], size: int, vocabulary: Vocabulary) -> Iterator[Batch]:
+    """Batches of all views of all items, captions of like length together."""
+    ordered = sorted((view for own in views for view in own), key=lambda view: len(view.tokens))
+    for place in range(0, len(ordered), size):
+        yield batch_of(ordered[place : place + size], vocabulary)
+
+
+def batches(views: Sequence[Sequence[View]], size: int, vocabulary: Vocabulary, seed: int) -> Iterator[Batch]:
+    """Batches without end: every item in turn, in one of its views; none if there are no views."""
+    random = np.random.default_rng(seed)
+    order: list[int] = []
+    while views:
+        pool: list[View] = []
+        while len(pool) < POOL * size:
+            order = order or random.permutation(len(views)).tolist()
+            own = views[order.pop()]
+            pool.append(own[int(random.integers(len(own)))])
+        pool.sort(key=lambda view: len(view.tokens))
+        for place in random.permutation(POOL).tolist():
+            yield batch_of(pool[place * size : (place + 1) * size], vocabulary)

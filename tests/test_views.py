@@ -1,0 +1,120 @@
+"""Views: what is kept of a frozen encoder's work is what it would find again."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+from toys import FORMULAS, IMAGE, VOCABULARY, narrow, write_dataset
+
+from hmer.batch import Seen
+from hmer.config import AugmentConfig
+from hmer.datasets.folder import Item, read_dataset
+from hmer.errors import CheckpointError
+from hmer.models import Model, build
+from hmer.views import Views, batch_of, batches, once
+from hmer.vocabulary import Vocabulary
+
+
+@pytest.fixture
+def items(tmp_path: Path) -> list[Item]:
+    return read_dataset(write_dataset(tmp_path / "data", FORMULAS), "crohme")
+
+
+def views_of(model: Model, vocabulary: Vocabulary = VOCABULARY) -> Views:
+    return Views(model, vocabulary, IMAGE, AugmentConfig())
+
+
+def model_of(architecture: str) -> Model:
+    torch.manual_seed(0)
+    return build(narrow(architecture), VOCABULARY).eval()
+
+
+def test_what_is_kept_changes_no_loss_and_no_gradient(items: list[Item]) -> None:
+    model = model_of("transformer")
+    model.exact_places = True
+    model.encoder.requires_grad_(False)
+    own = views_of(model).of(items, 2)
+    assert [len(two) for two in own] == [2] * len(items)
+    batch = batch_of([two[0] for two in own], VOCABULARY)
+    assert batch.seen is not None and batch.looks is not None
+    found = []
+    for one in (batch, dataclasses.replace(batch, seen=None, looks=None)):
+        model.zero_grad()
+        loss = model.loss(one)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        found.append((loss, model.out.weight.grad))
+    (with_it, gradient), (without, other) = found
+    assert float(with_it.total.detach()) == pytest.approx(float(without.total.detach()), rel=1e-3)
+    assert with_it.right == without.right
+    assert gradient is not None and other is not None
+    assert torch.allclose(gradient, other, atol=2e-3 * float(other.abs().max()))
+
+
+def test_a_picture_is_looked_at_once(items: list[Item], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of("transformer")
+    views = views_of(model)
+    first = views.of(items, 2)
+    monkeypatch.setattr(model, "see", None)  # would fail if it looked again
+    assert views.of(items[:3], 1) == first[:3]
+    with pytest.raises(TypeError):
+        views.of(items[:1], 3)
+
+
+def test_taken_apart_and_joined_in_another_order() -> None:
+    mask = torch.tensor([[True] * 20, [True] * 5 + [False] * 15])
+    cells = torch.randn(2, 20, 4) * mask[..., None]
+    seen = Seen(cells.half().float(), mask, torch.randint(0, 50, (2, 20, 2)) * mask[..., None])
+    first, second = seen.apart()
+    assert (first.mask.shape, second.mask.shape) == ((1, 20), (1, 5))
+    again = Seen.joined([second, first])
+    assert again.mask.shape == (2, 32)  # rounded up
+    for name in ("cells", "mask", "places"):
+        assert torch.equal(getattr(again, name)[:, :20], getattr(seen, name).flip(0))
+    assert not again.mask[:, 20:].any()
+
+
+def test_every_item_in_turn_in_one_of_its_views(items: list[Item]) -> None:
+    own = views_of(model_of("transformer")).of(items[:8], 3)
+    stream = batches(own, 2, VOCABULARY, seed=1)
+    drawn = [tuple(row[row > 0].tolist()) for batch in itertools.islice(stream, 8) for row in batch.tokens]
+    assert sorted(drawn) == sorted([tuple(VOCABULARY.encode(item.tokens)) for item in items[:8]] * 2)
+    assert sum(len(batch.tokens) for batch in once(own, 5, VOCABULARY)) == 24
+    assert list(batches([], 2, VOCABULARY, seed=1)) == []
+
+
+def test_the_vocabulary_may_grow_between(items: list[Item]) -> None:
+    model = model_of("transformer")
+    grown = VOCABULARY.grown(["\\Gamma"])
+    new = dataclasses.replace(items[0], tokens=("\\Gamma",))
+    views = views_of(model, grown)
+    (known,), (unknown,) = views.of(items[1:2], 1), views.of([new], 1)
+    assert known[0].looks is not None and unknown[0].looks is None  # the model cannot be made to write it yet
+    larger = grown.grown(["\\Xi"])
+    model.grow_vocabulary(["\\Gamma", "\\Xi"])
+    batch = batch_of([*known, *unknown], larger)
+    assert batch.tokens[1, 0] == larger.encode(["\\Gamma"])[0]
+    assert batch.seen is not None and batch.looks is None
+    assert torch.isfinite(model.loss(batch).total)
+
+
+@pytest.mark.parametrize("architecture", ["cnn_lstm", "crnn_ctc"])
+def test_a_model_that_keeps_nothing_looks_for_itself(architecture: str, items: list[Item]) -> None:
+    model = model_of(architecture)
+    batch = next(once(views_of(model).of(items, 1), 3, VOCABULARY))
+    assert batch.seen is None and torch.isfinite(model.loss(batch).total)
+
+
+def test_what_cannot_be_read_is_named_and_left_out(items: list[Item], caplog: pytest.LogCaptureFixture) -> None:
+    items[2].path.write_bytes(b"no picture")
+    assert len(views_of(model_of("transformer")).of(items, 1)) == len(items) - 1
+    assert items[2].path.name in caplog.text
+
+
+def test_it_can_be_stopped(items: list[Item]) -> None:
+    def stop() -> None:
+        raise CheckpointError("stopped")
+
+    with pytest.raises(CheckpointError, match="stopped"):
+        views_of(model_of("transformer")).of(items, 1, stop)
