@@ -68,17 +68,31 @@ class CleanedUp:
     after: float
 
 
-def effect(truths: Sequence[Tokens], predictions: Sequence[Tokens]) -> dict[str, CleanedUp | int]:
-    """What the clean-up of both sides does, as S2 reports it: short (up to the median length), long, and the median.
+@dataclass(frozen=True)
+class Effect:
+    """What the clean-up does to formulas up to the median length, and to longer ones."""
+
+    median_length: int
+    short: CleanedUp
+    long: CleanedUp
+
+
+def effect(truths: Sequence[Tokens], predictions: Sequence[Tokens]) -> Effect:
+    """What the clean-up does, as S2 reports it. The truths are cleaned up, too: after it both sides lack the same.
 
     Token error rates, as `hmer.metrics.score` has them; lengths are those of the truths before.
     """
     lengths = sorted(map(len, truths))
     median = lengths[(len(lengths) - 1) // 2] if lengths else 0
-    table: dict[str, CleanedUp | int] = {"median_length": median}
-    for name, short in (("short", True), ("long", False)):
-        pairs = [pair for pair in zip(truths, predictions, strict=True) if (len(pair[0]) <= median) == short]
-        before = score([truth for truth, _ in pairs], [prediction for _, prediction in pairs])
-        after = score([clean_up(truth) for truth, _ in pairs], [clean_up(prediction) for _, prediction in pairs])
-        table[name] = CleanedUp(len(pairs), before.token_error_rate, after.token_error_rate)
-    return table
+    pairs = list(zip(truths, predictions, strict=True))
+    return Effect(
+        median,
+        _cleaned_up([pair for pair in pairs if len(pair[0]) <= median]),
+        _cleaned_up([pair for pair in pairs if len(pair[0]) > median]),
+    )
+
+
+def _cleaned_up(pairs: Sequence[tuple[Tokens, Tokens]]) -> CleanedUp:
+    before = score([truth for truth, _ in pairs], [prediction for _, prediction in pairs])
+    after = score([clean_up(truth) for truth, _ in pairs], [clean_up(prediction) for _, prediction in pairs])
+    return CleanedUp(len(pairs), before.token_error_rate, after.token_error_rate)

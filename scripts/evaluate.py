@@ -1,5 +1,6 @@
 """Measure a checkpoint: python scripts/evaluate.py --checkpoint REF --data DATASET_FOLDER [--json FILE] ..."""
 
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clo
 from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
-from hmer.cleanup import CleanedUp, effect
+from hmer.cleanup import effect
 from hmer.command_line import add_decoding, run, settings
 from hmer.config import Decoding, check
 from hmer.datasets.folder import read_dataset, sample
@@ -64,10 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         figures["rendered_match"] = rendered_match(evaluation.truths, evaluation.predictions)
     print(table(figures))
     if options.clean_up:
-        figures["clean_up"] = {
-            name: vars(row) if isinstance(row, CleanedUp) else row
-            for name, row in effect(evaluation.truths, evaluation.predictions).items()
-        }
+        figures["clean_up"] = dataclasses.asdict(effect(evaluation.truths, evaluation.predictions))
         print(clean_up_table(figures["clean_up"]))
     if options.json:
         Path(options.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hmer.cleanup import CleanedUp, clean_up, effect, join
+from hmer.cleanup import CleanedUp, Effect, clean_up, effect, join
 
 TABLE = [
     ("x Right + Right y", "x + y"),
@@ -38,9 +38,6 @@ def test_the_effect_on_short_and_long() -> None:
     """Lengths 1 2 5: the median is 2. Before: 3 edits in 3 tokens, 4 in 5; after: none, and 1 in 5."""
     truths = [["a"], ["b", "c"], ["x", "^", "{", "2", "}"]]
     predictions = [["a", "Right"], ["b", "Right", "c", "Right"], ["{", "x", "Right", "^", "{", "3", "Sup", "}"]]
-    assert effect(truths, predictions) == {
-        "median_length": 2,
-        "short": CleanedUp(2, pytest.approx(3 / 3), 0.0),
-        "long": CleanedUp(1, pytest.approx(4 / 5), pytest.approx(1 / 5)),
-    }
-    assert effect([], []) == {"median_length": 0, "short": CleanedUp(0, 0.0, 0.0), "long": CleanedUp(0, 0.0, 0.0)}
+    short, long = CleanedUp(2, pytest.approx(3 / 3), 0.0), CleanedUp(1, pytest.approx(4 / 5), pytest.approx(1 / 5))
+    assert effect(truths, predictions) == Effect(2, short, long)
+    assert effect([], []) == Effect(0, CleanedUp(0, 0.0, 0.0), CleanedUp(0, 0.0, 0.0))
