@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from hmer.latex_parser import WORD_COMMAND
 from hmer.latex_symbols import SIGNATURES
 from hmer.metrics import Tokens, score
+from hmer.vocabulary import RELATIONS
 
-LAYOUT_WORDS = frozenset({"Right", "Left", "Above", "Below", "Inside", "Sub", "Sup", "NoRel", "HOR", "PUNC"})
+LAYOUT_WORDS = RELATIONS | {"Left", "NoRel", "HOR", "PUNC"}
 
 
 def clean_up(tokens: Tokens) -> list[str]:

@@ -3,6 +3,7 @@
 import pytest
 
 from hmer.cleanup import CleanedUp, Effect, clean_up, effect, join
+from hmer.latex import label_tokens
 
 TABLE = [
     ("x Right + Right y", "x + y"),
@@ -27,6 +28,11 @@ def test_clean_up(tokens: str, expected: str) -> None:
     cleaned = clean_up(tokens.split())
     assert cleaned == expected.split()
     assert clean_up(cleaned) == cleaned
+
+
+@pytest.mark.parametrize("formula", [r"x^2+\frac{1}{y}", r"\sum_{i=1}^n a_i", r"\sqrt{x}", r"\hat{a}_1", "[a]"])
+def test_the_words_of_the_relations_go(formula: str) -> None:
+    assert clean_up(label_tokens(formula, "crohme_relations")) == label_tokens(formula, "crohme_symbols")
 
 
 def test_spaced_tokens_are_joined() -> None:
