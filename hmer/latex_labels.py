@@ -328,7 +328,7 @@ def _related(nodes: Tree, relation: str) -> list[str]:
 def _related_parts(result: list[str], name: str, nodes: Tree, here: int) -> int:
     """Append the arguments of a command, without raw ones, which are no symbols; where to go on."""
     kinds = known.SIGNATURES.get(name, "").replace("p", "")  # those the crohme form has dropped
-    if name.startswith(r"\begin{") and environment_name(name, r"\begin") in known.ENVIRONMENTS_WITH_ARGUMENT:
+    if environment_name(name, r"\begin") in known.ENVIRONMENTS_WITH_ARGUMENT:
         kinds = "r"
     words = _PLACES.get(name, ("Inside",) * len(kinds))
     for kind, word in zip(kinds, words, strict=False):

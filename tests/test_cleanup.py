@@ -4,6 +4,8 @@ import pytest
 
 from hmer.cleanup import CleanedUp, Effect, clean_up, effect, join
 from hmer.latex import label_tokens
+from hmer.predict import cleaned_up
+from hmer.recognizer import Alternative, Recognition
 
 TABLE = [
     ("x Right + Right y", "x + y"),
@@ -19,6 +21,13 @@ TABLE = [
     ("a } } + 1", "a + 1"),
     ("x ^ { 2 + { y", "x ^ 2 + y"),
     (r"\sum \limits _ { i } ^ { n } { i }", r"\sum \limits _ { i } ^ { n } i"),
+    (r"\begin{array} { c c } a & { b } \end{array}", r"\begin{array} { c c } a & b \end{array}"),
+    (r"\begin{array} Inside { l } { a } \end{array} { b }", r"\begin{array} { l } a \end{array} b"),
+    (r"\begin{matrix} { c } \end{matrix}", r"\begin{matrix} c \end{matrix}"),
+    ("{ } ^ { 2 } x", "{ } ^ { 2 } x"),
+    ("{ } x ^ { 2 }", "x ^ { 2 }"),
+    ("{ x } _ { 1 }", "x _ { 1 }"),
+    ("{ { x ^ { 2 } } } Sup ^ { 3 }", "{ x ^ { 2 } } ^ { 3 }"),
     ("", ""),
 ]
 
@@ -38,6 +47,15 @@ def test_the_words_of_the_relations_go(formula: str) -> None:
 def test_spaced_tokens_are_joined() -> None:
     assert join([r"\frac", r"{", r"\alpha", r"x", r"}", r"{", r"2", r"}"]) == r"\frac{\alpha x}{2}"
     assert join([r"\alpha", r"+", r"\beta", r"1", r"a", r"b"]) == r"\alpha+\beta1ab"
+
+
+def test_an_answer_is_cleaned_up() -> None:
+    tokens = ("{", "x", "}", "Right", "+", r"\alpha", "Right", "y")
+    answer = Recognition("", tokens, 0.5, (0.9,) * 8, (Alternative("", ("{", "x"), 1.0),), "toy", 0.0, -1.0)
+    found = cleaned_up(answer)
+    assert (found.latex, found.tokens, found.token_confidence) == (r"x+\alpha y", ("x", "+", r"\alpha", "y"), ())
+    assert found.alternatives == (Alternative("x", ("x",), 1.0),)
+    assert found.confidence == 0.5
 
 
 def test_the_effect_on_short_and_long() -> None:

@@ -31,6 +31,7 @@ from toys import (
 
 from annotations import AnnotationStore
 from hmer.checkpoint import CheckpointConfig, load, read_config, resolve, save
+from hmer.cleanup import clean_up, join
 from hmer.command_line import parse_time, run
 from hmer.config import ConfigError, Decoding
 from hmer.datasets.folder import read_dataset, read_rows, sample
@@ -233,10 +234,14 @@ def test_evaluate_reports_and_measures_more_where_asked(
     toy_checkpoint: Path, toy_data: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     common = ["--checkpoint", str(toy_checkpoint), "--data", str(toy_data), "--max_length", "8", "--limit", "6"]
-    more = ["--report", str(tmp_path / "report"), "--clean_up", "--rendered_match"]
+    predictions = tmp_path / "predictions.tsv"
+    more = ["--report", str(tmp_path / "report"), "--clean_up", "--rendered_match", "--predictions", str(predictions)]
     figures = evaluated([*common, *more], tmp_path / "figures.json")
     assert 0 <= figures["rendered_match"] <= 1
     assert figures["clean_up"]["short"]["n"] + figures["clean_up"]["long"]["n"] == 6
+    header, *lines = [line.split("\t") for line in predictions.read_text(encoding="utf-8").splitlines()]
+    assert header == ["file", "truth", "prediction", "confidence", "cleaned_up"] and len(lines) == 6
+    assert all(line[4] == join(clean_up(line[2].split())) for line in lines)
     out = capsys.readouterr().out
     assert f"short (<= {figures['clean_up']['median_length']} tokens)" in out
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
@@ -248,6 +253,16 @@ def test_evaluate_reports_and_measures_more_where_asked(
     assert page.count("data:image/png;base64,") >= 2 + 6
     assert json.loads((tmp_path / "report" / "figures.json").read_text(encoding="utf-8"))["n"] == 6
     assert "src='http" not in page and "href=" not in page
+
+
+def test_predict_cleans_up_where_asked(toy_checkpoint: Path, toy_data: Path, capsys: Capture) -> None:
+    file = str(next(toy_data.glob("*.png")))
+    call = [file, "--checkpoint", str(toy_checkpoint), "--max_length", "20", "--clean_up"]
+    assert predict.main(call) == 0
+    printed = capsys.readouterr().out
+    tokens = predict_tokens(toy_checkpoint, Path(file), capsys)
+    assert printed == f"{file}\t{join(clean_up(tokens))}\n"
+    assert clean_up(tokens) != tokens  # untrained, it writes braces anywhere
 
 
 def test_tokens_that_differ_are_marked() -> None:
