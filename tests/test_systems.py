@@ -11,8 +11,9 @@ import yaml
 from safetensors.torch import save_file
 from toys import FORMULAS, VARIANTS, VOCABULARY, picture_of
 
+from hmer.batch import Batch
 from hmer.cleanup import clean_up
-from hmer.config import RESNETS, InputConfig, ModelConfig, TrainConfig, from_dict
+from hmer.config import RESNETS, ImageConfig, InputConfig, ModelConfig, TrainConfig, from_dict
 from hmer.datasets.folder import read_dataset
 from hmer.errors import CheckpointError, ConfigError
 from hmer.evaluation import evaluate
@@ -183,6 +184,28 @@ def test_a_backbone_reads_a_picture(name: str) -> None:
     assert features.shape == (1, WIDTHS[name], 2, 3) and mask.shape == (1, 1, 2, 3)
     assert bool(features.isfinite().all()) and float(features.std()) > 0
     assert config.encoder_stride == 32
+
+
+@pytest.mark.parametrize("name", ["s0_resnet50_lstm", "three layers"])
+@torch.inference_mode()
+def test_a_whole_model_reads_a_picture(name: str) -> None:
+    """The loss of a caption and one step of decoding: on a large backbone, and on three recurrent layers with attention."""
+    three = dataclasses.replace(VARIANTS["cnn_lstm"], lstm_layers=3)
+    config = three if name == "three layers" else config_of(name).model
+    model = build(config, VOCABULARY).eval()
+    assert isinstance(model, LstmModel) and len(model.cells) == config.lstm_layers
+    images, sizes = pad([prepare(picture_of(FORMULAS["1 + x"]), ImageConfig()).pixels])
+    ids = torch.tensor([VOCABULARY.encode(["1", "+", "x"])])
+    loss = model.loss(Batch(images, sizes, ids, torch.tensor([3])))
+    assert bool(loss.total.isfinite()) and loss.count == 4
+    encoded = model.encode(images, sizes)
+    step, state, first = model.start(encoded, 1)
+    scores, after = step(first, state)
+    assert scores.shape == (1, len(VOCABULARY)) and float(scores.exp().sum()) == pytest.approx(1.0, abs=1e-4)
+    assert after["hidden"].shape == (1, config.lstm_layers, config.decoder_width)
+    assert after["attention"].shape == (1, encoded.mask.shape[1]) and float(after["attention"].sum()) == pytest.approx(
+        1.0
+    )
 
 
 @torch.inference_mode()
