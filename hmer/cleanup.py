@@ -2,51 +2,58 @@ r"""The clean-up of a frame-by-frame reader's output, a step of its own behind r
 
 A CRNN-CTC writes structure as it writes symbols, one output after the other, so that words of a layout (`Right`,
 `Below`, `Inside`) and braces stand where they belong to nothing. The published system S2 measures before and after
-dropping them, on short and on long formulas.
+dropping them, on short and on long formulas. `clean_up` drops them, `join` writes what is left as one string, and `effect`
+measures, with the truths cleaned up as well.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hmer.latex_parser import WORD_COMMAND
-from hmer.latex_symbols import SIGNATURES
+from hmer.latex_parser import WORD_COMMAND, environment_name
+from hmer.latex_symbols import ENVIRONMENTS_WITH_ARGUMENT, SIGNATURES
 from hmer.metrics import Tokens, score
+from hmer.vocabulary import RELATIONS
 
-LAYOUT_WORDS = frozenset({"Right", "Left", "Above", "Below", "Inside", "Sub", "Sup", "NoRel", "HOR", "PUNC"})
+LAYOUT_WORDS = RELATIONS | {"Left", "NoRel", "HOR", "PUNC"}
 
 
 def clean_up(tokens: Tokens) -> list[str]:
-    """The tokens without words of a layout, and without braces that belong to no command or script."""
+    """The tokens without words of a layout, and without braces that belong to no command and no script.
+
+    Braces that a script stands on belong to it, unless they hold a single token: { } ^ { 2 } keeps its empty base.
+    """
+    words = [token for token in tokens if token not in LAYOUT_WORDS]
     kept: list[str] = []
-    groups: list[tuple[int, int]] = []  # where an open brace stands (-1: dropped), and arguments awaited behind it
-    awaited = 0  # arguments that the last command still lacks
+    groups: list[
+        tuple[int, bool, int]
+    ] = []  # of open braces: their place, whether they belong, arguments still awaited
+    awaited = 0  # arguments that the last command lacks
     in_option = False
-    for token in tokens:
-        if token in LAYOUT_WORDS:
-            continue
+    for token, following in zip(words, [*words[1:], ""], strict=False):
         if token == "{":
-            groups.append((len(kept) if awaited else -1, max(awaited - 1, 0)))
-            if awaited:
-                kept.append(token)
+            groups.append((len(kept), awaited > 0, max(awaited - 1, 0)))
+            kept.append(token)
             awaited = 0
         elif token == "}":
             if groups:
-                place, awaited = groups.pop()
-                if place >= 0:
+                place, belongs, awaited = groups.pop()
+                if belongs or (following in ("^", "_") and len(kept) - place != 2):
                     kept.append(token)
+                else:
+                    del kept[place]
         else:
             if token == "[" and kept and set(SIGNATURES.get(kept[-1], "")) & set("op"):
                 in_option = True
             elif token == "]":
                 in_option = False
-            elif token in ("^", "_"):
+            elif token in ("^", "_") or environment_name(token, r"\begin") in ENVIRONMENTS_WITH_ARGUMENT:
                 awaited = 1
             elif token in SIGNATURES:
                 awaited = sum(kind not in "op" for kind in SIGNATURES[token])
             elif not in_option:
                 awaited = max(awaited - 1, 0)
             kept.append(token)
-    never_closed = {place for place, _ in groups}
+    never_closed = {place for place, *_ in groups}
     return [token for place, token in enumerate(kept) if place not in never_closed]
 
 
@@ -68,17 +75,31 @@ class CleanedUp:
     after: float
 
 
-def effect(truths: Sequence[Tokens], predictions: Sequence[Tokens]) -> dict[str, CleanedUp | int]:
-    """What the clean-up of both sides does, as S2 reports it: short (up to the median length), long, and the median.
+@dataclass(frozen=True)
+class Effect:
+    """What the clean-up does to formulas up to the median length, and to longer ones."""
+
+    median_length: int
+    short: CleanedUp
+    long: CleanedUp
+
+
+def effect(truths: Sequence[Tokens], predictions: Sequence[Tokens]) -> Effect:
+    """What the clean-up does, as S2 reports it. The truths are cleaned up, too: after it both sides lack the same.
 
     Token error rates, as `hmer.metrics.score` has them; lengths are those of the truths before.
     """
     lengths = sorted(map(len, truths))
     median = lengths[(len(lengths) - 1) // 2] if lengths else 0
-    table: dict[str, CleanedUp | int] = {"median_length": median}
-    for name, short in (("short", True), ("long", False)):
-        pairs = [pair for pair in zip(truths, predictions, strict=True) if (len(pair[0]) <= median) == short]
-        before = score([truth for truth, _ in pairs], [prediction for _, prediction in pairs])
-        after = score([clean_up(truth) for truth, _ in pairs], [clean_up(prediction) for _, prediction in pairs])
-        table[name] = CleanedUp(len(pairs), before.token_error_rate, after.token_error_rate)
-    return table
+    pairs = list(zip(truths, predictions, strict=True))
+    return Effect(
+        median,
+        _cleaned_up([pair for pair in pairs if len(pair[0]) <= median]),
+        _cleaned_up([pair for pair in pairs if len(pair[0]) > median]),
+    )
+
+
+def _cleaned_up(pairs: Sequence[tuple[Tokens, Tokens]]) -> CleanedUp:
+    before = score([truth for truth, _ in pairs], [prediction for _, prediction in pairs])
+    after = score([clean_up(truth) for truth, _ in pairs], [clean_up(prediction) for _, prediction in pairs])
+    return CleanedUp(len(pairs), before.token_error_rate, after.token_error_rate)

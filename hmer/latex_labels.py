@@ -8,7 +8,7 @@ from typing import Any
 from hmer import latex_symbols as known
 from hmer.errors import LatexError
 from hmer.latex_parser import MAX_DEPTH, environment_name
-from hmer.vocabulary import UNWRITTEN
+from hmer.vocabulary import RELATIONS, UNWRITTEN
 
 _ACCENTS_IN_MATHEMATICS = {
     r"\'": r"\acute", r"\`": r"\grave", r"\^": r"\hat", r"\"": r"\ddot", r"\~": r"\tilde", r"\=": r"\bar",
@@ -275,6 +275,73 @@ def _crohme_symbols(tokens: list[str]) -> list[str]:
     return [token for token in _crohme(tokens) if token not in UNWRITTEN]
 
 
+# Where the arguments of a command stand, by its name; of others they stand inside.
+_PLACES = (
+    dict.fromkeys((*known.ACCENTS, r"\overbrace"), ("Below",))
+    | {name: ("Above",) for name in (*known.ACCENTS, r"\underbrace") if name.startswith(r"\under")}
+    | {name: ("Below", "Above") for name in known.SIGNATURES if known.COMMAND_CLASSES.get(name) == "rel"}
+    | dict.fromkeys((r"\frac", r"\binom", r"\stackrel", r"\overset"), ("Above", "Below"))
+    | {r"\underset": ("Below", "Above"), r"\sqrt": ("Above", "Inside")}
+)
+
+
+def _crohme_relations(tokens: list[str]) -> list[str]:
+    r"""The symbols of the crohme form, each but the first after the word for how it stands to the one it belongs to.
+
+    x ^ { 2 } + \frac { 1 } { y } is x Sup 2 Right + Right \frac Above 1 Below y. Where a script or a part ends is not
+    said, so the words do not always tell the formula. Cells of an array go to the Right, its rows Below.
+    """
+    if RELATIONS.intersection(tokens):
+        return tokens
+    return _related(_crohme_nodes(_checked_tree(tokens)), "")
+
+
+def _related(nodes: Tree, relation: str) -> list[str]:
+    """The symbols of a baseline and of all that hangs on it; `relation` is the word before its first, if there is one."""
+    result: list[str] = []
+    here, has_limits = 0, False
+    while here < len(nodes):
+        node = nodes[here]
+        here += 1
+        if isinstance(node, list):
+            found = _related(node, relation)
+            result += found
+            relation = "Right" if found else relation
+        elif node in ("_", "^"):
+            words = ("Below", "Above") if has_limits else ("Sub", "Sup")
+            result += _related(nodes[here : here + 1], words[node == "^"])
+            relation = relation or "Right"
+            here += 1
+        elif node == r"\limits":
+            has_limits = True
+        elif node == r"\\":
+            relation = "Below"
+        elif node != "&" and not node.startswith(r"\end{"):
+            result += [relation, node] if relation else [node]
+            relation, has_limits = "Right", False
+            here = _related_parts(result, node, nodes, here)
+            if node.startswith(r"\begin{"):
+                relation = "Inside"
+    return result
+
+
+def _related_parts(result: list[str], name: str, nodes: Tree, here: int) -> int:
+    """Append the arguments of a command, without raw ones, which are no symbols; where to go on."""
+    kinds = known.SIGNATURES.get(name, "").replace("p", "")  # those the crohme form has dropped
+    if environment_name(name, r"\begin") in known.ENVIRONMENTS_WITH_ARGUMENT:
+        kinds = "r"
+    words = _PLACES.get(name, ("Inside",) * len(kinds))
+    for kind, word in zip(kinds, words, strict=False):
+        end = bracket_end(nodes, here) if kind == "o" else -1
+        if end >= 0:
+            result += _related(nodes[here + 1 : end], word)
+            here = end + 1
+        elif kind != "o" and here < len(nodes) and isinstance(nodes[here], list):
+            result += _related(nodes[here], word) if kind != "r" else []
+            here += 1
+    return here
+
+
 def _im2markup(tokens: list[str]) -> list[str]:
     r"""The spelling of IM2LaTeX-100k's normalised lists, as far as one spelling can follow theirs.
 
@@ -454,6 +521,7 @@ LABEL_FORMS: dict[str, Callable[[list[str]], list[str]]] = {
     "full": list,
     "crohme": _crohme,
     "crohme_symbols": _crohme_symbols,
+    "crohme_relations": _crohme_relations,
     "im2markup": _im2markup,
     "printed": _printed,
 }

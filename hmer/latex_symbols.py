@@ -73,10 +73,11 @@ OPENING = _words("{ langle lceil lfloor lvert lVert lgroup lmoustache ulcorner l
 CLOSING = _words("} rangle rceil rfloor rvert rVert rgroup rmoustache urcorner lrcorner rrbracket")
 PUNCTUATION = _words("colon cdotp ldotp")
 
+LARGE_OPERATORS = _words("sum prod coprod bigcap bigcup bigsqcup bigvee bigwedge bigodot bigotimes bigoplus biguplus")
 # Scripts go under and over these in display style...
-OPERATORS_WITH_LIMITS = _words(
-    """sum prod coprod bigcap bigcup bigsqcup bigvee bigwedge bigodot bigotimes bigoplus biguplus lim
-    limsup liminf max min sup inf det gcd Pr injlim projlim varinjlim varprojlim varlimsup varliminf"""
+OPERATORS_WITH_LIMITS = LARGE_OPERATORS | _words(
+    """lim limsup liminf max min sup inf det gcd Pr injlim projlim varinjlim varprojlim varlimsup
+    varliminf"""
 )
 # ...and beside these in every style.
 INTEGRALS = _words("int iint iiint iiiint idotsint oint oiint oiiint smallint")

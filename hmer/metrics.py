@@ -91,11 +91,14 @@ def by_length(truths: Sequence[Tokens], predictions: Sequence[Tokens]) -> dict[s
 
 _SCRIPTS = frozenset({"^", "_"})
 _FRACTIONS = frozenset({r"\frac", r"\dfrac", r"\tfrac", r"\cfrac"})
-_BIG_OPERATORS = known.OPERATORS_WITH_LIMITS | known.INTEGRALS
+_BIG_OPERATORS = known.LARGE_OPERATORS | known.INTEGRALS
 
 
 def structures(tokens: Tokens) -> list[str]:
-    """Which structures a formula holds: fractions, scripts, roots, big operators, matrices; or plain, for none."""
+    r"""Which structures a formula holds: fractions, scripts, roots, big operators, matrices; or plain, for none.
+
+    Sums, products and integrals are big operators; names that take limits (\lim, \max) are not.
+    """
     present = set(tokens)
     found = {
         "fractions": bool(present & _FRACTIONS),

@@ -21,8 +21,17 @@ from hmer.image import Grey, read_image
 from hmer.ink import draw, read_inkml
 
 LINES = {
-    "loss": ("loss", {"loss": "in all", "token": "token", "attention": "attention", "symbol": "symbol"}),
-    "accuracy": ("training token accuracy", {"token_accuracy": ""}),
+    "loss": (
+        "loss",
+        {
+            "loss": "in all",
+            "token": "token",
+            "attention": "attention",
+            "symbol": "symbol",
+            "validation_loss": "validation",
+        },
+    ),
+    "accuracy": ("token accuracy", {"token_accuracy": "training", "validation_token_accuracy": "validation"}),
     "validation": (
         "validation",
         {
@@ -31,15 +40,22 @@ LINES = {
             "validation_token_error_rate": "token error rate",
         },
     ),
+    "similarity": (
+        "validation",
+        {"validation_bleu": "BLEU, from 0 to 1", "validation_levenshtein_similarity": "Levenshtein similarity"},
+    ),
 }
 COMPARED = {
     "loss": "training loss",
     "token_accuracy": "training token accuracy",
     "validation_loss": "validation loss",
+    "validation_token_accuracy": "validation token accuracy",
     "validation_exprate": "validation ExpRate",
     "validation_token_error_rate": "validation token error rate",
-    "validation_bleu": "validation BLEU",
+    "validation_bleu": "validation BLEU, from 0 to 1",
+    "validation_levenshtein_similarity": "validation Levenshtein similarity",
 }
+_PERCENT = ("validation_bleu",)  # in the log from 0 to 100
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -58,7 +74,8 @@ def figure_of(width: float, height: float) -> Figure:
 
 
 def _curve(axes: Axes, lines: Sequence[Mapping[str, Any]], key: str, label: str) -> None:
-    points = [(line["hours"], line[key]) for line in lines if line.get(key) is not None]
+    whole = 100 if key in _PERCENT else 1
+    points = [(line["hours"], line[key] / whole) for line in lines if line.get(key) is not None]
     if points:
         hours, values = zip(*points, strict=True)
         axes.plot(hours, values, marker="." if len(points) < 40 else None, label=label)
@@ -73,9 +90,9 @@ def _finish(axes: Axes, title: str, x: str, *, legend: bool) -> None:
 
 
 def training_curves(lines: Iterable[Mapping[str, Any]], path: Path) -> Path:
-    """Loss, token accuracy and validation figures over hours of training, as a PNG."""
+    """Loss, token accuracy and validation figures over hours of training, as far as the log has them, as a PNG."""
     lines = list(lines)
-    figure = figure_of(11, 3.4)
+    figure = figure_of(14.5, 3.4)
     for axes, (title, curves) in zip(figure.subplots(1, len(LINES)), LINES.values(), strict=True):
         for key, label in curves.items():
             _curve(axes, lines, key, label)
@@ -86,8 +103,8 @@ def training_curves(lines: Iterable[Mapping[str, Any]], path: Path) -> Path:
 
 def compared_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> Path:
     """The same figures of several runs, by name, in one picture; a PNG."""
-    figure = figure_of(13, 7)
-    for axes, (key, title) in zip(figure.subplots(2, 3).flat, COMPARED.items(), strict=True):
+    figure = figure_of(17, 7)
+    for axes, (key, title) in zip(figure.subplots(2, 4).flat, COMPARED.items(), strict=True):
         for name, lines in runs.items():
             _curve(axes, lines, key, name)
         _finish(axes, title, "hours", legend=len(runs) > 1)

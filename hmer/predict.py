@@ -1,19 +1,21 @@
 """The command that reads formulas from files and from the clipboard; scripts/predict.py and `hmer predict` are it."""
 
+import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 
 from hmer import clipboard
+from hmer.cleanup import clean_up, join
 from hmer.command_line import add_decoding, settings
 from hmer.config import AUTOMATIC, Decoding
 from hmer.errors import ConfigError, HmerError
 from hmer.export import export
-from hmer.recognizer import Recognition, Recognizer
+from hmer.recognizer import Recognition
 from hmer.routing import load
 
 Form = Literal["latex", "inline", "display", "mathml"]
@@ -36,27 +38,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--clipboard", action="store_true", help="read the clipboard's picture, and put what it says there instead"
     )
+    parser.add_argument(
+        "--clean_up", action="store_true", help="drop layout words and loose braces, which CRNN-CTC writes"
+    )
     add_decoding(parser)
     options = parser.parse_args(None if argv is None else list(argv))
     if bool(options.files) == options.clipboard:
         raise ConfigError("Name files to read, or give --clipboard; one of the two.")
     decoding = settings(Decoding, options)
-    if options.clipboard:
-        picture = clipboard.read_picture()
-        answer = load(options.checkpoint).recognize([picture], decoding)[0]
+    picture = clipboard.read_picture() if options.clipboard else None
+    recognizer = load(options.checkpoint)
+
+    def read(source: Any) -> Recognition:
+        answer = recognizer.recognize([source], decoding)[0]
+        return cleaned_up(answer) if options.clean_up else answer
+
+    if picture is not None:
+        answer = read(picture)
         text = str(export(answer.latex, options.form))
         sys.stdout.write(f"{json.dumps(as_json('clipboard', answer), ensure_ascii=False) if options.json else text}\n")
         sys.stdout.flush()
         clipboard.write_text(text)
         return 0
-    recognizer = load(options.checkpoint)
-    return max([_file(recognizer, file, decoding, options.form, options.json) for file in options.files])
+    return max([_file(read, file, options.form, options.json) for file in options.files])
 
 
-def _file(recognizer: Recognizer, file: str, decoding: Decoding, form: str, as_object: bool) -> int:
+def cleaned_up(answer: Recognition) -> Recognition:
+    """The answer, and its alternatives, after `hmer.cleanup`; without confidences of single tokens."""
+    alternatives = []
+    for other in answer.alternatives:
+        tokens = clean_up(other.tokens)
+        alternatives.append(dataclasses.replace(other, tokens=tuple(tokens), latex=join(tokens)))
+    tokens = clean_up(answer.tokens)
+    return dataclasses.replace(
+        answer, tokens=tuple(tokens), latex=join(tokens), alternatives=tuple(alternatives), token_confidence=()
+    )
+
+
+def _file(read: Callable[[Any], Recognition], file: str, form: str, as_object: bool) -> int:
     """Write what a file says; 1, and why, if it cannot be read."""
     try:
-        answer = recognizer.recognize([Path(file)], decoding)[0]
+        answer = read(Path(file))
         text = answer.latex if form == "latex" else str(export(answer.latex, form))
     except HmerError as error:
         if as_object:

@@ -16,7 +16,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 from torch.nn import functional
 
-from hmer.config import TrainConfig
+from hmer.config import TrainConfig, check
 from hmer.models.base import TERMS, Loss
 
 ItemT = TypeVar("ItemT")
@@ -28,11 +28,11 @@ class Processes:
     def __init__(self, config: TrainConfig) -> None:
         # A head that is trained only where ink is segmented gets no gradient from other batches.
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-        precision = faster_precision() if config.mixed_precision == "auto" else config.mixed_precision
-        # Accelerate keeps one precision a process; an earlier run in this one may have had another.
-        AcceleratorState._reset_state()
         # Left to itself, accelerate joins processes of processor cores to nothing: each would be the first of one.
         cores = config.device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+        precision = chosen_precision(config, cores=cores)
+        # Accelerate keeps one precision a process; an earlier run in this one may have had another.
+        AcceleratorState._reset_state()
         self.accelerator = Accelerator(mixed_precision=precision, cpu=cores, kwargs_handlers=[unused])
 
     @property
@@ -74,6 +74,20 @@ class Processes:
     def gathered(self, value: ItemT) -> list[ItemT]:
         """The value of every process, in their order, on every process."""
         return [value] if self.count == 1 else list(gather_object([value]))
+
+
+def chosen_precision(config: TrainConfig, *, cores: bool) -> Literal["no", "bf16", "fp16"]:
+    """What to compute with, on processor cores or not. Raises ConfigError for fp16 on cores, which cannot scale its loss."""
+    check(
+        config.mixed_precision != "fp16" or not cores,
+        "TrainConfig.mixed_precision: fp16 needs a GPU; on processor cores choose bf16, auto or no.",
+    )
+    if config.mixed_precision != "auto":
+        return config.mixed_precision
+    if cores:
+        return faster_precision()
+    there = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if there else "no"
 
 
 def computes_bf16() -> bool:

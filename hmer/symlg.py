@@ -14,10 +14,10 @@ from pathlib import Path
 
 from hmer.errors import BadInk
 from hmer.latex_symbols import INTEGRALS, OPERATORS, OPERATORS_WITH_LIMITS
+from hmer.vocabulary import RELATIONS
 
 _LABELS = {"COMMA": ",", r"\lt": "<", r"\gt": ">", r"\ge": r"\geq", r"\le": r"\leq", r"\ne": r"\neq"}
 _SHORT_RELATIONS = {"R": "Right", "A": "Above", "B": "Below", "I": "Inside"}
-_RELATIONS = frozenset({"Right", "Sub", "Sup", "Above", "Below", "Inside"})
 _MAX_BYTES = 1_000_000
 _MAX_DEPTH = 60
 
@@ -89,8 +89,8 @@ def _read_symbols(text: str, name: str) -> dict[str, _Symbol]:
         if parent not in symbols or child not in symbols:
             missing = child if parent in symbols else parent
             raise BadInk(f"{name}, line {number}: there is no symbol {missing}.")
-        if relation not in _RELATIONS:
-            relation_names = ", ".join(sorted(_RELATIONS))
+        if relation not in RELATIONS:
+            relation_names = ", ".join(sorted(RELATIONS))
             raise BadInk(f"{name}, line {number}: the relation {relation!r} is none of {relation_names}.")
     right_of = {child for _, _, child, relation in relations if relation == "Right"}
     for number, parent, child, relation in relations:

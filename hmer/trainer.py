@@ -138,6 +138,8 @@ class Trainer:
             self.step, self.seconds, self.best = int(saved["step"]), float(saved["seconds"]), float(saved["best"])
             self.samples = int(saved["samples"])
             self.patience = Patience(**saved.get("patience", {}))
+            if self.accelerator.scaler is not None and saved.get("scaler"):
+                self.accelerator.scaler.load_state_dict(saved["scaler"])
         if not self.processes.first:
             torch.manual_seed(config.seed + self.processes.index)  # other dropout than in the first
 
@@ -266,8 +268,10 @@ class Trainer:
                     losses.append(model(batch))
                 self.accelerator.backward(self.processes.balanced(losses[-1]))
             norm = self.accelerator.clip_grad_norm_(model.parameters(), self.config.clip_norm or math.inf)
-            if math.isfinite(float(norm)):
-                optimizer.step()
+            finite = math.isfinite(float(norm))
+            if finite or self.accelerator.scaler is not None:
+                optimizer.step()  # a scaler (fp16) leaves a bad step out by itself, and lowers its scale there
+            if finite:
                 self.average.update(self.accelerator.unwrap_model(model))
             else:
                 log.warning("step %d: the gradient is not finite; the step was left out", self.step)
@@ -413,6 +417,7 @@ class Trainer:
             "samples": self.samples,
             "best": self.best,
             "patience": dataclasses.asdict(self.patience),
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {},
         }
         temporary = self.out / f"{RESUME}.new"
         torch.save(state, temporary)

@@ -8,8 +8,10 @@ PAD, START, END = "<pad>", "<s>", "</s>"
 PAD_ID, START_ID, END_ID = 0, 1, 2
 SPECIAL = (PAD, START, END)
 
-# Tokens that LaTeX needs and nobody writes: they have no place in the picture.
-UNWRITTEN = frozenset({"{", "}", "^", "_", "\\limits", "&", "\\\\"})
+# How a symbol stands to the one that it belongs to, in symbol layout graphs and in the label form crohme_relations.
+RELATIONS = frozenset({"Right", "Sub", "Sup", "Above", "Below", "Inside"})
+# Tokens that LaTeX, or a label form, needs and nobody writes: they have no place in the picture.
+UNWRITTEN = frozenset({"{", "}", "^", "_", "\\limits", "&", "\\\\"}) | RELATIONS
 
 
 class Vocabulary:

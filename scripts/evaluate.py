@@ -1,5 +1,6 @@
 """Measure a checkpoint: python scripts/evaluate.py --checkpoint REF --data DATASET_FOLDER [--json FILE] ..."""
 
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clo
 from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
-from hmer.cleanup import CleanedUp, effect
+from hmer.cleanup import clean_up, effect, join
 from hmer.command_line import add_decoding, run, settings
 from hmer.config import Decoding, check
 from hmer.datasets.folder import read_dataset, sample
@@ -35,7 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", type=str, default="", help="write an HTML page with charts and predictions there")
     parser.add_argument("--rendered_match", action="store_true", help="measure how many look as their truth, typeset")
     parser.add_argument(
-        "--clean_up", action="store_true", help="measure what dropping layout words and loose braces does"
+        "--clean_up",
+        action="store_true",
+        help="measure what dropping layout words and loose braces does, on both sides; "
+        "--predictions gets a column with the cleaned-up prediction as one string",
     )
     add_decoding(parser)
     options = parser.parse_args(None if argv is None else list(argv))
@@ -64,15 +68,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         figures["rendered_match"] = rendered_match(evaluation.truths, evaluation.predictions)
     print(table(figures))
     if options.clean_up:
-        figures["clean_up"] = {
-            name: vars(row) if isinstance(row, CleanedUp) else row
-            for name, row in effect(evaluation.truths, evaluation.predictions).items()
-        }
+        figures["clean_up"] = dataclasses.asdict(effect(evaluation.truths, evaluation.predictions))
         print(clean_up_table(figures["clean_up"]))
     if options.json:
         Path(options.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     if options.predictions:
-        Path(options.predictions).write_text(predictions_tsv(evaluation, Path(options.data)), encoding="utf-8")
+        Path(options.predictions).write_text(
+            predictions_tsv(evaluation, Path(options.data), options.clean_up), encoding="utf-8"
+        )
     if options.report:
         print(write_report(Path(options.report), evaluation, figures, recognizer))
     return 0
@@ -107,16 +110,18 @@ def clean_up_table(effects: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def predictions_tsv(evaluation: Evaluation, folder: Path) -> str:
+def predictions_tsv(evaluation: Evaluation, folder: Path, cleaned_up: bool = False) -> str:
     """file (relative to `folder`), truth, prediction, confidence; tokens separated by spaces.
 
-    What could not be read stands at the end with an empty prediction, which is how it counts.
+    `cleaned_up` adds the prediction after the clean-up, as one string. What could not be read stands at the end with an
+    empty prediction, which is how it counts.
     """
-    lines = ["file\ttruth\tprediction\tconfidence"]
-    for item, answer in zip(evaluation.items, evaluation.recognitions, strict=True):
-        name = item.path.relative_to(folder).as_posix()
-        lines.append(f"{name}\t{' '.join(item.tokens)}\t{' '.join(answer.tokens)}\t{answer.confidence:.5f}")
-    lines += [f"{item.path.relative_to(folder).as_posix()}\t{' '.join(item.tokens)}\t\t0" for item in evaluation.unread]
+    answers = [(list(answer.tokens), f"{answer.confidence:.5f}") for answer in evaluation.recognitions]
+    answers += [([], "0") for _ in evaluation.unread]
+    lines = ["file\ttruth\tprediction\tconfidence" + "\tcleaned_up" * cleaned_up]
+    for item, (tokens, confidence) in zip((*evaluation.items, *evaluation.unread), answers, strict=True):
+        fields = [item.path.relative_to(folder).as_posix(), " ".join(item.tokens), " ".join(tokens), confidence]
+        lines.append("\t".join([*fields, join(clean_up(tokens))] if cleaned_up else fields))
     return "\n".join(lines) + "\n"
 
 

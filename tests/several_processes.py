@@ -5,15 +5,18 @@ Arguments: dataset folder, folder to write into, how many processes there are in
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from toys import VOCABULARY, narrow
 
+import hmer.trainer
 from hmer.config import AugmentConfig, ImageConfig, TrainConfig
 from hmer.datasets.batches import Source, collate
 from hmer.datasets.folder import read_dataset
+from hmer.evaluation import Evaluation, merged
 from hmer.trainer import Trainer
 
 NAMES = ("cnn_lstm", "crnn_ctc slices")
@@ -46,7 +49,17 @@ def main(data: Path, out: Path, whole: int) -> None:
         }
     fresh = Trainer(TrainConfig(**{**vars(config), "out": str(out / f"fit-{whole}")}))
     results["batches"] = [batch.tokens.tolist() for batch in next(fresh._batches())]
+    read: list[str] = []
+
+    def noting(parts: Sequence[Evaluation], ignore: Sequence[str]) -> Evaluation:
+        whole = merged(parts, ignore)
+        read.extend(item.path.name for item in whole.items)
+        return whole
+
+    hmer.trainer.merged = noting
     fresh.fit()
+    hmer.trainer.merged = merged
+    results["read"] = read
     results["samples"] = fresh.samples
     results["seconds"] = fresh.seconds
     results["processes"] = fresh.processes.count

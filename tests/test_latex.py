@@ -19,6 +19,7 @@ from hmer.latex import (
     tokenise,
     validate,
 )
+from hmer.vocabulary import RELATIONS
 
 NORMAL_FORMS = [
     # scripts
@@ -307,7 +308,7 @@ def test_im2markup_form(latex: str, label: str) -> None:
 
 
 def test_unknown_form_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="crohme, crohme_symbols, full, im2markup"):
+    with pytest.raises(ConfigError, match="crohme, crohme_relations, crohme_symbols, full, im2markup"):
         reduce(["x"], "crome")
 
 
@@ -381,6 +382,29 @@ def test_normal_form_and_label_forms_are_stable(latex: str) -> None:
 def test_the_symbols_alone() -> None:
     label = label_tokens(r"\sum_{i=1}^n \frac{x_i^2}{\sqrt{y}}", "crohme_symbols")
     assert label == [r"\sum", r"i", r"=", r"1", r"n", r"\frac", r"x", r"i", r"2", r"\sqrt", r"y"]
+
+
+RELATED = [
+    ("x", "x"),
+    (r"x^2+\frac{1}{y_i}", r"x Sup 2 Right + Right \frac Above 1 Below y Sub i"),
+    (r"\sum_{i=1}^n \sqrt[3]{x_i^{2k}}",
+     r"\sum Below i Right = Right 1 Above n Right \sqrt Above 3 Inside x Sub i Sup 2 Right k"),
+    (r"\hat{a}=\sqrt{[b]}", r"\hat Below a Right = Right \sqrt Inside [ Right b Right ]"),
+    (r"{}^2x", r"Sup 2 Right x"),
+    (r"\underline{ab} c", r"\underline Above a Right b Right c"),
+    (r"\xrightarrow[b]{a}", r"\xrightarrow Below b Above a"),
+    (r"\begin{array}{cc} a & b \\ & d \end{array} + 1", r"\begin{array} Inside a Right b Below d Right + Right 1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("formula", "expected"), RELATED)
+def test_the_symbols_and_how_they_stand(formula: str, expected: str) -> None:
+    label = label_tokens(formula, "crohme_relations")
+    assert label == expected.split()
+    assert reduce(label, "crohme_relations") == label
+    # Each symbol but the first has a word before it.
+    words = [token for token in label if token in RELATIONS]
+    assert len(label) - len(words) - len(words) in (0, 1)
 
 
 @settings(max_examples=200, deadline=None)

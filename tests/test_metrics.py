@@ -40,10 +40,10 @@ def test_every_figure_of_a_set() -> None:
 
 
 def test_bleu() -> None:
-    """Two sentences, 9 tokens each side; matches of 1 to 4 tokens: 8/9, 5/7, 3/5, 1/3."""
+    """Two sentences, 9 tokens each side; matches of 1 to 4 tokens: 8/9, 4/7, 2/5, 1/3."""
     truths = ["a b c d e".split(), "p q r s".split()]  # noqa: SIM905
     predictions = ["a b c d x".split(), "p q s r".split()]  # noqa: SIM905
-    precisions = [8 / 9, (3 + 1) / 7, 2 / 5, 1 / 3]
+    precisions = [8 / 9, (3 + 1) / 7, (2 + 0) / 5, 1 / 3]
     expected = 100 * math.prod(precisions) ** 0.25
     assert score(truths, predictions).bleu == pytest.approx(expected)
 
@@ -93,6 +93,7 @@ STRUCTURES = [
     (r"\sqrt { x }", ["roots"]),
     (r"\sum \limits _ { i } i", ["scripts", "big_operators"]),
     (r"\int x", ["big_operators"]),
+    (r"\lim \limits _ { n } \max n", ["scripts"]),
     (r"\begin{array} { c c } a & b \\ c & d \end{array}", ["matrices"]),
     ("", ["plain"]),
 ]
@@ -103,16 +104,21 @@ def test_structures(formula: str, expected: list[str]) -> None:
     assert structures(formula.split()) == expected
 
 
+MATRIX = r"\begin{matrix} a & b \\ c & d ^ { 2 } \end{matrix}"  # 13 tokens
+
+
 def test_by_structure() -> None:
-    truths = [formula.split() for formula, _ in STRUCTURES[:5]]
+    truths = [formula.split() for formula, _ in STRUCTURES[:5]] + [MATRIX.split()] * 2
     predictions = [truth if place != 2 else truth[:-1] for place, truth in enumerate(truths)]
+    predictions[-1] = MATRIX.replace("&", "").split()  # two left out
     table = by_structure(truths, predictions)
     assert list(table) == ["plain", "scripts", "fractions", "roots", "big_operators", "matrices"]
-    assert [group["n"] for group in table.values()] == [1, 3, 1, 1, 1, 0]
-    assert [group["exprate"] for group in table.values()] == [1, pytest.approx(2 / 3), 0, 1, 1, 0]
-    # Scripts: 5, 11 and 7 tokens, one left out.
-    assert table["scripts"]["token_error_rate"] == pytest.approx(1 / (5 + 11 + 7))
+    assert [group["n"] for group in table.values()] == [1, 5, 1, 1, 1, 2]
+    assert [group["exprate"] for group in table.values()] == [1, pytest.approx(3 / 5), 0, 1, 1, 1 / 2]
+    # Scripts: 5, 11, 7 and twice 13 tokens, one left out, and two.
+    assert table["scripts"]["token_error_rate"] == pytest.approx((1 + 2) / (5 + 11 + 7 + 13 + 13))
     assert table["fractions"]["token_error_rate"] == pytest.approx(1 / 11)
+    assert table["matrices"]["token_error_rate"] == pytest.approx(2 / 26)
 
 
 def test_alignment() -> None:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from toys import FORMULAS, VOCABULARY, narrow, picture_of, write_dataset
 
+from hmer import plots
 from hmer.checkpoint import Checkpoint, CheckpointConfig
 from hmer.datasets.folder import read_dataset
 from hmer.errors import ConfigError, DatasetError
@@ -20,6 +22,7 @@ from hmer.plots import (
     bars,
     compared_curves,
     dataset_statistics,
+    figure_of,
     prediction_sheet,
     read_log,
     statistics_picture,
@@ -35,6 +38,12 @@ LOG = [
 ]
 
 
+VALIDATED = {
+    "hours": 0.3, "validation_loss": 2.5, "validation_token_accuracy": 0.3, "validation_bleu": 40.0,
+    "validation_levenshtein_similarity": 0.6,
+}  # fmt: skip
+
+
 def size_of(path: Path) -> tuple[int, int]:
     with Image.open(path) as image:
         image.load()
@@ -48,6 +57,34 @@ def test_curves(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text("{no json", encoding="utf-8")
     with pytest.raises(DatasetError, match="is no training log"):
         read_log(tmp_path / "log.jsonl")
+
+
+def test_every_figure_of_the_log_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+
+    def kept(width: float, height: float) -> Figure:
+        figures.append(figure_of(width, height))
+        return figures[-1]
+
+    monkeypatch.setattr(plots, "figure_of", kept)
+    training_curves([*LOG, VALIDATED], tmp_path / "one.png")
+    compared_curves({"a": [*LOG, VALIDATED], "b": LOG}, tmp_path / "two.png")
+    one, two = (
+        {
+            (axes.get_title(), str(line.get_label())): list(line.get_ydata())
+            for axes in figure.axes
+            for line in axes.lines
+        }
+        for figure in figures
+    )
+    assert one[("loss", "validation")] == [2.5] and one[("loss", "in all")] == [3.0, 2.0]
+    assert one[("token accuracy", "training")] == [0.2, 0.4] and one[("token accuracy", "validation")] == [0.3]
+    assert one[("validation", "BLEU, from 0 to 1")] == [0.4] and one[("validation", "Levenshtein similarity")] == [0.6]
+    assert ("loss", "symbol") not in one  # the log has none
+    assert two[("validation token accuracy", "a")] == [0.3]
+    assert two[("validation Levenshtein similarity", "a")] == [0.6]
+    assert two[("validation BLEU, from 0 to 1", "a")] == [0.4]
+    assert two[("training loss", "b")] == [3.0, 2.0]
 
 
 def test_statistics_of_a_data_set(tmp_path: Path) -> None:

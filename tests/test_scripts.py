@@ -16,16 +16,31 @@ from typing import Any
 import pytest
 import torch
 from jsonargparse import Namespace
-from toys import DELTA, FORMULAS, ink_of, inkml_of, picture_of, write_dataset, write_picture
+from toys import (
+    DELTA,
+    FORMULAS,
+    VOCABULARY,
+    evaluation_of,
+    ink_of,
+    inkml_of,
+    narrow,
+    picture_of,
+    write_dataset,
+    write_picture,
+)
 
 from annotations import AnnotationStore
-from hmer.checkpoint import load, read_config, resolve
+from hmer.checkpoint import CheckpointConfig, load, read_config, resolve, save
+from hmer.cleanup import clean_up, join
 from hmer.command_line import parse_time, run
-from hmer.config import ConfigError
+from hmer.config import ConfigError, Decoding
 from hmer.datasets.folder import read_dataset, read_rows, sample
 from hmer.errors import CheckpointError, DatasetError
+from hmer.evaluation import Evaluation
+from hmer.evaluation import evaluate as measure
 from hmer.ink import read_inkml
 from hmer.latex import is_valid
+from hmer.models import build
 from hmer.recognizer import Recognizer
 from hmer.report import marked
 from scripts import compare, evaluate, finetune, plot, predict, prepare_crohme, release, train
@@ -219,10 +234,14 @@ def test_evaluate_reports_and_measures_more_where_asked(
     toy_checkpoint: Path, toy_data: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     common = ["--checkpoint", str(toy_checkpoint), "--data", str(toy_data), "--max_length", "8", "--limit", "6"]
-    more = ["--report", str(tmp_path / "report"), "--clean_up", "--rendered_match"]
+    predictions = tmp_path / "predictions.tsv"
+    more = ["--report", str(tmp_path / "report"), "--clean_up", "--rendered_match", "--predictions", str(predictions)]
     figures = evaluated([*common, *more], tmp_path / "figures.json")
     assert 0 <= figures["rendered_match"] <= 1
     assert figures["clean_up"]["short"]["n"] + figures["clean_up"]["long"]["n"] == 6
+    header, *lines = [line.split("\t") for line in predictions.read_text(encoding="utf-8").splitlines()]
+    assert header == ["file", "truth", "prediction", "confidence", "cleaned_up"] and len(lines) == 6
+    assert all(line[4] == join(clean_up(line[2].split())) for line in lines)
     out = capsys.readouterr().out
     assert f"short (<= {figures['clean_up']['median_length']} tokens)" in out
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
@@ -234,6 +253,16 @@ def test_evaluate_reports_and_measures_more_where_asked(
     assert page.count("data:image/png;base64,") >= 2 + 6
     assert json.loads((tmp_path / "report" / "figures.json").read_text(encoding="utf-8"))["n"] == 6
     assert "src='http" not in page and "href=" not in page
+
+
+def test_predict_cleans_up_where_asked(toy_checkpoint: Path, toy_data: Path, capsys: Capture) -> None:
+    file = str(next(toy_data.glob("*.png")))
+    call = [file, "--checkpoint", str(toy_checkpoint), "--max_length", "20", "--clean_up"]
+    assert predict.main(call) == 0
+    printed = capsys.readouterr().out
+    tokens = predict_tokens(toy_checkpoint, Path(file), capsys)
+    assert printed == f"{file}\t{join(clean_up(tokens))}\n"
+    assert clean_up(tokens) != tokens  # untrained, it writes braces anywhere
 
 
 def test_tokens_that_differ_are_marked() -> None:
@@ -299,6 +328,64 @@ def test_compare_trains_measures_and_can_be_started_again(
     assert weights.stat().st_mtime_ns == before  # is there already
     assert run(compare.main, ["--out", str(tmp_path / "out")]) == 1
     assert "name --handwritten or --printed" in capsys.readouterr().err
+
+
+def test_the_same_weights_are_measured_once(
+    toy_checkpoint: Path, toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(toy_data, tmp_path / "data" / "test")
+    options = Namespace(out=str(tmp_path / "out"), limit=2)
+    (tmp_path / "out").mkdir()
+    times = []
+
+    def counted(recognizer: Recognizer, *arguments: Any, **settings: Any) -> Evaluation:
+        times.append(recognizer.id)
+        return measure(recognizer, *arguments, **settings)
+
+    monkeypatch.setattr(compare, "evaluate", counted)
+    monkeypatch.setattr(compare, "SEARCHES", {"greedy": Decoding(max_length=10)})
+    # A path as a reference, which is no name for a file.
+    (first,) = compare.measured(str(toy_checkpoint), "handwritten", str(toy_checkpoint), tmp_path / "data", options)
+    (second,) = compare.measured("toy", "handwritten", toy_checkpoint, tmp_path / "data", options)
+    assert len(times) == 1
+    assert second == first | {"system": "toy"}
+    assert {"n", "character_error_rate", "edit_distance_mean", "word_error_rate", "token_accuracy"} <= set(first)
+    assert first["label_form"] == "crohme" and "clean_up" not in first
+    assert first["by_length"]["1-7"]["n"] + first["by_length"]["8-14"]["n"] == first["n"] == 2
+    assert set(first["by_structure"]) == {"plain", "scripts", "fractions", "roots", "big_operators", "matrices"}
+    compare.measured("toy", "handwritten", toy_checkpoint, tmp_path / "data", Namespace(**vars(options) | {"limit": 3}))
+    assert len(times) == 2
+    # The released printed checkpoint spells labels otherwise than the systems it is compared with.
+    shutil.copytree(toy_checkpoint, tmp_path / "spelt")
+    settings = json.loads((tmp_path / "spelt" / "config.json").read_text(encoding="utf-8")) | {"label_form": "printed"}
+    (tmp_path / "spelt" / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    (row,) = compare.measured("printed", "printed", tmp_path / "spelt", tmp_path / "data", options)
+    assert row["label_form"] == "im2markup" and "token_accuracy" not in row
+    # What reads frame by frame has the clean-up's effect, too, beside the published one.
+    save(
+        tmp_path / "ctc",
+        build(narrow("crnn_ctc"), VOCABULARY),
+        CheckpointConfig("ctc", VOCABULARY.words, model=narrow("crnn_ctc")),
+    )
+    (row,) = compare.measured("s2_vgg16_ctc", "handwritten", tmp_path / "ctc", tmp_path / "data", options)
+    assert row["clean_up"]["short"]["n"] + row["clean_up"]["long"]["n"] == 2
+    compare.write(tmp_path / "out", [first, row], Namespace(hours=2.0, steps=0))
+    text = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
+    assert "| S2 as published, its own data | beam 10 | 14 | 0.7639 | 0.2385 | 0.5344 | 0.3936 |" in text
+    assert text.count("| S2, second iteration |") == 1 and text.count("0.3936") == 1
+    assert "mostly that of beam search" in text and "im2markup" not in text
+
+
+def test_answers_and_truths_in_another_form() -> None:
+    """The second answer is not well-formed, so it stays; the third picture could not be read."""
+    start = evaluation_of([(r"a \quad \sin x", r"a \quad \sin x"), ("b", "{ b")], ["c"])
+    found = compare.in_form(start, "im2markup")
+    sine = [*[r"a", r"\quad", r"\operatorname", r"{", r"s", r"i", r"n", r"}", r"x"]]
+    assert found.truths == [sine, ["b"], ["c"]]
+    assert found.predictions == [sine, ["{", "b"], []]
+    assert start.scores.token_error_rate == pytest.approx(2 / 6)
+    assert found.scores.token_error_rate == pytest.approx(2 / 11)
+    assert found.token_accuracy is None
 
 
 def test_every_configuration_can_be_compared(tmp_path: Path) -> None:

@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 import several_processes
+import torch
 from test_models import batch_of
 from toys import FORMULAS, VOCABULARY, narrow
 
+from hmer import several
 from hmer.config import TrainConfig
+from hmer.datasets.folder import read_dataset, sample
+from hmer.errors import ConfigError
 from hmer.models import build
-from hmer.several import Processes
+from hmer.several import Processes, chosen_precision
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -56,6 +60,10 @@ def test_two_processes_are_as_one(toy_data: Path, tmp_path: Path) -> None:
         lines = [json.loads(line) for line in (tmp_path / f"fit-{count}" / "log.jsonl").read_text("utf-8").splitlines()]
         (validation,) = [line for line in lines if "validation_exprate" in line]
         assert validation["validation_n"] == 7
+    chosen = sorted(item.path.name for item in sample(read_dataset(toy_data, "crohme"), 7))
+    assert len(set(chosen)) == 7
+    for each in (alone, first, second):
+        assert sorted(each["read"]) == chosen
 
 
 def test_a_single_process_takes_the_loss_as_it_is() -> None:
@@ -66,3 +74,17 @@ def test_a_single_process_takes_the_loss_as_it_is() -> None:
     assert processes.share([1, 2, 3]) == [1, 2, 3]
     assert processes.gathered("x") == ["x"]
     assert processes.first and processes.count == 1
+
+
+def test_the_precision_suits_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="fp16 needs a GPU"):
+        Processes(TrainConfig(device="cpu", mixed_precision="fp16"))
+    assert chosen_precision(TrainConfig(mixed_precision="fp16"), cores=False) == "fp16"
+    tried: list[str] = []
+    monkeypatch.setattr(several, "faster_precision", lambda: tried.append("cores") or "bf16")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for supported, expected in ((True, "bf16"), (False, "no")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, found=supported: found)
+        assert chosen_precision(TrainConfig(mixed_precision="auto"), cores=False) == expected
+    assert not tried  # what the cores are quick with says nothing of a GPU
+    assert chosen_precision(TrainConfig(mixed_precision="auto"), cores=True) == "bf16" and tried == ["cores"]

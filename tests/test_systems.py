@@ -11,7 +11,9 @@ import yaml
 from safetensors.torch import save_file
 from toys import FORMULAS, VARIANTS, VOCABULARY, picture_of
 
-from hmer.config import RESNETS, InputConfig, ModelConfig, TrainConfig, from_dict
+from hmer.batch import Batch
+from hmer.cleanup import clean_up
+from hmer.config import RESNETS, ImageConfig, InputConfig, ModelConfig, TrainConfig, from_dict
 from hmer.datasets.folder import read_dataset
 from hmer.errors import CheckpointError, ConfigError
 from hmer.evaluation import evaluate
@@ -28,7 +30,7 @@ from hmer.models.encoders import (
 )
 from hmer.recognizer import Recognizer
 from hmer.trainer import Trainer
-from hmer.vocabulary import Vocabulary
+from hmer.vocabulary import RELATIONS, Vocabulary
 
 CONFIGS = Path(__file__).resolve().parent.parent / "hmer" / "configs"
 COLOURS = InputConfig(channels=3, mean=0.5, std=0.5)
@@ -60,7 +62,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "model.encoder": "blocks", "model.encoder_channels": (32, 64, 128), "model.attention": "none",
         "model.embedding": "flatten", "model.input.channels": 1,
     },
-    "s0_resnet50_lstm": S0 | {"model.encoder": "resnet50", "model.backbone_stages": 0},
+    "s0_resnet50_lstm": S0 | {"model.encoder": "resnet50", "model.backbone_stages": 0, "model.input.channels": 3},
     "s1_bahdanau": {
         "model.architecture": "cnn_lstm", "model.attention": "bahdanau", "model.coverage": False, "optimizer": "adam",
         "batch_size": 24, "epochs": 15, "label_form": "im2markup",
@@ -89,6 +91,9 @@ def test_every_published_value(name: str) -> None:
     used = {key for key, value in dataclasses.asdict(config.augment).items() if value}
     assert used == DISTORTIONS[name]
     assert (config.weight_decay > 0) == name.startswith("s0")
+    if name == "s0_resnet50_lstm":  # grey: what it reads is the same in its three channels
+        read = InputTransform(config.model.input).normalise(torch.rand(1, 1, 8, 8), torch.tensor([[8, 8]]))
+        assert torch.equal(read[:, 0], read[:, 1]) and torch.equal(read[:, 0], read[:, 2])
     # None of what the published systems do not have.
     assert (config.average_decay, config.symbol_loss, config.attention_loss) == (0.0, 0.0, 0.0)
 
@@ -150,6 +155,22 @@ def test_each_configuration_trains_saves_loads_and_reads(name: str, toy_data: Pa
     assert (evaluation.token_accuracy is None) == isinstance(recognizer.model, CtcModel)
 
 
+@pytest.mark.parametrize("form", ["crohme_symbols", "crohme_relations"])
+def test_s2_with_words_of_structure_and_without(form: str, toy_data: Path, tmp_path: Path) -> None:
+    config = settings_to_try("s2_resnet18_ctc", toy_data, tmp_path / "run")
+    narrow = dataclasses.replace(config.model, encoder="blocks", encoder_channels=(8, 16, 16), backbone_stages=0)
+    trainer = Trainer(dataclasses.replace(config, label_form=form, model=narrow))
+    recognizer = Recognizer.load(trainer.fit())
+    assert trainer.step == 20 and recognizer.config.label_form == form
+    words = RELATIONS.intersection(recognizer.config.vocabulary)
+    assert words == ({"Right", "Sub", "Sup", "Above", "Below"} if form == "crohme_relations" else set())
+    assert not {"{", "}", "^", "_"}.intersection(recognizer.config.vocabulary)
+    evaluation = evaluate(recognizer, read_dataset(toy_data, form)[:2], teacher_forcing=True)
+    assert evaluation.loss is not None and evaluation.loss > 0
+    # Whatever it answers, none of the words is left after the clean-up.
+    assert not RELATIONS.intersection(clean_up([*recognizer.config.vocabulary]))
+
+
 BACKBONES = [*RESNETS, "vgg16"]
 WIDTHS = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048, "resnet152": 2048, "vgg16": 512}
 
@@ -163,6 +184,28 @@ def test_a_backbone_reads_a_picture(name: str) -> None:
     assert features.shape == (1, WIDTHS[name], 2, 3) and mask.shape == (1, 1, 2, 3)
     assert bool(features.isfinite().all()) and float(features.std()) > 0
     assert config.encoder_stride == 32
+
+
+@pytest.mark.parametrize("name", ["s0_resnet50_lstm", "three layers"])
+@torch.inference_mode()
+def test_a_whole_model_reads_a_picture(name: str) -> None:
+    """The loss of a caption and one step of decoding: on a large backbone, and on three recurrent layers with attention."""
+    three = dataclasses.replace(VARIANTS["cnn_lstm"], lstm_layers=3)
+    config = three if name == "three layers" else config_of(name).model
+    model = build(config, VOCABULARY).eval()
+    assert isinstance(model, LstmModel) and len(model.cells) == config.lstm_layers
+    images, sizes = pad([prepare(picture_of(FORMULAS["1 + x"]), ImageConfig()).pixels])
+    ids = torch.tensor([VOCABULARY.encode(["1", "+", "x"])])
+    loss = model.loss(Batch(images, sizes, ids, torch.tensor([3])))
+    assert bool(loss.total.isfinite()) and loss.count == 4
+    encoded = model.encode(images, sizes)
+    step, state, first = model.start(encoded, 1)
+    scores, after = step(first, state)
+    assert scores.shape == (1, len(VOCABULARY)) and float(scores.exp().sum()) == pytest.approx(1.0, abs=1e-4)
+    assert after["hidden"].shape == (1, config.lstm_layers, config.decoder_width)
+    assert after["attention"].shape == (1, encoded.mask.shape[1]) and float(after["attention"].sum()) == pytest.approx(
+        1.0
+    )
 
 
 @torch.inference_mode()

@@ -18,7 +18,7 @@ from hmer.errors import CheckpointError, DatasetError
 from hmer.evaluation import evaluate
 from hmer.image import ImageConfig
 from hmer.recognizer import Recognizer
-from hmer.several import faster_precision
+from hmer.several import Processes, faster_precision
 from hmer.trainer import LOG, RESUME, Trainer, _Average, fit, learning_rate
 
 
@@ -206,6 +206,44 @@ def test_a_step_that_is_not_finite_is_left_out(config: TrainConfig, monkeypatch:
     assert trainer.step == 6
     assert trainer.average.count == 4
     assert all(bool(value.isfinite().all()) for value in trainer.model.state_dict().values())
+
+
+def test_a_scaler_lowers_its_scale_where_a_step_overflows(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with fp16 on a GPU: steps 1 and 2 overflow, so the scale is halved twice."""
+
+    class Scaled(Processes):
+        def __init__(self, config: TrainConfig) -> None:
+            super().__init__(config)
+            self.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+
+    monkeypatch.setattr("hmer.trainer.Processes", Scaled)
+    trainer = Trainer(dataclasses.replace(config, validation=""))
+    original = type(trainer.model).loss
+
+    def overflowing(model: Any, batch: Any) -> Any:
+        loss = original(model, batch)
+        loss.total = loss.total * (float("inf") if trainer.step in (1, 2) else 1.0)
+        return loss
+
+    monkeypatch.setattr(type(trainer.model), "loss", overflowing)
+    trainer.fit()
+    assert (trainer.step, trainer.average.count) == (6, 4)
+    assert trainer.accelerator.scaler.get_scale() == 2.0
+    assert all(bool(value.isfinite().all()) for value in trainer.model.state_dict().values())
+    assert Trainer(trainer.config, resume=True).accelerator.scaler.get_scale() == 2.0
+
+
+def test_a_step_in_bf16(config: TrainConfig) -> None:
+    settings = dataclasses.replace(
+        config, steps=1, mixed_precision="bf16", model=narrow("cnn_lstm"), validation="", device="cpu"
+    )
+    trainer = Trainer(settings)
+    kinds: set[torch.dtype] = set()
+    trainer.model.project.register_forward_hook(lambda _module, _given, out: kinds.add(out.dtype))
+    before = trainer.model.out.weight.detach().clone()
+    trainer.fit()
+    assert kinds == {torch.bfloat16} and trainer.model.out.weight.dtype == torch.float32
+    assert trainer.average.count == 1 and not torch.equal(trainer.model.out.weight, before)
 
 
 def test_bad_data_is_refused_or_left_out(config: TrainConfig, tmp_path: Path) -> None:

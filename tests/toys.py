@@ -1,5 +1,6 @@
 """Formulas small enough to learn in seconds: drawn here with a few strokes, segmented, as ink, pictures and files."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ import numpy as np
 
 from hmer.config import ImageConfig, InputConfig, ModelConfig
 from hmer.datasets.batches import draw_owners, symbol_positions
-from hmer.datasets.folder import write_labels
+from hmer.datasets.folder import Item, write_labels
+from hmer.evaluation import Evaluation, Forced, merged
 from hmer.image import Grey
 from hmer.ink import Ink, Symbol, rasterize
+from hmer.recognizer import Recognition
 from hmer.vocabulary import Vocabulary
 
 GLYPHS: dict[str, list[list[tuple[float, float]]]] = {
@@ -145,3 +148,17 @@ def owners_of(
     """As `Batch.owners`, for one drawing."""
     ink = ink_of(places)
     return draw_owners(strokes, ink, symbol_positions(caption.split(), ink), shape)
+
+
+def evaluation_of(
+    read: Sequence[tuple[str, str]], unread: Sequence[str] = (), forced: Forced | None = None
+) -> Evaluation:
+    """As if these captions had been answered so, and the pictures of others could not be read."""
+    captions = [truth for truth, _ in read]
+    items, nothing = (
+        tuple(Item(Path(f"{number}.png"), tuple(caption.split())) for number, caption in enumerate(group))
+        for group in (captions, unread)
+    )
+    answers = tuple(Recognition(answer, tuple(answer.split()), 1.0, (), (), "toy", 0.0, 0.0) for _, answer in read)
+    part = dataclasses.replace(merged([]), items=items, recognitions=answers, unread=nothing, forced=forced)
+    return merged([part])
