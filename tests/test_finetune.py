@@ -117,6 +117,16 @@ def test_what_the_gate_refuses_is_not_kept(parent: Path, toy_data: Path, data_fo
     assert not (tmp_path / "child").exists()
 
 
+def test_pictures_that_cannot_be_read_are_nothing_to_learn_from(
+    toy_checkpoint: Path, toy_data: Path, tmp_path: Path
+) -> None:
+    items = read_dataset(shutil.copytree(toy_data, tmp_path / "data"), "crohme")[:2]
+    for item in items:
+        item.path.write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match="can be read"):
+        train_on(toy_checkpoint, items, "child", steps=1, threads=1)
+
+
 def test_with_enough_held_out_they_are_measured_on(
     parent: Path, delta_data: Path, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
