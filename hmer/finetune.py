@@ -7,7 +7,6 @@ pass is not kept unless asked for; the old one stays as it is in any case.
 
 import copy
 import dataclasses
-import functools
 import hashlib
 import logging
 import math
@@ -19,7 +18,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,8 +46,8 @@ BATCH_SIZE = 8
 RATE, BRIDGE_RATE = 1e-4, 3e-4  # the second where only the model's bridge learns,
 BRIDGE_REPLAY = 0.5  # which forgets so little that half as many replay items as corrections do
 FOLD_STEPS, FOLD_REPLAY = 0.35, False  # share of the steps for a part of the cross-validation; it need not remember
-STEP_WORK = 2 * 2 * BATCH_SIZE  # a step costs as much as reading its pictures twice
-MOST_VIEWS = 6  # of a correction, each distorted otherwise
+STEP_WORK, READING_WORK = 6.0, 0.2  # what a step and a reading cost, where looking at a picture costs one
+MOST_VIEWS, USES = 4, 2  # of a correction, each distorted otherwise; a view is learnt from so often at least
 TRIES = 2  # of the gate, the second half as far from the parent as the first
 PILOT = 400  # regression items that the first strength is chosen by
 SHOWN, OTHERS = 100, 160  # items that new symbols are imprinted from, and replay items that they must not be seen in
@@ -80,19 +78,19 @@ def folds_for(corrections: int) -> int:
 
 
 def views_for(corrections: int, steps: int) -> int:
-    """In how many ways each correction is drawn: not more than the steps can take up, and few of many."""
-    return max(1, min(MOST_VIEWS, math.ceil(steps * BATCH_SIZE / max(corrections, 1))))
+    """In how many ways each correction is drawn: as many as are used, few of many."""
+    return max(1, min(MOST_VIEWS, round(steps * BATCH_SIZE / (USES * max(corrections, 1)))))
 
 
-def _go_on(cancelled: Cancelled | None) -> None:
-    if cancelled is not None and cancelled():
-        raise CheckpointError("Fine-tuning was cancelled; nothing was changed.")
+def _training_work(corrections: int, steps: int, *, replay: bool) -> float:
+    replayed = steps * BATCH_SIZE * BRIDGE_REPLAY / USES if replay else 0.0
+    return corrections * views_for(corrections, steps) + replayed + steps * STEP_WORK
 
 
-class _Progress:
-    """Adds up work, in pictures that pass through the model, and stops it when it is cancelled."""
+class Progress:
+    """Adds up work, in pictures that the encoder looks at, and stops it when it is cancelled."""
 
-    def __init__(self, total: float, report: Report | None, cancelled: Cancelled | None) -> None:
+    def __init__(self, total: float = 1.0, report: Report | None = None, cancelled: Cancelled | None = None) -> None:
         self.total, self.report, self.cancelled = max(total, 1.0), report, cancelled
         self.done, self.name = 0.0, ""
 
@@ -101,17 +99,19 @@ class _Progress:
         self.to(self.done)
 
     def to(self, done: float) -> None:
-        _go_on(self.cancelled)
+        """So much is done. Raises CheckpointError when it is cancelled."""
+        if self.cancelled is not None and self.cancelled():
+            raise CheckpointError("Fine-tuning was cancelled; nothing was changed.")
         self.done = done
         if self.report is not None:
             self.report(self.name, min(self.done / self.total, 1.0))
 
-    def reading(self) -> Callable[[int], None]:
-        """For `Reader.read`, which tells how many are done so far."""
+    def each(self, work: float = 1.0) -> Callable[[int], None]:
+        """For what tells how many are done so far, each of which is so much work."""
         before = self.done
 
         def show(count: int) -> None:
-            self.to(before + count)
+            self.to(before + count * work)
 
         return show
 
@@ -239,13 +239,13 @@ def train_on(
     seed: int = 0,
     threads: int = 0,
     views: Views | None = None,
-    report: Callable[[dict[str, Any]], None] | None = None,
-    cancelled: Cancelled | None = None,
+    progress: Progress | None = None,
 ) -> Learnt:
     """Train from the checkpoint in `parent` on the items; nothing is written. Raises CheckpointError, DatasetError.
 
     `views`: of the parent, where some of the items were looked at before.
     """
+    progress = progress or Progress()
     config = checkpoints.read_config(parent)
     new_tokens = Vocabulary(config.vocabulary).missing(token for item in items for token in item.tokens)
     with tempfile.TemporaryDirectory(prefix="hmer-finetune-") as working:
@@ -283,8 +283,7 @@ def train_on(
         trainer = Trainer(settings)
         vocabulary = trainer.model.vocabulary
         views = views or Views(trainer.model, vocabulary, trainer.base.image, settings.augment, seed)
-        going_on = functools.partial(_go_on, cancelled)
-        own = views.of(items, views_for(len(items), steps), going_on)
+        own = views.of(items, views_for(len(items), steps), progress.each())
         if not own:
             raise DatasetError("None of the pictures to learn from can be read; see the messages before this one.")
         if new_tokens and not isinstance(trainer.model, CtcModel):  # whose states are frames, not tokens
@@ -292,9 +291,9 @@ def train_on(
             shown = [item for item in items if set(new_tokens) & set(item.tokens)][:SHOWN]
             imprint(
                 trainer.model,
-                once(views.of(shown, 4 if len(shown) <= 30 else 2, going_on), BATCH_SIZE, vocabulary),
+                once(views.of(shown, 4 if len(shown) <= 30 else 2, progress.each()), BATCH_SIZE, vocabulary),
                 new_tokens,
-                once(views.of(others, 1, going_on), BATCH_SIZE, vocabulary),
+                once(views.of(others, 1, progress.each()), BATCH_SIZE, vocabulary),
             )
         start = {name: value.detach().clone() for name, value in trainer.model.state_dict().items()}
         replayed = BATCH_SIZE
@@ -303,11 +302,15 @@ def train_on(
             trainer.config = dataclasses.replace(trainer.config, learning_rate=BRIDGE_RATE)
         streams = [batches(own, BATCH_SIZE, vocabulary, seed)]
         if len(folders) > 1:
-            count = min(steps * replayed, len(trainer.train_items[1]))
+            count = min(math.ceil(steps * replayed / USES), len(trainer.train_items[1]))
             chosen = random.Random(seed).sample(trainer.train_items[1], count)
-            streams.append(batches(views.of(chosen, 1, going_on), replayed, vocabulary, seed))
-        trainer.fit(report, cancelled, bar=False, batches=map(list, zip(*streams, strict=True)))
-        going_on()
+            streams.append(batches(views.of(chosen, 1, progress.each()), replayed, vocabulary, seed))
+        step = progress.each(STEP_WORK)
+        trainer.fit(
+            lambda line: step(line["step"]), progress.cancelled, bar=False,
+            batches=map(list, zip(*streams, strict=True)),
+        )  # fmt: skip
+        step(steps)
         base = dataclasses.replace(trainer.base, calibration=config.calibration)
         return Learnt(parent, start, trainer.averaged().model, base, trainer.card(), tuple(new_tokens))
 
@@ -389,17 +392,18 @@ def fine_tune(
     steps = steps or steps_for(len(train))
     fold_steps = max(1, round(steps * FOLD_STEPS))
     readings = 2 * (len(items if folds else held_out) + (len(regression.reader.items) if regression else 0))
-    progress = _Progress((steps + len(folds) * fold_steps) * STEP_WORK + readings, report, cancelled)
+    work = _training_work(len(train), steps, replay=True) + readings * READING_WORK
+    work += sum(_training_work(len(rest), fold_steps, replay=FOLD_REPLAY) for rest, _ in folds)
+    progress = Progress(work, report, cancelled)
 
     def trained(what: str, chosen: Sequence[Item], count: int, *, replay: bool) -> Learnt:
         progress.begin(what)
-        before = progress.done
+        done = progress.done + _training_work(len(chosen), count, replay=replay)
         learnt = train_on(
             parent, chosen, out.name, steps=count, replay=replay, seed=seed, threads=threads, views=views,
-            cancelled=cancelled,
-            report=lambda line: progress.to(before + line["step"] * STEP_WORK),
+            progress=progress,
         )  # fmt: skip
-        progress.to(before + count * STEP_WORK)
+        progress.to(max(progress.done, done))
         return learnt
 
     learnt = trained("learning", train, steps, replay=True)
@@ -440,13 +444,13 @@ class _Judge:
         measured: Sequence[Item],
         parts: Sequence[tuple[Learnt, Sequence[int]]],
         regression: RegressionSet | None,
-        progress: _Progress,
+        progress: Progress,
     ) -> None:
         self.learnt, self.parts, self.regression, self.progress = learnt, parts, regression, progress
         self.reader = Reader(measured, old.model.vocabulary)
         self.order = [index for _, kept in parts for index in kept] or list(range(len(measured)))
-        self.before = self.reader.read(old, self.order, progress.reading())
-        self.regression_before = regression.readings(old, progress.reading()) if regression else Readings()
+        self.before = self.reader.read(old, self.order, progress.each(READING_WORK))
+        self.regression_before = regression.readings(old, progress.each(READING_WORK)) if regression else Readings()
 
     def first_strength(self) -> float:
         """How far from the parent one can hope to pass, from a part of the regression set.
@@ -467,13 +471,13 @@ class _Judge:
         if self.order:
             after = Readings()
             for part, kept in self.parts:
-                after += self.reader.read(part.recognizer(strength), kept, self.progress.reading())
+                after += self.reader.read(part.recognizer(strength), kept, self.progress.each(READING_WORK))
             if not self.parts:
-                after = self.reader.read(candidate, self.order, self.progress.reading())
+                after = self.reader.read(candidate, self.order, self.progress.each(READING_WORK))
             name = f"corrections, {len(self.parts)}-fold" if self.parts else "held-out corrections"
             corrections = Comparison(name, self.before, after)
         if self.regression is not None:
-            now = self.regression.readings(candidate, self.progress.reading(), keep=False)
+            now = self.regression.readings(candidate, self.progress.each(READING_WORK), keep=False)
             regression = Comparison("regression set", self.regression_before, now)
         return Verdict(corrections, regression)
 

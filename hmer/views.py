@@ -52,8 +52,8 @@ class Views:
         self._random = np.random.default_rng(seed)
         self._known: dict[Path, list[View]] = {}
 
-    def of(self, items: Sequence[Item], count: int, going_on: Callable[[], None] | None = None) -> list[list[View]]:
-        """At least `count` views of each item. `going_on` is called between batches; what it raises ends the search."""
+    def of(self, items: Sequence[Item], count: int, progress: Callable[[int], None] | None = None) -> list[list[View]]:
+        """At least `count` views of each item. `progress` is told how many were looked at, after each batch."""
         source = Source(items, self.vocabulary, self.image, self.augment)
         drawn: list[tuple[Item, Sample]] = []
         for index, item in enumerate(items):
@@ -62,13 +62,15 @@ class Views:
                 drawn += [(item, source.sample(index, self._random)) for _ in range(count - len(own))]
             except (BadImage, BadInk) as error:
                 log.warning("left out: %s", error)
+        done = 0
         for group in of_like_size([sample.pixels.shape for _, sample in drawn]):
-            if going_on is not None:
-                going_on()
             parts = [drawn[index] for index in group]
             found = self._look([sample for _, sample in parts])
             for (item, sample), (seen, looks) in zip(parts, found, strict=True):
                 self._known[item.path].append(View(sample, item.tokens, seen, looks))
+            done += len(group)
+            if progress is not None:
+                progress(done)
         return [own for own in (self._known[item.path] for item in items) if own]
 
     @torch.no_grad()

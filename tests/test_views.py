@@ -112,8 +112,13 @@ def test_what_cannot_be_read_is_named_and_left_out(items: list[Item], caplog: py
     assert items[2].path.name in caplog.text
 
 
-def test_it_can_be_stopped(items: list[Item]) -> None:
-    def stop() -> None:
+def test_it_tells_how_far_it_is_and_can_be_stopped(items: list[Item]) -> None:
+    said: list[int] = []
+    views = views_of(model_of("transformer"))
+    views.of(items, 2, said.append)
+    assert said == sorted(said) and said[-1] == 2 * len(items)
+
+    def stop(done: int) -> None:
         raise CheckpointError("stopped")
 
     with pytest.raises(CheckpointError, match="stopped"):
