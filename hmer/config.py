@@ -358,6 +358,7 @@ class TrainConfig:
     average_decay: float = 0.999  # exponential moving average of the weights
     symbol_loss: float = 0.5  # classification of the symbol in each cell, where ink is segmented
     attention_loss: float = 0.3  # attention mass on the cells of the token's symbol, where known
+    anchor_loss: float = 1.0  # staying near what another model said, where batches tell it (`Batch.anchor`)
     exact_places: bool = False  # follow unsegmented writing as decoding will: slower, and what it then meets
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "no"  # auto: bf16 where this machine is faster with it
     freeze_statistics: bool = False  # batch normalisation keeps its running statistics (fine-tuning)

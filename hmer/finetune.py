@@ -43,9 +43,9 @@ log = logging.getLogger(__name__)
 REPLAY = "replay"
 ENOUGH_HELD_OUT = 50  # below, whether it improves is measured by cross-validation
 BATCH_SIZE = 8
-RATE, BRIDGE_RATE = 1e-4, 3e-4  # the second where only the model's bridge learns,
-BRIDGE_REPLAY = 0.5  # which forgets so little that half as many replay items as corrections do
-FOLD_STEPS, FOLD_REPLAY = 0.35, False  # share of the steps for a part of the cross-validation; it need not remember
+RATE, BRIDGE_RATE = 1e-4, 3e-4  # the second where only the model's bridge learns, which forgets little
+ANCHOR = 20.0  # weight of saying of replay items what the parent says of them
+FOLD_STEPS = 0.35  # share of the steps for a part of the cross-validation
 STEP_WORK, READING_WORK = 6.0, 0.2  # what a step and a reading cost, where looking at a picture costs one
 MOST_VIEWS, USES = 4, 2  # of a correction, each distorted otherwise; a view is learnt from so often at least
 TRIES = 2  # of the gate, the second half as far from the parent as the first
@@ -82,9 +82,8 @@ def views_for(corrections: int, steps: int) -> int:
     return max(1, min(MOST_VIEWS, round(steps * BATCH_SIZE / (USES * max(corrections, 1)))))
 
 
-def _training_work(corrections: int, steps: int, *, replay: bool) -> float:
-    replayed = steps * BATCH_SIZE * BRIDGE_REPLAY / USES if replay else 0.0
-    return corrections * views_for(corrections, steps) + replayed + steps * STEP_WORK
+def _training_work(corrections: int, steps: int) -> float:
+    return corrections * views_for(corrections, steps) + steps * (BATCH_SIZE / USES + STEP_WORK)
 
 
 class Progress:
@@ -235,7 +234,6 @@ def train_on(
     name: str,
     *,
     steps: int,
-    replay: bool = True,
     seed: int = 0,
     threads: int = 0,
     views: Views | None = None,
@@ -252,7 +250,7 @@ def train_on(
         corrections = Path(working) / "corrections"
         _copy(items, corrections)
         folders = [str(corrections)]
-        if replay and (parent / REPLAY).is_dir():
+        if (parent / REPLAY).is_dir():
             folders.append(str(parent / REPLAY))
         settings = TrainConfig(
             train=tuple(folders),
@@ -263,13 +261,18 @@ def train_on(
             seed=seed,
             steps=steps,
             # Found by experiment: a rate much lower than in training, or what the parent learnt while its rate fell is
-            # undone; replay in every single step, which a third fewer answers elsewhere flip with; and places found as
-            # in decoding, without which likelihoods improve and answers get worse.
+            # undone; in every single step replay items, of which it is to go on saying what the parent says of them
+            # (learning their captions anew, twice as many answers elsewhere flip for the same gain); and places found
+            # as in decoding, without which likelihoods improve and answers get worse.
             batch_size=BATCH_SIZE,
             learning_rate=RATE,
             warmup_steps=10,
             decay_share=0.5,
             weight_decay=0.0,
+            label_smoothing=0.0,
+            symbol_loss=0.0,
+            attention_loss=0.0,
+            anchor_loss=ANCHOR,
             average_decay=0.9,
             freeze_statistics=True,
             exact_places=True,
@@ -296,15 +299,13 @@ def train_on(
                 once(views.of(others, 1, progress.each()), BATCH_SIZE, vocabulary),
             )
         start = {name: value.detach().clone() for name, value in trainer.model.state_dict().items()}
-        replayed = BATCH_SIZE
         if _let_learn(trainer.model, new_symbols=bool(new_tokens)):
-            replayed = round(BRIDGE_REPLAY * BATCH_SIZE)
             trainer.config = dataclasses.replace(trainer.config, learning_rate=BRIDGE_RATE)
         streams = [batches(own, BATCH_SIZE, vocabulary, seed)]
         if len(folders) > 1:
-            count = min(math.ceil(steps * replayed / USES), len(trainer.train_items[1]))
+            count = min(math.ceil(steps * BATCH_SIZE / USES), len(trainer.train_items[1]))
             chosen = random.Random(seed).sample(trainer.train_items[1], count)
-            streams.append(batches(views.of(chosen, 1, progress.each()), replayed, vocabulary, seed))
+            streams.append(batches(views.of(chosen, 1, progress.each()), BATCH_SIZE, vocabulary, seed, anchored=True))
         step = progress.each(STEP_WORK)
         trainer.fit(
             lambda line: step(line["step"]), progress.cancelled, bar=False,
@@ -392,25 +393,25 @@ def fine_tune(
     steps = steps or steps_for(len(train))
     fold_steps = max(1, round(steps * FOLD_STEPS))
     readings = 2 * (len(items if folds else held_out) + (len(regression.reader.items) if regression else 0))
-    work = _training_work(len(train), steps, replay=True) + readings * READING_WORK
-    work += sum(_training_work(len(rest), fold_steps, replay=FOLD_REPLAY) for rest, _ in folds)
+    work = _training_work(len(train), steps) + readings * READING_WORK
+    work += sum(_training_work(len(rest), fold_steps) for rest, _ in folds)
     progress = Progress(work, report, cancelled)
 
-    def trained(what: str, chosen: Sequence[Item], count: int, *, replay: bool) -> Learnt:
+    def trained(what: str, chosen: Sequence[Item], count: int) -> Learnt:
         progress.begin(what)
-        done = progress.done + _training_work(len(chosen), count, replay=replay)
+        done = progress.done + _training_work(len(chosen), count)
         learnt = train_on(
-            parent, chosen, out.name, steps=count, replay=replay, seed=seed, threads=threads, views=views,
+            parent, chosen, out.name, steps=count, seed=seed, threads=threads, views=views,
             progress=progress,
         )  # fmt: skip
         progress.to(max(progress.done, done))
         return learnt
 
-    learnt = trained("learning", train, steps, replay=True)
+    learnt = trained("learning", train, steps)
     parts = []
     for number, (rest, kept) in enumerate(folds, start=1):
         what = f"cross-validation, part {number} of {len(folds)}"
-        parts.append((trained(what, [items[index] for index in rest], fold_steps, replay=FOLD_REPLAY), kept))
+        parts.append((trained(what, [items[index] for index in rest], fold_steps), kept))
     progress.begin("comparing")
     judge = _Judge(old, learnt, items if folds else held_out, parts, regression, progress)
     with tempfile.TemporaryDirectory(prefix="hmer-gate-") as working:

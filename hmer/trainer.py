@@ -183,6 +183,7 @@ class Trainer:
         model.label_smoothing = self.config.label_smoothing
         model.symbol_weight = self.config.symbol_loss
         model.attention_weight = self.config.attention_loss
+        model.anchor_weight = self.config.anchor_loss
         model.exact_places = self.config.exact_places
         return model
 
@@ -250,7 +251,6 @@ class Trainer:
         self._train_mode()
         last_save = last_evaluation = self.seconds
         sums: dict[str, float] = {}
-        logged = time.perf_counter()
         shown = tqdm(
             total=1000, desc=self.out.name, unit="permille", disable=None if bar and self.processes.first else True
         )
@@ -280,15 +280,15 @@ class Trainer:
             count = sum(len(batch.lengths) for batch in step_batches)
             samples, seconds = self.processes.sums(count, time.perf_counter() - started)
             self.samples += int(samples)
-            self.seconds += seconds / self.processes.count  # the same clock for all
-            _add(sums, {"samples": samples, "steps": 1})
+            seconds /= self.processes.count  # the same clock for all
+            self.seconds += seconds
+            _add(sums, {"samples": samples, "steps": 1, "seconds": seconds})
             for loss in losses:
                 parts = {"loss": float(loss.total.detach()), **loss.parts}
                 _add(sums, {name: value / len(losses) for name, value in parts.items()})
                 _add(sums, {"correct": loss.correct, "count": loss.count})
             if self.step % self.config.log_steps == 0:
-                now = time.perf_counter()
-                line = self._line(sums, rate, now - logged)
+                line = self._line(sums, rate)
                 self._write(line)
                 shown.n = int(self.progress * 1000)
                 shown.set_postfix_str(
@@ -296,7 +296,7 @@ class Trainer:
                 )
                 if report is not None:
                     report(line)
-                sums, logged = {}, now
+                sums = {}
                 give_back()
             if self.config.save_minutes and self.seconds - last_save > self.config.save_minutes * 60:
                 self.save()
@@ -310,7 +310,6 @@ class Trainer:
                 self.save()  # with the new best: or after a resume a worse one would take its place
                 last_evaluation = last_save = self.seconds
                 self._train_mode()
-                logged = time.perf_counter()
         shown.close()
         if self.validation and not self.patience.lost(self.config):
             self._validate(report)
@@ -335,18 +334,18 @@ class Trainer:
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
 
-    def _line(self, sums: Mapping[str, float], rate: float, seconds: float) -> dict[str, Any]:
+    def _line(self, sums: Mapping[str, float], rate: float) -> dict[str, Any]:
         steps = sums["steps"]
         line: dict[str, Any] = {"step": self.step, "hours": round(self.seconds / 3600, 4), "samples": self.samples}
         line |= {
             key: round(value / steps, 5)
             for key, value in sums.items()
-            if key not in ("correct", "count", "samples", "steps")
+            if key not in ("correct", "count", "samples", "steps", "seconds")
         }
         if sums["count"]:
             line["token_accuracy"] = round(sums["correct"] / sums["count"], 5)
         line["learning_rate"] = rate
-        line["samples_per_second"] = round(sums["samples"] / max(seconds, 1e-9), 2)
+        line["samples_per_second"] = round(sums["samples"] / max(sums["seconds"], 1e-9), 2)
         left = self.seconds / max(self.progress, 1e-9) * (1 - self.progress)
         line["left"] = f"{int(left // 3600)}:{int(left % 3600 // 60):02}"
         return line

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from hmer.batch import Batch, Seen, of_like_size
 from hmer.config import AugmentConfig, ImageConfig
@@ -31,15 +32,17 @@ POOL = 4  # batches that are drawn together and sorted, so that captions of like
 
 @dataclass(frozen=True)
 class View:
-    """A distorted picture with its caption, what the encoder makes of it, and where the model looked as it was.
+    """A distorted picture with its caption, and what the model made of it before it learnt more.
 
-    seen, looks: as in `Batch`, of one picture; None where the model has to find out for itself.
+    seen, looks: as in `Batch`, of one picture; None where the model has to find out for itself. log_probs (D, L + 1, V):
+    of the next tokens in D directions, for `Batch.anchor`; None for CTC and for captions that it could not write.
     """
 
     sample: Sample
     tokens: tuple[str, ...]
-    seen: Seen | None
-    looks: Tensor | None
+    seen: Seen | None = None
+    looks: Tensor | None = None
+    log_probs: Tensor | None = None
 
 
 class Views:
@@ -65,41 +68,58 @@ class Views:
         done = 0
         for group in of_like_size([sample.pixels.shape for _, sample in drawn]):
             parts = [drawn[index] for index in group]
-            found = self._look([sample for _, sample in parts])
-            for (item, sample), (seen, looks) in zip(parts, found, strict=True):
-                self._known[item.path].append(View(sample, item.tokens, seen, looks))
+            found = self._look([(sample, item.tokens) for item, sample in parts])
+            for (item, _), view in zip(parts, found, strict=True):
+                self._known[item.path].append(view)
             done += len(group)
             if progress is not None:
                 progress(done)
         return [own for own in (self._known[item.path] for item in items) if own]
 
     @torch.no_grad()
-    def _look(self, samples: Sequence[Sample]) -> Sequence[tuple[Seen | None, Tensor | None]]:
-        batch = collate(samples).to(next(self.model.parameters()).device)
-        nothing = [None] * len(samples)
+    def _look(self, pictures: Sequence[tuple[Sample, tuple[str, ...]]]) -> list[View]:
+        batch = collate([sample for sample, _ in pictures]).to(next(self.model.parameters()).device)
+        views = [View(sample, tokens) for sample, tokens in pictures]
         training = self.model.training
         self.model.eval()
         try:
             with fastest():
                 batch.seen = self.model.see(batch.images, batch.sizes)
-                if batch.seen is None:
-                    return list(zip(nothing, nothing, strict=True))
                 new = int(batch.tokens.max()) >= len(self.model.vocabulary)
-                looks = None if new else self.model.loss(batch).looks
+                loss = None if new else self.model.loss(batch)
         finally:
             self.model.train(training)
-        parts = batch.seen.to(torch.device("cpu")).apart()
-        return list(zip(parts, nothing if looks is None else looks_apart(looks, batch.lengths), strict=True))
+        if batch.seen is not None:
+            parts = batch.seen.to(torch.device("cpu")).apart()
+            views = [dataclasses.replace(view, seen=part) for view, part in zip(views, parts, strict=True)]
+        if loss is not None and loss.looks is not None:
+            looks = looks_apart(loss.looks, batch.lengths)
+            views = [dataclasses.replace(view, looks=look) for view, look in zip(views, looks, strict=True)]
+        if loss is not None and loss.log_probs is not None:
+            said = loss.log_probs.cpu().half().view(-1, len(views), *loss.log_probs.shape[1:])
+            views = [
+                dataclasses.replace(view, log_probs=said[:, row, : length + 1].clone())
+                for row, (view, length) in enumerate(zip(views, batch.lengths.tolist(), strict=True))
+            ]
+        return views
 
 
-def batch_of(views: Sequence[View], vocabulary: Vocabulary) -> Batch:
-    """Views as a batch, with the ids of this vocabulary, which may be a larger one."""
+def batch_of(views: Sequence[View], vocabulary: Vocabulary, *, anchored: bool = False) -> Batch:
+    """Views as a batch, with the ids of this vocabulary, which may be a larger one.
+
+    `anchored`: the model is to go on saying what it said, as far as that is known of all.
+    """
     samples = [dataclasses.replace(view.sample, ids=tuple(vocabulary.encode(view.tokens))) for view in views]
     batch = collate(samples)
     seen = [view.seen for view in views if view.seen is not None]
     batch.seen = Seen.joined(seen) if seen else None
     looks = [view.looks for view in views if view.looks is not None]
     batch.looks = looks_joined(looks) if len(looks) == len(views) else None
+    said = [view.log_probs for view in views if view.log_probs is not None]
+    if anchored and len({len(one) for one in said}) == 1 and len(said) == len(views):  # in as many directions
+        longest = max(one.shape[1] for one in said)
+        padded = [functional.pad(one, (0, 0, 0, longest - one.shape[1])) for one in said]
+        batch.anchor = torch.stack(padded, 1).flatten(0, 1).float()
     return batch
 
 
@@ -110,7 +130,9 @@ def once(views: Sequence[Sequence[View]], size: int, vocabulary: Vocabulary) -> 
         yield batch_of(ordered[place : place + size], vocabulary)
 
 
-def batches(views: Sequence[Sequence[View]], size: int, vocabulary: Vocabulary, seed: int) -> Iterator[Batch]:
+def batches(
+    views: Sequence[Sequence[View]], size: int, vocabulary: Vocabulary, seed: int, *, anchored: bool = False
+) -> Iterator[Batch]:
     """Batches without end: every item in turn, in one of its views; none if there are no views."""
     random = np.random.default_rng(seed)
     order: list[int] = []
@@ -122,4 +144,4 @@ def batches(views: Sequence[Sequence[View]], size: int, vocabulary: Vocabulary, 
             pool.append(own[int(random.integers(len(own)))])
         pool.sort(key=lambda view: len(view.tokens))
         for place in random.permutation(POOL).tolist():
-            yield batch_of(pool[place * size : (place + 1) * size], vocabulary)
+            yield batch_of(pool[place * size : (place + 1) * size], vocabulary, anchored=anchored)

@@ -19,7 +19,7 @@ from hmer.decoding import beam, ctc_greedy, greedy
 from hmer.errors import ConfigError
 from hmer.image import pad, prepare
 from hmer.models import MODELS, CtcModel, Model, build
-from hmer.models.base import Encoded, attention_loss, symbol_loss, token_loss, with_ends
+from hmer.models.base import Encoded, anchor_loss, attention_loss, symbol_loss, token_loss, with_ends
 from hmer.models.encoders import inked_cells, inside
 from hmer.models.transformer import TransformerModel
 from hmer.recognizer import Recognizer
@@ -405,6 +405,16 @@ def test_token_loss_is_the_mean_over_tokens_without_padding() -> None:
     targets = torch.tensor([[2, PAD_ID], [1, 3]])
     expected = (math.log(4) + math.log(2) + math.log(4)) / 3
     assert float(token_loss(logits, targets, 0.0).mean) == pytest.approx(expected)
+
+
+def test_the_anchor_is_a_divergence_over_the_tokens_that_it_knows() -> None:
+    then = torch.tensor([[[0.5, 0.5], [0.9, 0.1]]]).log()
+    now = torch.tensor([[[0.25, 0.25, 0.5], [0.9, 0.1, 0.0], [1.0, 0.0, 0.0]]]).clamp(min=1e-9).log()
+    targets = torch.tensor([[4, PAD_ID, 4]])
+    term = anchor_loss(now, then, targets, 20.0)
+    assert (int(term.count), term.weight) == (1, 20.0)  # neither padding nor what lies behind the anchor
+    assert float(term.mean) == pytest.approx(math.log(2))  # half of what it said went to a new token
+    assert float(anchor_loss(now[:, :2, :2], then, torch.tensor([[PAD_ID, 4]])).mean) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_symbol_loss_counts_paper_a_fifth_and_unknown_not() -> None:

@@ -105,6 +105,9 @@ def test_a_run_writes_what_it_promises(config: TrainConfig) -> None:
     assert [line["samples"] for line in steps] == [8, 16, 24]
     assert all(math.isfinite(line["loss"]) and 0 <= line["token_accuracy"] <= 1 for line in steps)
     assert {"token", "attention", "symbol", "learning_rate", "samples_per_second", "left"} <= set(steps[0])
+    # The time between two lines is that of their steps, not of a validation that lies between.
+    hours = steps[2]["hours"] - steps[1]["hours"]
+    assert 8 / steps[2]["samples_per_second"] == pytest.approx(hours * 3600, abs=0.5)
     (validation,) = [line for line in lines if "validation_exprate" in line]
     assert validation["validation_n"] == 4
     for name in ("best", "last"):

@@ -99,6 +99,22 @@ def test_the_vocabulary_may_grow_between(items: list[Item]) -> None:
     assert torch.isfinite(model.loss(batch).total)
 
 
+@pytest.mark.parametrize("architecture", ["cnn_lstm", "transformer"])
+def test_what_the_model_said_is_an_anchor(architecture: str, items: list[Item]) -> None:
+    model = model_of(architecture)
+    own = views_of(model).of([item for item in items if item.path.suffix == ".png"], 1)
+    (batch,) = itertools.islice(batches(own, 4, VOCABULARY, seed=0, anchored=True), 1)
+    assert batch.anchor is not None and batch.anchor.shape[0] == 4
+    loss = model.loss(batch)
+    assert set(loss.terms) == {"anchor"} and float(loss.total.detach()) == pytest.approx(0.0, abs=1e-4)
+    with torch.no_grad():
+        model.out.bias[5] += 1.0
+    assert float(model.loss(batch).total.detach()) > 0.01
+    model.grow_vocabulary(["\\Gamma"])
+    assert float(model.loss(batch).total.detach()) > 0.01  # the new token takes its part from the old ones
+    assert batch_of([own[0][0]], VOCABULARY).anchor is None  # unless it is asked for
+
+
 @pytest.mark.parametrize("architecture", ["cnn_lstm", "crnn_ctc"])
 def test_a_model_that_keeps_nothing_looks_for_itself(architecture: str, items: list[Item]) -> None:
     model = model_of(architecture)

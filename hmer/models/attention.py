@@ -5,6 +5,7 @@ al. 2017, WAP), which keeps the decoder from reading a part twice; or multiplica
 none, and every step is given the embedding of the whole picture.
 """
 
+import dataclasses
 import math
 
 import torch
@@ -22,7 +23,6 @@ from hmer.models.base import (
     grow_linear,
     loss_of,
     symbol_loss,
-    token_loss,
     with_ends,
 )
 from hmer.models.encoders import InputTransform, build_encoder, inked_cells, positions_2d
@@ -155,7 +155,7 @@ class LstmModel(Model):
             steps.append(features)
             looks.append(state["attention"])
         logits = self.out(self.dropout(torch.stack(steps, 1)))
-        terms = {"token": token_loss(logits, targets, self.label_smoothing)}
+        terms = self.text_loss(logits, targets, batch.anchor)
         if batch.owners is not None and self.symbol_head is not None:
             owners = batch.owners.flatten(1).gather(1, encoded.places)
             if self.attention_weight:
@@ -165,7 +165,8 @@ class LstmModel(Model):
             if self.symbol_weight:
                 scores = self.symbol_head(encoded.extra["cells"])
                 terms["symbol"] = symbol_loss(scores, owners, encoded.mask, batch.tokens, self.symbol_weight)
-        return loss_of(terms, logits, targets)
+        said = None if self.training else logits.detach().log_softmax(-1)
+        return dataclasses.replace(loss_of(terms, logits, targets), log_probs=said)
 
     def start(self, encoded: Encoded, beams: int, *, reverse: bool = False) -> tuple[Step, State, Tensor]:
         if reverse:

@@ -66,7 +66,7 @@ class Term:
         return self.sum / self.count.clamp(min=1)
 
 
-TERMS = ("token", "attention", "symbol", "impossible")
+TERMS = ("token", "anchor", "attention", "symbol", "impossible")
 
 
 @dataclass
@@ -77,6 +77,7 @@ class Loss:
     reads one; log_likelihood: sum over them (reading from left to right only). parts: the means by name, for the log.
     right: for each caption whether all its next tokens are, so that greedy decoding writes it; empty for CTC.
     looks (B, L + 1, T): which of the T inked cells the model looked at for each token and the end, where it had to find out.
+    log_probs (N, L + 1, V): of the next tokens, in every direction, for `Batch.anchor`; None in training, and for CTC.
     """
 
     total: Tensor
@@ -87,6 +88,7 @@ class Loss:
     terms: dict[str, Term]
     right: tuple[bool, ...] = ()
     looks: Tensor | None = None
+    log_probs: Tensor | None = None
 
     @property
     def parts(self) -> dict[str, float]:
@@ -131,6 +133,7 @@ class Model(nn.Module):
         self.label_smoothing = 0.0
         self.symbol_weight = 0.0
         self.attention_weight = 0.0
+        self.anchor_weight = 1.0
         self.bidirectional = False  # whether `start` can read from right to left
         self.exact_places = False  # in training, unsegmented writing is followed as in decoding
         self.decodes_cells = False  # whether what comes out of `encode` can be joined, see `Encoded.joined`
@@ -163,6 +166,12 @@ class Model(nn.Module):
     def loss(self, batch: Batch) -> Loss:
         """The training loss of a batch, under teacher forcing."""
         raise NotImplementedError
+
+    def text_loss(self, logits: Tensor, targets: Tensor, anchor: Tensor | None) -> dict[str, Term]:
+        """What is to be learnt of next tokens: the captions' (N, L), or to stay near an anchor."""
+        if anchor is None:
+            return {"token": token_loss(logits, targets, self.label_smoothing)}
+        return {"anchor": anchor_loss(logits, anchor, targets, self.anchor_weight)}
 
     def bridge(self) -> list[nn.Module]:
         """What lies between the map of the picture and what is written, if that can be told apart from both.
@@ -205,6 +214,21 @@ def token_loss(logits: Tensor, targets: Tensor, smoothing: float) -> Term:
         reduction="sum",
     )
     return Term(loss, (targets != PAD_ID).sum())
+
+
+def anchor_loss(logits: Tensor, anchor: Tensor, targets: Tensor, weight: float = 1.0) -> Term:
+    """How far next tokens are from what they were: the Kullback-Leibler divergence from `anchor` over all but padding.
+
+    logits (N, L, V); anchor (N, L', V'), log-probabilities over the first V' tokens, L' <= L; targets (N, L).
+    Source: knowledge distillation (Hinton et al. 2015), from the model's own past as in learning without forgetting
+    (Li and Hoiem 2017).
+    """
+    length, known = anchor.shape[1:]
+    now = logits[:, :length].float().log_softmax(-1)[..., :known]
+    then = anchor.float()
+    divergence = (then.exp() * (then - now)).sum(-1)
+    counted = targets[:, :length] != PAD_ID
+    return Term((divergence * counted).sum(), counted.sum(), weight)
 
 
 def symbol_loss(logits: Tensor, owners: Tensor, mask: Tensor, tokens: Tensor, weight: float = 1.0) -> Term:

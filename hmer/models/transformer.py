@@ -27,7 +27,6 @@ from hmer.models.base import (
     grow_linear,
     loss_of,
     symbol_loss,
-    token_loss,
     with_ends,
 )
 from hmer.models.encoders import ConvEncoder, inked_cells, positions_1d, positions_2d
@@ -284,7 +283,7 @@ class TransformerModel(Model):
             feedback = feedback * kept.to(feedback.dtype)
         logits, weights = self._decode(inputs, feedback, pictures, hidden)
 
-        terms = {"token": token_loss(logits, targets, self.label_smoothing)}
+        terms = self.text_loss(logits, targets, batch.anchor)
         if owned is not None and self.attention_weight:
             terms["attention"] = attention_loss(weights, owned, self.attention_weight)
         if batch.owners is not None and self.symbol_weight:
@@ -292,7 +291,8 @@ class TransformerModel(Model):
             scores = self.symbol_head(encoded.extra["cells"])
             terms["symbol"] = symbol_loss(scores, owners, encoded.mask, batch.tokens, self.symbol_weight)
         count = len(batch.tokens)
-        return dataclasses.replace(loss_of(terms, logits[:count], targets[:count]), looks=looks)
+        said = None if self.training else logits.detach().log_softmax(-1)
+        return dataclasses.replace(loss_of(terms, logits[:count], targets[:count]), looks=looks, log_probs=said)
 
     @torch.no_grad()
     def _looks(self, encoded: Encoded, inputs: Tensor, start: Tensor | None, *, exact: bool) -> Tensor:
