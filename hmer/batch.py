@@ -63,8 +63,8 @@ class Batch:
     caption, from 1, of the symbol that covers the cell; 0 paper, -1 unknown. `located` (B,) says for which items.
     `looks` (B, L + 1, T): where a model much like this one looked at each step, as `hmer.models.base.Loss` tells, and
     `seen`, what its encoder makes of the images: they save time and change nothing else.
-    `anchor` (N, L + 1, V): log-probabilities of the next tokens, of every direction that the model reads such a batch in.
-    Where it is given, the model is to stay near it instead of learning the captions.
+    `anchor` (B or 2 B, L + 1, V): log-probabilities of the next tokens, reading from left to right, and perhaps from right to
+    left. Where it is given, the model is to stay near it instead of learning the captions.
     """
 
     images: Tensor

@@ -107,7 +107,7 @@ class Views:
 def batch_of(views: Sequence[View], vocabulary: Vocabulary, *, anchored: bool = False) -> Batch:
     """Views as a batch, with the ids of this vocabulary, which may be a larger one.
 
-    `anchored`: the model is to go on saying what it said, as far as that is known of all.
+    `anchored`: the model is to go on saying what it said, in the directions that are known of all.
     """
     samples = [dataclasses.replace(view.sample, ids=tuple(vocabulary.encode(view.tokens))) for view in views]
     batch = collate(samples)
@@ -116,9 +116,10 @@ def batch_of(views: Sequence[View], vocabulary: Vocabulary, *, anchored: bool = 
     looks = [view.looks for view in views if view.looks is not None]
     batch.looks = looks_joined(looks) if len(looks) == len(views) else None
     said = [view.log_probs for view in views if view.log_probs is not None]
-    if anchored and len({len(one) for one in said}) == 1 and len(said) == len(views):  # in as many directions
-        longest = max(one.shape[1] for one in said)
-        padded = [functional.pad(one, (0, 0, 0, longest - one.shape[1])) for one in said]
+    if anchored and len(said) == len(views):
+        # Unsegmented writing may have been read in one direction only.
+        directions, longest = min(map(len, said)), max(one.shape[1] for one in said)
+        padded = [functional.pad(one[:directions], (0, 0, 0, longest - one.shape[1])) for one in said]
         batch.anchor = torch.stack(padded, 1).flatten(0, 1).float()
     return batch
 

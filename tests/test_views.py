@@ -115,6 +115,27 @@ def test_what_the_model_said_is_an_anchor(architecture: str, items: list[Item]) 
     assert batch_of([own[0][0]], VOCABULARY).anchor is None  # unless it is asked for
 
 
+def test_an_anchor_of_segmented_and_other_pictures(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    settings = dataclasses.replace(narrow("transformer"), bidirectional=True)
+    model = build(settings, VOCABULARY).eval()
+    model.exact_places = True
+    items = read_dataset(write_dataset(tmp_path / "data", FORMULAS, repeats=2, suffix="mixed"), "crohme")
+    own = views_of(model).of(items, 1)
+    found = set()
+    for batch in itertools.islice(batches(own, 2, VOCABULARY, seed=0, anchored=True), 12):
+        assert batch.anchor is not None
+        found.add((batch.owners is not None, len(batch.anchor) // 2))
+        assert float(model.loss(batch).total.detach()) == pytest.approx(0.0, abs=1e-3)
+    assert found == {(True, 2), (False, 2)}
+    (segmented,), (other,) = own[1], own[0]
+    assert segmented.sample.owners is not None and other.log_probs is not None
+    one_way = dataclasses.replace(other, log_probs=other.log_probs[:1])
+    batch = batch_of([segmented, one_way], VOCABULARY, anchored=True)
+    assert batch.anchor is not None and len(batch.anchor) == 2
+    assert float(model.loss(batch).total.detach()) == pytest.approx(0.0, abs=1e-3)
+
+
 @pytest.mark.parametrize("architecture", ["cnn_lstm", "crnn_ctc"])
 def test_a_model_that_keeps_nothing_looks_for_itself(architecture: str, items: list[Item]) -> None:
     model = model_of(architecture)

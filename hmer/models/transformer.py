@@ -246,6 +246,8 @@ class TransformerModel(Model):
         # Finding the places takes some passes of the decoder: without segmentation only one direction is worth it.
         exact = self.exact_places or not self.training
         both = self.bidirectional and (batch.owners is not None or not exact)
+        if batch.anchor is not None:
+            both = len(batch.anchor) > len(batch.tokens)
         directions = (False, True) if both else (False,)
         pairs = [with_ends(batch.tokens, batch.lengths, reverse=reverse) for reverse in directions]
         inputs, targets = (torch.cat(parts) for parts in zip(*pairs, strict=True))
