@@ -262,7 +262,7 @@ def train_on(
             steps=steps,
             # Found by experiment: a rate much lower than in training, or what the parent learnt while its rate fell is
             # undone; in every single step replay items, of which it is to go on saying what the parent says of them
-            # (learning their captions anew, twice as many answers elsewhere flip for the same gain); and places found
+            # (learning their captions anew, more answers elsewhere flip for the same gain); and places found
             # as in decoding, without which likelihoods improve and answers get worse.
             batch_size=BATCH_SIZE,
             learning_rate=RATE,
