@@ -143,7 +143,7 @@ def measured(name: str, kind: str, reference: str | Path, folder: Path, options:
     problems: list[str] = []
     items = sample(read_dataset(folder / "test", own, problems), options.limit)
     log = resolve(reference).parent / LOG
-    spent = read_log(log)[-1] if log.is_file() else {}
+    spent = (read_log(log) or [{}])[-1] if log.is_file() else {}
     rows = []
     for search, decoding in SEARCHES.items():
         evaluation = evaluate(recognizer, items, decoding, teacher_forcing=search == "greedy")
@@ -156,7 +156,7 @@ def measured(name: str, kind: str, reference: str | Path, folder: Path, options:
             "label_form": form,
             "search": search,
             "parameters": parameters(recognizer.model),
-            "images_per_second": spent["samples"] / (spent["hours"] * 3600) if spent else None,
+            "images_per_second": spent["samples"] / (spent["hours"] * 3600) if spent.get("hours") else None,
             "ms_a_formula": milliseconds(recognizer, [item.path for item in evaluation.items[:50]], decoding),
             **{key: value for key, value in figures.items() if isinstance(value, (int, float))},
             "by_length": figures["by_length"],
