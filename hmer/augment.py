@@ -17,6 +17,7 @@ Random = np.random.Generator
 
 # Standard deviations of a single symbol's rotation (radians), slant, and stretching (logarithm) in width and height.
 _SYMBOL_SPREAD = np.array([0.07, 0.08, 0.08, 0.06])
+SMALLEST_PX = 2.8  # of a printed symbol: half of what screenshots have
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,7 @@ def worn(grey: Grey, random: Random, strength: float, neighbour: Grey | None = N
     if random.random() < 0.3 * strength:
         grey = _skewed(grey, random)
     if random.random() < 0.5 * strength:
-        # Below 4 px nobody can read the scripts.
-        factor = float(np.exp(random.uniform(np.log(max(min(4.5 / size_px, 1.0), 0.4)), np.log(2.0))))
+        factor = float(np.exp(random.uniform(np.log(max(min(SMALLEST_PX / size_px, 1.0), 0.4)), np.log(2.0))))
         method = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)[int(random.integers(3)) if factor < 1 else 1]
         size = (max(3, round(grey.shape[1] * factor)), max(3, round(grey.shape[0] * factor)))
         grey = np.asarray(cv2.resize(grey, size, interpolation=method), np.uint8)

@@ -18,6 +18,7 @@ from torch.nn import functional
 from hmer.batch import CELLS, STRIDE_PX
 from hmer.config import RESNETS, InputConfig, ModelConfig
 from hmer.errors import CheckpointError
+from hmer.models.winograd import Conv3x3
 
 
 class InputTransform(nn.Module):
@@ -66,9 +67,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv1 = Conv3x3(channels, channels)
         self.norm1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv2 = Conv3x3(channels, channels)
         self.norm2 = nn.BatchNorm2d(channels)
         nn.init.zeros_(self.norm2.weight)  # each block starts as the identity
 
@@ -89,13 +90,9 @@ class ConvEncoder(nn.Module):
     ) -> None:
         super().__init__()
         fine, coarse = channels
-        self.stem = nn.Sequential(
-            nn.PixelUnshuffle(4), nn.Conv2d(16 * image_channels, fine, 3, padding=1, bias=False), nn.BatchNorm2d(fine)
-        )
+        self.stem = nn.Sequential(nn.PixelUnshuffle(4), Conv3x3(16 * image_channels, fine), nn.BatchNorm2d(fine))
         self.fine = nn.ModuleList(ResidualBlock(fine) for _ in range(blocks[0]))
-        self.down = nn.Sequential(
-            nn.PixelUnshuffle(2), nn.Conv2d(4 * fine, coarse, 3, padding=1, bias=False), nn.BatchNorm2d(coarse)
-        )
+        self.down = nn.Sequential(nn.PixelUnshuffle(2), Conv3x3(4 * fine, coarse), nn.BatchNorm2d(coarse))
         self.coarse = nn.ModuleList(ResidualBlock(coarse) for _ in range(blocks[1]))
         self.dropout = nn.Dropout2d(dropout)  # one random number a channel: nearly free
         self.channels = coarse

@@ -1,0 +1,52 @@
+"""Minimal filtering gives what torch's convolution gives, in all three products."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from hmer.models import winograd
+from hmer.models.winograd import Conv3x3
+
+CLOSE = 3e-5  # of the largest value
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> None:
+    assert one.shape == other.shape
+    assert float((one - other).abs().max()) <= CLOSE * float(other.abs().max())
+
+
+# Multiples of a tile and others, smaller than a tile, one piece and several, other counts of channels on either side.
+@pytest.mark.parametrize(
+    ("count", "channels", "outputs", "height", "width"),
+    [(2, 32, 32, 8, 12), (3, 32, 48, 5, 7), (2, 64, 32, 1, 1), (5, 32, 32, 50, 33), (1, 40, 36, 3, 130)],
+)
+def test_result_and_gradients_are_those_of_a_convolution(
+    count: int, channels: int, outputs: int, height: int, width: int
+) -> None:
+    torch.manual_seed(0)
+    conv = Conv3x3(channels, outputs)
+    x = torch.randn(count, channels, height, width).to(memory_format=torch.channels_last).requires_grad_()
+    result, expected = conv(x), functional.conv2d(x, conv.weight, padding=1)
+    assert type(result.grad_fn).__name__ == "_WinogradBackward"
+    _same(result, expected)
+    gradient = torch.randn_like(expected)
+    found = torch.autograd.grad(result, (x, conv.weight), gradient)
+    for one, other in zip(found, torch.autograd.grad(expected, (x, conv.weight), gradient), strict=True):
+        _same(one, other)
+
+
+def test_pieces_cover_every_picture_once() -> None:
+    for count in (1, 2, 7):
+        for tiles in (1, 150, winograd.TILES, 10 * winograd.TILES):
+            pictures = [index for piece in winograd._pieces(count, tiles) for index in range(count)[piece]]
+            assert pictures == list(range(count))
+
+
+@pytest.mark.parametrize("why", ["reading", "frozen", "bf16", "few channels"])
+def test_torch_convolves_where_that_is_quicker(why: str) -> None:
+    conv = Conv3x3(winograd.FEWEST_CHANNELS if why != "few channels" else 16, 64)
+    x = torch.randn(1, conv.in_channels, 6, 6, requires_grad=True)
+    conv.weight.requires_grad_(why != "frozen")
+    with torch.set_grad_enabled(why != "reading"), torch.autocast("cpu", torch.bfloat16, enabled=why == "bf16"):
+        result = conv(x)
+    assert "Winograd" not in type(result.grad_fn).__name__
