@@ -306,7 +306,8 @@ def _parameters_about(config: CheckpointConfig) -> int:
         decoder += math.prod(sizes.map_size) * features * sizes.decoder_width
     ends = 3 * len(config.vocabulary) * max(sizes.decoder_width, features, 2 * sizes.lstm_width)
     language = 6 * sizes.language.width**2 + 2 * sizes.language.tokens * sizes.language.width
-    return encoder + decoder + ends + language
+    recall = (sizes.recall.keys + sizes.recall.rivals + features) * features
+    return encoder + decoder + ends + language + recall
 
 
 def _id(config: CheckpointConfig, weights: Path) -> str:

@@ -161,6 +161,19 @@ class LanguageConfig:
 
 
 @dataclass(frozen=True)
+class RecallConfig:
+    """How much is remembered of what was corrected more than once, see `hmer.models.recall`; keys 0: nothing."""
+
+    keys: int = 0
+    rivals: int = 0
+
+    def __post_init__(self) -> None:
+        check(
+            0 <= self.keys <= 4_096 and 0 <= self.rivals <= 65_536, "RecallConfig: at most 4,096 keys, 65,536 rivals."
+        )
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """Architecture by name (see `hmer.models.MODELS`) and its sizes; a field that it does not use is ignored."""
 
@@ -192,6 +205,7 @@ class ModelConfig:
     lstm_dropout: float = 0.0  # between the layers of a recurrent network
     head_dropout: float = 0.0  # before the output layer of CRNN-CTC
     language: LanguageConfig = field(default_factory=LanguageConfig)
+    recall: RecallConfig = field(default_factory=RecallConfig)
 
     def __post_init__(self) -> None:
         known = ("conv", "blocks", *BACKBONES)

@@ -32,6 +32,7 @@ from hmer.errors import CheckpointError, DatasetError
 from hmer.gate import REGRESSION, Comparison, Reader, Readings, Verdict, allowed_flips, fastest
 from hmer.models.base import Model, with_ends
 from hmer.models.ctc import CtcModel
+from hmer.recall import Recollection, habits, recall_of
 from hmer.recognizer import Recognizer
 from hmer.regression import RegressionSet
 from hmer.trainer import Trainer
@@ -200,6 +201,7 @@ class Learnt:
     config: CheckpointConfig
     card: str
     new_tokens: tuple[str, ...]
+    recollection: Recollection | None = None
 
     def blended(self, strength: float) -> Model:
         """The model part of the way, 0 to 1, from the parent (with rows imprinted for new symbols) to what it learnt.
@@ -212,6 +214,8 @@ class Learnt:
         for name, old in self.start.items():
             if old.is_floating_point():
                 state[name].lerp_(old, 1 - strength)
+        if self.recollection is not None:
+            model.recall = self.recollection.at(strength)
         return model
 
     def recognizer(self, strength: float) -> Recognizer:
@@ -290,22 +294,28 @@ def train_on(
         if not own:
             raise DatasetError("None of the pictures to learn from can be read; see the messages before this one.")
         if new_tokens and not isinstance(trainer.model, CtcModel):  # whose states are frames, not tokens
-            others = rich_in_symbols(trainer.train_items[1], OTHERS) if len(folders) > 1 else []
+            rich = rich_in_symbols(trainer.train_items[1], OTHERS) if len(folders) > 1 else []
             shown = [item for item in items if set(new_tokens) & set(item.tokens)][:SHOWN]
             imprint(
                 trainer.model,
                 once(views.of(shown, 4 if len(shown) <= 30 else 2, progress.each()), BATCH_SIZE, vocabulary),
                 new_tokens,
-                once(views.of(others, 1, progress.each()), BATCH_SIZE, vocabulary),
+                once(views.of(rich, 1, progress.each()), BATCH_SIZE, vocabulary),
             )
         start = {name: value.detach().clone() for name, value in trainer.model.state_dict().items()}
         if _let_learn(trainer.model, new_symbols=bool(new_tokens)):
             trainer.config = dataclasses.replace(trainer.config, learning_rate=BRIDGE_RATE)
         streams = [batches(own, BATCH_SIZE, vocabulary, seed)]
+        recollection = None
         if len(folders) > 1:
             count = min(math.ceil(steps * BATCH_SIZE / USES), len(trainer.train_items[1]))
-            chosen = random.Random(seed).sample(trainer.train_items[1], count)
-            streams.append(batches(views.of(chosen, 1, progress.each()), BATCH_SIZE, vocabulary, seed, anchored=True))
+            # Above all such as hold what others write like this: it is what may be lost.
+            misread = {views.model.vocabulary.tokens[wrong] for _, wrong in habits(own, views.model.vocabulary)}
+            order = random.Random(seed).sample(trainer.train_items[1], len(trainer.train_items[1]))
+            chosen = sorted(order, key=lambda item: misread.isdisjoint(item.tokens))[:count]
+            others = views.of(chosen, 1, progress.each())
+            streams.append(batches(others, BATCH_SIZE, vocabulary, seed, anchored=True))
+            recollection = recall_of(views.model, own, others)
         step = progress.each(STEP_WORK)
         trainer.fit(
             lambda line: step(line["step"]), progress.cancelled, bar=False,
@@ -313,7 +323,10 @@ def train_on(
         )  # fmt: skip
         step(steps)
         base = dataclasses.replace(trainer.base, calibration=config.calibration)
-        return Learnt(parent, start, trainer.averaged().model, base, trainer.card(), tuple(new_tokens))
+        if recollection is not None:
+            sizes = dataclasses.replace(base.model, recall=recollection.recall.config)
+            base = dataclasses.replace(base, model=sizes)
+        return Learnt(parent, start, trainer.averaged().model, base, trainer.card(), tuple(new_tokens), recollection)
 
 
 def rich_in_symbols(items: Sequence[Item], count: int) -> list[Item]:

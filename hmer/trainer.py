@@ -23,7 +23,7 @@ from tqdm import tqdm
 from hmer import checkpoint as checkpoints
 from hmer.batch import Batch
 from hmer.checkpoint import Checkpoint, CheckpointConfig
-from hmer.config import TrainConfig, to_dict
+from hmer.config import RecallConfig, TrainConfig, to_dict
 from hmer.datasets.batches import BatchStream, Source, batches_of
 from hmer.datasets.folder import read_dataset, sample
 from hmer.epochs import Patience, sampling_share
@@ -156,6 +156,7 @@ class Trainer:
             else:
                 image, form = self.config.image, self.config.label_form
                 model = dataclasses.replace(start.config.model, bidirectional=self.config.model.bidirectional)
+            model = dataclasses.replace(model, recall=RecallConfig())  # it is of features that may change now
         else:
             self.start = None
             vocabulary = Vocabulary(sorted(set(tokens)))
@@ -173,7 +174,7 @@ class Trainer:
         vocabulary = Vocabulary(self.base.vocabulary)
         if self.start is not None:
             model = self.start.model
-            model.config = self.base.model
+            model.config, model.recall = self.base.model, None
             model.bidirectional = model.bidirectional and model.config.bidirectional
             model.grow_vocabulary(model.vocabulary.missing(vocabulary.words))
         else:

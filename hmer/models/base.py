@@ -1,7 +1,7 @@
 """What every model takes and gives: the batch, the encoded picture, the loss, the step of decoding."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from hmer.batch import Batch, Seen
 from hmer.config import ModelConfig
 from hmer.decoding import State, Step
 from hmer.models.language import LanguageModel
+from hmer.models.recall import Recall
 from hmer.vocabulary import END_ID, PAD_ID, START_ID, Vocabulary
 
 
@@ -49,7 +50,22 @@ class Encoded:
             torch.cat([same_length(x) for x in found])
             for found in zip(*((part.mask, part.places) for part in parts), strict=True)
         )
-        return cls(memory, mask, (0, 0), places)
+        extra = {name: torch.cat([same_length(part.extra[name]) for part in parts]) for name in parts[0].extra}
+        return cls(memory, mask, (0, 0), places, extra)
+
+
+@dataclass
+class Places:
+    """Where symbols were read: features of the place (N, C), ids of the true symbols (N,), log-probabilities (N, V)."""
+
+    features: Tensor
+    targets: Tensor
+    log_probs: Tensor
+
+    @classmethod
+    def joined(cls, parts: Sequence["Places"]) -> "Places":
+        """All of them."""
+        return cls(*(torch.cat([getattr(part, one.name) for part in parts]) for one in fields(cls)))
 
 
 @dataclass
@@ -123,6 +139,7 @@ class Model(nn.Module):
     encoder: nn.Module
     out: nn.Linear  # states to logits over the vocabulary
     language: LanguageModel | None  # has its say on what beam search found; trained by itself, on text
+    recall: Recall | None  # what was corrected more than once
 
     def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
@@ -130,6 +147,7 @@ class Model(nn.Module):
         self.vocabulary = vocabulary
         spoken = config.language.width > 0
         self.language = LanguageModel(config.language, vocabulary).requires_grad_(False) if spoken else None
+        self.recall = None
         self.label_smoothing = 0.0
         self.symbol_weight = 0.0
         self.attention_weight = 0.0
@@ -172,6 +190,10 @@ class Model(nn.Module):
         if anchor is None:
             return {"token": token_loss(logits, targets, self.label_smoothing)}
         return {"anchor": anchor_loss(logits, anchor, targets, self.anchor_weight)}
+
+    def places(self, batch: Batch) -> Places | None:
+        """Where the captions' symbols were read, all of a batch's in a row; None for a model that cannot tell."""
+        return None
 
     def bridge(self) -> list[nn.Module]:
         """What lies between the map of the picture and what is written, if that can be told apart from both.

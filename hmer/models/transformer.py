@@ -22,6 +22,7 @@ from hmer.models.base import (
     Encoded,
     Loss,
     Model,
+    Places,
     attention_loss,
     grow_embedding,
     grow_linear,
@@ -30,6 +31,7 @@ from hmer.models.base import (
     with_ends,
 )
 from hmer.models.encoders import ConvEncoder, inked_cells, positions_1d, positions_2d
+from hmer.models.recall import Recall
 from hmer.vocabulary import END_ID, PAD_ID, START_ID, UNWRITTEN, Vocabulary
 
 MAX_LENGTH = 1_024
@@ -179,6 +181,8 @@ class TransformerModel(Model):
         self.bidirectional = config.bidirectional
         self.decodes_cells = True
         self.guided_heads = max(1, config.decoder_heads // 2)
+        if config.recall.keys:
+            self.recall = Recall(config.recall, self.encoder.channels)
         self._index_vocabulary()
 
     def _index_vocabulary(self) -> None:
@@ -284,6 +288,9 @@ class TransformerModel(Model):
             kept = torch.rand(len(feedback), feedback.shape[1], 1, device=feedback.device) > 0.15
             feedback = feedback * kept.to(feedback.dtype)
         logits, weights = self._decode(inputs, feedback, pictures, hidden)
+        if self.recall is not None and not self.training:
+            cells = encoded.extra["cells"].repeat(repeats, 1, 1)
+            logits = self.recall(logits, weights.to(cells.dtype) @ cells)
 
         terms = self.text_loss(logits, targets, batch.anchor)
         if owned is not None and self.attention_weight:
@@ -342,7 +349,7 @@ class TransformerModel(Model):
 
     def start(self, encoded: Encoded, beams: int, *, reverse: bool = False) -> tuple[Step, State, Tensor]:
         count, cells, width = encoded.memory.shape
-        memory = encoded.memory
+        memory, features = encoded.memory, encoded.extra["cells"]
         pictures = [layer.picture(memory) for layer in self.layers]
         hidden = ~encoded.mask[:, None, None]
         here = torch.arange(count, device=memory.device)  # the pictures that are left
@@ -361,11 +368,11 @@ class TransformerModel(Model):
             return x.view(-1, beams, x.shape[-1])
 
         def step(ids: Tensor, state: State) -> tuple[Tensor, State]:
-            nonlocal here, memory, hidden, pictures
+            nonlocal here, memory, features, hidden, pictures
             rows, left = len(ids), state[PICTURE][::beams]
             if len(left) < len(here):
                 kept = torch.searchsorted(here, left)
-                here, memory, hidden = left, memory[kept], hidden[kept]
+                here, memory, features, hidden = left, memory[kept], features[kept], hidden[kept]
                 pictures = [(key[kept], value[kept]) for key, value in pictures]
             count = len(left)
             after: State = {PICTURE: state[PICTURE]}
@@ -391,7 +398,10 @@ class TransformerModel(Model):
             after["feedback"] = state["feedback"]
             after["context"] = (guided.to(memory.dtype) @ memory).view(rows, 1, width)
             after["attention"] = guided.reshape(rows, cells)
-            return self.out(self.final_norm(x))[:, 0].float().log_softmax(-1), after
+            log_probs = self.out(self.final_norm(x))[:, 0].float().log_softmax(-1)
+            if self.recall is not None:
+                log_probs = self.recall(log_probs, (guided.to(features.dtype) @ features).view(rows, -1))
+            return log_probs, after
 
         def step_with_feedback(ids: Tensor, state: State) -> tuple[Tensor, State]:
             # The chosen token decides whether the place it was read from becomes the place we are at.
@@ -402,6 +412,17 @@ class TransformerModel(Model):
 
         first = torch.full((count * beams,), END_ID if reverse else START_ID, dtype=torch.long, device=memory.device)
         return step_with_feedback, state, first
+
+    @torch.no_grad()
+    def places(self, batch: Batch) -> Places:
+        batch = dataclasses.replace(batch, owners=None, located=None, anchor=None)  # as if nothing were known
+        batch.seen = batch.seen or self.see(batch.images, batch.sizes)
+        loss = self.loss(batch)
+        assert loss.looks is not None and loss.log_probs is not None
+        _, targets = with_ends(batch.tokens, batch.lengths, reverse=False)
+        symbols = self.written[targets]
+        cells = batch.seen.cells
+        return Places((loss.looks.to(cells.dtype) @ cells)[symbols].float(), targets[symbols], loss.log_probs[symbols])
 
     def bridge(self) -> list[nn.Module]:
         return [

@@ -1,0 +1,144 @@
+"""Which misreadings were corrected more than once, and how sure one must be to see one again; see `hmer.models.recall`."""
+
+import copy
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hmer.config import RecallConfig
+from hmer.gate import fastest
+from hmer.models.base import Model, Places
+from hmer.models.recall import Recall
+from hmer.views import View, once
+from hmer.vocabulary import END_ID, UNWRITTEN, Vocabulary
+
+HABIT = 2  # corrections from which a misreading is one; a single one says nothing of the next formula
+BUDGET, SHARE = (
+    2,
+    0.05,
+)  # of the replay tokens that look like it, so many may be lost at full strength, and no larger a share
+MOST_KEYS, MOST_RIVALS = 512, 64  # in all, and of a token
+SHRINKAGE = 0.3  # of the covariance, towards that of a sphere
+LEAST_MARGIN = -0.3
+GROUP = 8  # items that are read at a time
+
+Pair = tuple[int, int]  # ids of the right and the wrong token
+
+
+@dataclass(frozen=True)
+class Recollection:
+    """A Recall and, for each wrong token, how close replay tokens come that are it indeed, the closest first."""
+
+    recall: Recall
+    closest: dict[int, tuple[float, ...]]
+
+    def at(self, strength: float) -> Recall:
+        """As sure as it must be to lose no more replay tokens than it may at that strength (0 to 1)."""
+        recall = copy.deepcopy(self.recall)
+        for wrong, closest in self.closest.items():
+            lost = min(math.ceil(BUDGET * strength), int(SHARE * len(closest)))
+            margin = closest[lost] if lost < len(closest) else LEAST_MARGIN
+            recall.margin[recall.wrong == wrong] = max(margin, LEAST_MARGIN)
+        return recall
+
+
+def habits(views: Sequence[Sequence[View]], vocabulary: Vocabulary) -> list[Pair]:
+    """Symbols that were read as another, as the views tell, in at least HABIT items."""
+    found: defaultdict[Pair, set[int]] = defaultdict(set)
+    for index, own in enumerate(views):
+        for view in own:
+            if view.log_probs is not None:
+                read = view.log_probs[0].argmax(-1).tolist()
+                for pair in zip(vocabulary.encode(view.tokens), read, strict=False):  # what is read has an end, too
+                    found[pair].add(index)
+    written = [index > END_ID and token not in UNWRITTEN for index, token in enumerate(vocabulary.tokens)]
+    return sorted(
+        (right, wrong)
+        for (right, wrong), items in found.items()
+        if right != wrong and written[right] and written[wrong] and len(items) >= HABIT
+    )
+
+
+def recall_of(
+    model: Model, corrections: Sequence[Sequence[View]], replay: Sequence[Sequence[View]]
+) -> Recollection | None:
+    """What is to be known again after these corrections, and what the model knew before; None if there is nothing.
+
+    `model`: the parent, whose views these are. `replay`: among them examples of what the wrong tokens look like when
+    they are right.
+    """
+    before = model.recall
+    errors = habits(corrections, model.vocabulary)
+    if not errors and before is None:
+        return None
+    read, known = _places(model, corrections), _places(model, replay)
+    if read is None or known is None:
+        return None
+    said = read.log_probs.argmax(-1)
+    corrected = torch.zeros_like(said, dtype=torch.bool)
+    for right, wrong in errors:
+        corrected |= (read.targets == right) & (said == wrong)
+
+    recall = Recall(RecallConfig(), read.features.shape[-1])
+    if before is None:
+        recall.mean, recall.whitening = _whitening(known)
+    else:
+        recall.mean, recall.whitening = before.mean.clone(), before.whitening.clone()
+    keys = [recall.whitened(read.features[corrected]), read.targets[corrected], said[corrected]]
+    if before is not None:
+        keys = [torch.cat(parts) for parts in zip(keys, (before.keys, before.right, before.wrong), strict=True)]
+    recall.keys, recall.right, recall.wrong = (values[:MOST_KEYS] for values in keys)
+    recall.margin = torch.zeros(len(recall.keys))
+    examples = [(known.targets == wrong).nonzero()[:MOST_RIVALS, 0] for wrong in sorted(set(recall.wrong.tolist()))]
+    rivals = torch.cat(examples)
+    recall.rivals, recall.rival_of = recall.whitened(known.features[rivals]), known.targets[rivals]
+    return Recollection(recall, _closest(recall, known))
+
+
+@torch.no_grad()
+def _places(model: Model, views: Sequence[Sequence[View]]) -> Places | None:
+    """The symbols of all views, as the model reads them; None for a model that cannot tell where it looks."""
+    known = [view for own in views for view in own if view.log_probs is not None]
+    parts: list[Places] = []
+    training = model.training
+    model.eval()
+    try:
+        for batch in once([known], GROUP, model.vocabulary):
+            with fastest():
+                places = model.places(batch)
+            if places is None:
+                return None
+            parts.append(places)
+    finally:
+        model.train(training)
+    return Places.joined(parts) if parts else None
+
+
+def _whitening(known: Places) -> tuple[Tensor, Tensor]:
+    """The mean of all features, and the root of the inverse of their covariance within a token: (C,), (C, C)."""
+    features, mean = known.features, known.features.mean(0)
+    residuals = features.clone()
+    for token in set(known.targets.tolist()):
+        own = known.targets == token
+        residuals[own] -= features[own].mean(0)
+    covariance = residuals.T @ residuals / max(len(residuals) - 1, 1)
+    sphere = torch.eye(len(covariance)) * covariance.diagonal().mean()
+    values, vectors = torch.linalg.eigh((1 - SHRINKAGE) * covariance + SHRINKAGE * sphere)
+    return mean, vectors / values.sqrt() @ vectors.T
+
+
+def _closest(recall: Recall, known: Places) -> dict[int, tuple[float, ...]]:
+    """For each wrong token, how close the replay tokens come to a corrected place that are it and are read well."""
+    seen = recall.whitened(known.features)
+    well = known.log_probs.argmax(-1) == known.targets
+    found: dict[int, tuple[float, ...]] = {}
+    for wrong in sorted(set(recall.wrong.tolist())):
+        own = seen[well & (known.targets == wrong)]
+        pairs = [pair for pair in recall.pairs() if pair[1] == wrong]
+        closeness = torch.stack([recall.closeness(own, pair, leave_one_out=True) for pair in pairs]).amax(0)
+        found[wrong] = tuple(closeness.sort(descending=True).values.tolist())
+    return found
