@@ -200,6 +200,7 @@ class ModelConfig:
     decoder_feedforward: int = 1024
     attention_width: int = 128
     coverage: bool = True
+    enclosure: bool = False  # the decoder is told at every step which group is open (transformer)
     bidirectional: bool = True  # reads from right to left, too: in training, and to rescore what beam search finds
     dropout: float = 0.1  # of the encoder's map by channel, and of the decoder
     lstm_dropout: float = 0.0  # between the layers of a recurrent network

@@ -155,7 +155,12 @@ class Trainer:
                 image, model, form = start.config.image, start.config.model, start.config.label_form
             else:
                 image, form = self.config.image, self.config.label_form
-                model = dataclasses.replace(start.config.model, bidirectional=self.config.model.bidirectional)
+                wanted = self.config.model
+                model = dataclasses.replace(
+                    start.config.model,
+                    bidirectional=wanted.bidirectional,
+                    enclosure=start.config.model.enclosure or wanted.enclosure,
+                )
             model = dataclasses.replace(model, recall=RecallConfig())  # it is of features that may change now
         else:
             self.start = None
@@ -174,8 +179,7 @@ class Trainer:
         vocabulary = Vocabulary(self.base.vocabulary)
         if self.start is not None:
             model = self.start.model
-            model.config, model.recall = self.base.model, None
-            model.bidirectional = model.bidirectional and model.config.bidirectional
+            model.take_on(self.base.model)
             model.grow_vocabulary(model.vocabulary.missing(vocabulary.words))
         else:
             model = build(self.base.model, vocabulary)

@@ -69,6 +69,7 @@ def _variant(architecture: str, **settings: Any) -> ModelConfig:
 
 VARIANTS = {
     "transformer": _variant("transformer"),
+    "transformer enclosure": _variant("transformer", enclosure=True),
     "cnn_lstm": _variant("cnn_lstm"),
     "cnn_lstm flattened": _variant(
         "cnn_lstm", encoder="blocks", encoder_channels=(4, 8, 16), attention="none", embedding="flatten",

@@ -202,6 +202,11 @@ class Model(nn.Module):
         """
         return []
 
+    def take_on(self, config: ModelConfig) -> None:
+        """Go on learning with other settings, such as a trained model can be given; what was recalled is forgotten."""
+        self.config, self.recall = config, None
+        self.bidirectional = self.bidirectional and config.bidirectional
+
     def grow_vocabulary(self, tokens: list[str]) -> None:
         """Add tokens; rows of known tokens stay as they are, new rows start small."""
         raise NotImplementedError

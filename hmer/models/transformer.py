@@ -1,9 +1,10 @@
 """Convolutional encoder and transformer decoder that keeps its place in the picture.
 
-Three things keep it from losing its place, the main error of a plain decoder on two-dimensional input:
+What keeps it from losing its place, the main error of a plain decoder on two-dimensional input:
 - coverage: from the second layer on, attention is refined by where the layer below has looked before
   (attention refinement, Zhao and Gao 2022, CoMER);
 - feedback: the input of a step holds the features of the place that the last written symbol was read from;
+- enclosure, where it is asked for: it holds which group is open, too;
 - supervision: where ink is segmented, half of the heads of the last layer learn to look at the symbol's cells.
 """
 
@@ -30,11 +31,13 @@ from hmer.models.base import (
     symbol_loss,
     with_ends,
 )
+from hmer.models.enclosure import Enclosure
 from hmer.models.encoders import ConvEncoder, inked_cells, positions_1d, positions_2d
 from hmer.models.recall import Recall
 from hmer.vocabulary import END_ID, PAD_ID, START_ID, UNWRITTEN, Vocabulary
 
 MAX_LENGTH = 1_024
+OPEN = ("stack", "depth", "before")  # where a state of decoding keeps what is open, see `Enclosure`
 SETTLED = 0.03  # attention weights that change by less stay: likelihoods then differ by one in 10,000
 
 
@@ -181,6 +184,7 @@ class TransformerModel(Model):
         self.bidirectional = config.bidirectional
         self.decodes_cells = True
         self.guided_heads = max(1, config.decoder_heads // 2)
+        self.enclosure = Enclosure(vocabulary, width) if config.enclosure else None
         if config.recall.keys:
             self.recall = Recall(config.recall, self.encoder.channels)
         self._index_vocabulary()
@@ -208,18 +212,22 @@ class TransformerModel(Model):
         memory = self.memory_norm(self.project(seen.cells) + places.to(seen.cells.dtype))
         return Encoded(memory, seen.mask, (rows, columns), row * columns + column, {"cells": seen.cells})
 
-    def _embed(self, ids: Tensor, places: Tensor, feedback: Tensor) -> Tensor:
-        """Input of the decoder: ids (N, L), their positions (L, D), features of the last symbol's place (N, L, D)."""
+    def _embed(self, ids: Tensor, places: Tensor, feedback: Tensor, enclosed: Tensor | None) -> Tensor:
+        """Input of the decoder: ids (N, L), their positions (L, D), features of the last symbol's place (N, L, D).
+
+        `enclosed` (N, L, D): what is told of the group that the next token is in.
+        """
         embedded: Tensor = self.embedding(ids) * (math.sqrt(self.embedding.embedding_dim) * 0.5)
         fed: Tensor = self.feedback(feedback)
-        return embedded + places + fed
+        embedded = embedded + places + fed
+        return embedded if enclosed is None else embedded + enclosed
 
     def _decode(
         self, inputs: Tensor, feedback: Tensor, pictures: list[tuple[Tensor, Tensor]], hidden: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Teacher forcing: inputs (N, L) -> logits (N, L, V), weights of the guided heads (N, L, T)."""
         places = positions_1d(inputs.shape[1], self.embedding.embedding_dim, inputs.device)
-        x = self._embed(inputs, places, feedback)
+        x = self._embed(inputs, places, feedback, self.enclosure(inputs) if self.enclosure is not None else None)
         steps, cells = (inputs != PAD_ID).sum(1).tolist(), (~hidden).sum((1, 2, 3)).tolist()
         extents = list(zip(steps, cells, strict=True))
         past: list[Tensor | None] = [None] * len(extents)
@@ -362,6 +370,9 @@ class TransformerModel(Model):
         for index in range(len(self.layers)):
             state[f"self{index}"] = memory.new_zeros(count * beams, 0, 2 * width)
             state[f"past{index}"] = torch.zeros(count * beams, heads, cells, device=memory.device)
+        backward = torch.full((count * beams,), reverse, device=memory.device)
+        if self.enclosure is not None:
+            state |= dict(zip(OPEN, self.enclosure.start(count * beams, memory.device), strict=True))
 
         def by_picture(x: Tensor) -> Tensor:
             """Hypotheses of one picture as steps of one row: (rows, 1, D) -> (B, beams, D)."""
@@ -377,7 +388,13 @@ class TransformerModel(Model):
             count = len(left)
             after: State = {PICTURE: state[PICTURE]}
             place = state["self0"].shape[1]
-            x = self._embed(ids[:, None], places[place : place + 1], state["feedback"])
+            enclosed = None
+            if self.enclosure is not None:
+                stack, depth, before = (state[name] for name in OPEN)
+                opened = self.enclosure.follow(ids, backward[:rows], (stack, depth, before))
+                after |= dict(zip(OPEN, opened, strict=True))
+                enclosed = self.enclosure.tell(opened)[:, None]
+            x = self._embed(ids[:, None], places[place : place + 1], state["feedback"], enclosed)
             past: Tensor | None = None
             weights = hidden
             for index, (layer, picture) in enumerate(zip(self.layers, pictures, strict=True)):
@@ -431,6 +448,11 @@ class TransformerModel(Model):
             *(part for layer in self.layers for part in (layer.key_value, layer.read)),
         ]
 
+    def take_on(self, config: ModelConfig) -> None:
+        super().take_on(config)
+        if config.enclosure and self.enclosure is None:
+            self.enclosure = Enclosure(self.vocabulary, config.decoder_width)
+
     def grow_vocabulary(self, tokens: list[str]) -> None:
         grown = self.vocabulary.grown(tokens)
         count = len(grown) - len(self.vocabulary)
@@ -440,3 +462,5 @@ class TransformerModel(Model):
             self.symbol_head = grow_linear(self.symbol_head, count)
             self.vocabulary = grown
             self._index_vocabulary()
+            if self.enclosure is not None:
+                self.enclosure.index(grown)
