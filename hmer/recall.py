@@ -91,6 +91,8 @@ def recall_of(
     keys = [recall.whitened(read.features[corrected]), read.targets[corrected], said[corrected]]
     if before is not None:
         keys = [torch.cat(parts) for parts in zip(keys, (before.keys, before.right, before.wrong), strict=True)]
+    if not len(keys[0]):
+        return None
     recall.keys, recall.right, recall.wrong = (values[:MOST_KEYS] for values in keys)
     recall.margin = torch.zeros(len(recall.keys))
     examples = [(known.targets == wrong).nonzero()[:MOST_RIVALS, 0] for wrong in sorted(set(recall.wrong.tolist()))]
