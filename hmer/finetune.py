@@ -310,12 +310,14 @@ def train_on(
         if len(folders) > 1:
             count = min(math.ceil(steps * BATCH_SIZE / USES), len(trainer.train_items[1]))
             # Above all such as hold what others write like this: it is what may be lost.
-            misread = {views.model.vocabulary.tokens[wrong] for _, wrong in habits(own, views.model.vocabulary)}
+            errors, recall = habits(own, views.model.vocabulary), views.model.recall
+            pairs = errors if recall is None else [*errors, *recall.pairs()]
+            misread = {views.model.vocabulary.tokens[wrong] for _, wrong in pairs}
             order = random.Random(seed).sample(trainer.train_items[1], len(trainer.train_items[1]))
             chosen = sorted(order, key=lambda item: misread.isdisjoint(item.tokens))[:count]
             others = views.of(chosen, 1, progress.each())
             streams.append(batches(others, BATCH_SIZE, vocabulary, seed, anchored=True))
-            recollection = recall_of(views.model, own, others)
+            recollection = recall_of(views.model, own, errors, others)
         step = progress.each(STEP_WORK)
         trainer.fit(
             lambda line: step(line["step"]), progress.cancelled, bar=False,

@@ -64,15 +64,14 @@ def habits(views: Sequence[Sequence[View]], vocabulary: Vocabulary) -> list[Pair
 
 
 def recall_of(
-    model: Model, corrections: Sequence[Sequence[View]], replay: Sequence[Sequence[View]]
+    model: Model, corrections: Sequence[Sequence[View]], errors: Sequence[Pair], replay: Sequence[Sequence[View]]
 ) -> Recollection | None:
     """What is to be known again after these corrections, and what the model knew before; None if there is nothing.
 
-    `model`: the parent, whose views these are. `replay`: among them examples of what the wrong tokens look like when
+    `model`: the parent, whose views these are. `errors`: the corrections' `habits`. `replay`: among them examples of what the wrong tokens look like when
     they are right.
     """
     before = model.recall
-    errors = habits(corrections, model.vocabulary)
     if not errors and before is None:
         return None
     read, known = _places(model, corrections), _places(model, replay)

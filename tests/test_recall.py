@@ -119,7 +119,7 @@ def test_corrections_are_known_again_from_their_places(items: list[Item], tmp_pa
     replay = [item for item in items if item not in corrected]
     views = views_of(model)
     own = views.of(corrected, 2)
-    found = recall_of(model, own, views.of(replay, 1))
+    found = recall_of(model, own, habits(own, VOCABULARY), views.of(replay, 1))
     assert found is not None
     x, one = VOCABULARY.encode(["x", "1"])
     assert (x, one) in found.recall.pairs()
@@ -172,10 +172,11 @@ def _without_recall(model: TransformerModel, batch: Batch) -> float:
 def test_what_was_known_before_stays_known(items: list[Item]) -> None:
     model = model_that_reads("1")
     views = views_of(model)
-    first = recall_of(model, views.of(items, 1), views.of(items, 1))
+    own = views.of(items, 1)
+    first = recall_of(model, own, habits(own, VOCABULARY), own)
     assert first is not None
     model.recall = first.at(1.0)
-    nothing = recall_of(model, views_of(model).of(items[:1], 1), views.of(items, 1))
+    nothing = recall_of(model, views_of(model).of(items[:1], 1), [], own)
     assert nothing is not None
     assert nothing.recall.pairs() == first.recall.pairs()
     assert torch.equal(nothing.recall.whitening, first.recall.whitening)
@@ -185,7 +186,8 @@ def test_a_model_that_does_not_say_where_it_looks_remembers_nothing(items: list[
     torch.manual_seed(0)
     model = build(narrow("cnn_lstm"), VOCABULARY).eval()
     views = Views(model, VOCABULARY, IMAGE, AugmentConfig())
-    assert recall_of(model, views.of(items, 1), views.of(items, 1)) is None
+    own = views.of(items, 1)
+    assert recall_of(model, own, [(4, 5)], own) is None
 
 
 def test_places_are_joined() -> None:
