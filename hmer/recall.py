@@ -10,21 +10,17 @@ import torch
 from torch import Tensor
 
 from hmer.config import RecallConfig
-from hmer.gate import fastest
-from hmer.models.base import Model, Places
+from hmer.models.base import Model
 from hmer.models.recall import Recall
-from hmer.views import View, once
-from hmer.vocabulary import END_ID, UNWRITTEN, Vocabulary
+from hmer.views import View
+from hmer.vocabulary import Vocabulary
 
 HABIT = 2  # corrections from which a misreading is one; a single one says nothing of the next formula
-BUDGET, SHARE = (
-    2,
-    0.05,
-)  # of the replay tokens that look like it, so many may be lost at full strength, and no larger a share
+# Of the replay tokens that look like it, so many may be lost at full strength, and no larger a share.
+BUDGET, SHARE = 2, 0.05
 MOST_KEYS, MOST_RIVALS = 512, 64  # in all, and of a token
 SHRINKAGE = 0.3  # of the covariance, towards that of a sphere
 LEAST_MARGIN = -0.3
-GROUP = 8  # items that are read at a time
 
 Pair = tuple[int, int]  # ids of the right and the wrong token
 
@@ -46,6 +42,15 @@ class Recollection:
         return recall
 
 
+@dataclass(frozen=True)
+class _Places:
+    """Where symbols were read: features of the place (N, C), ids of the true symbols (N,) and of what was said (N,)."""
+
+    features: Tensor
+    targets: Tensor
+    said: Tensor
+
+
 def habits(views: Sequence[Sequence[View]], vocabulary: Vocabulary) -> list[Pair]:
     """Symbols that were read as another, as the views tell, in at least HABIT items."""
     found: defaultdict[Pair, set[int]] = defaultdict(set)
@@ -55,7 +60,7 @@ def habits(views: Sequence[Sequence[View]], vocabulary: Vocabulary) -> list[Pair
                 read = view.log_probs[0].argmax(-1).tolist()
                 for pair in zip(vocabulary.encode(view.tokens), read, strict=False):  # what is read has an end, too
                     found[pair].add(index)
-    written = [index > END_ID and token not in UNWRITTEN for index, token in enumerate(vocabulary.tokens)]
+    written = vocabulary.written
     return sorted(
         (right, wrong)
         for (right, wrong), items in found.items()
@@ -68,26 +73,25 @@ def recall_of(
 ) -> Recollection | None:
     """What is to be known again after these corrections, and what the model knew before; None if there is nothing.
 
-    `model`: the parent, whose views these are. `errors`: the corrections' `habits`. `replay`: among them examples of what the wrong tokens look like when
-    they are right.
+    `model`: the parent, whose views these are. `errors`: the corrections' `habits`. `replay`: among them examples of what
+    the wrong tokens look like when they are right.
     """
     before = model.recall
     if not errors and before is None:
         return None
-    read, known = _places(model, corrections), _places(model, replay)
+    read, known = _places(corrections, model.vocabulary), _places(replay, model.vocabulary)
     if read is None or known is None:
         return None
-    said = read.log_probs.argmax(-1)
-    corrected = torch.zeros_like(said, dtype=torch.bool)
+    corrected = torch.zeros_like(read.said, dtype=torch.bool)
     for right, wrong in errors:
-        corrected |= (read.targets == right) & (said == wrong)
+        corrected |= (read.targets == right) & (read.said == wrong)
 
     recall = Recall(RecallConfig(), read.features.shape[-1])
     if before is None:
         recall.mean, recall.whitening = _whitening(known)
     else:
         recall.mean, recall.whitening = before.mean.clone(), before.whitening.clone()
-    keys = [recall.whitened(read.features[corrected]), read.targets[corrected], said[corrected]]
+    keys = [recall.whitened(read.features[corrected]), read.targets[corrected], read.said[corrected]]
     if before is not None:
         keys = [torch.cat(parts) for parts in zip(keys, (before.keys, before.right, before.wrong), strict=True)]
     if not len(keys[0]):
@@ -100,26 +104,20 @@ def recall_of(
     return Recollection(recall, _closest(recall, known))
 
 
-@torch.no_grad()
-def _places(model: Model, views: Sequence[Sequence[View]]) -> Places | None:
-    """The symbols of all views, as the model reads them; None for a model that cannot tell where it looks."""
-    known = [view for own in views for view in own if view.log_probs is not None]
-    parts: list[Places] = []
-    training = model.training
-    model.eval()
-    try:
-        for batch in once([known], GROUP, model.vocabulary):
-            with fastest():
-                places = model.places(batch)
-            if places is None:
-                return None
-            parts.append(places)
-    finally:
-        model.train(training)
-    return Places.joined(parts) if parts else None
+def _places(views: Sequence[Sequence[View]], vocabulary: Vocabulary) -> _Places | None:
+    """The symbols of all views, as the model read them; None of a model that cannot tell where it looks."""
+    written = torch.tensor(vocabulary.written)
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    for view in (view for own in views for view in own):
+        if view.features is None or view.log_probs is None:
+            continue
+        targets = torch.tensor(vocabulary.encode(view.tokens))
+        symbols = written[targets].nonzero()[:, 0]
+        parts.append((view.features[symbols], targets[symbols], view.log_probs[0, symbols].argmax(-1)))
+    return _Places(*map(torch.cat, zip(*parts, strict=True))) if parts else None
 
 
-def _whitening(known: Places) -> tuple[Tensor, Tensor]:
+def _whitening(known: _Places) -> tuple[Tensor, Tensor]:
     """The mean of all features, and the root of the inverse of their covariance within a token: (C,), (C, C)."""
     features, mean = known.features, known.features.mean(0)
     residuals = features.clone()
@@ -132,10 +130,10 @@ def _whitening(known: Places) -> tuple[Tensor, Tensor]:
     return mean, vectors / values.sqrt() @ vectors.T
 
 
-def _closest(recall: Recall, known: Places) -> dict[int, tuple[float, ...]]:
+def _closest(recall: Recall, known: _Places) -> dict[int, tuple[float, ...]]:
     """For each wrong token, how close the replay tokens come to a corrected place that are it and are read well."""
     seen = recall.whitened(known.features)
-    well = known.log_probs.argmax(-1) == known.targets
+    well = known.said == known.targets
     found: dict[int, tuple[float, ...]] = {}
     for wrong in sorted(set(recall.wrong.tolist())):
         own = seen[well & (known.targets == wrong)]

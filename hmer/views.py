@@ -35,7 +35,8 @@ class View:
     """A distorted picture with its caption, and what the model made of it before it learnt more.
 
     seen, looks: as in `Batch`, of one picture; None where the model has to find out for itself. log_probs (D, L + 1, V):
-    of the next tokens in D directions, for `Batch.anchor`; None for CTC and for captions that it could not write.
+    of the next tokens in D directions, for `Batch.anchor`; features (L + 1, C): see `Loss`. None for CTC and for captions that
+    it could not write.
     """
 
     sample: Sample
@@ -43,6 +44,7 @@ class View:
     seen: Seen | None = None
     looks: Tensor | None = None
     log_probs: Tensor | None = None
+    features: Tensor | None = None
 
 
 class Views:
@@ -100,6 +102,12 @@ class Views:
             views = [
                 dataclasses.replace(view, log_probs=said[:, row, : length + 1].clone())
                 for row, (view, length) in enumerate(zip(views, batch.lengths.tolist(), strict=True))
+            ]
+        if loss is not None and loss.features is not None:
+            places = loss.features.float().cpu()
+            views = [
+                dataclasses.replace(view, features=own[: length + 1].clone())
+                for view, own, length in zip(views, places, batch.lengths.tolist(), strict=True)
             ]
         return views
 

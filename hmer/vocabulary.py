@@ -47,6 +47,11 @@ class Vocabulary:
         """The tokens without the special ones."""
         return self.tokens[len(SPECIAL) :]
 
+    @property
+    def written(self) -> tuple[bool, ...]:
+        """For each id whether it stands for something that has a place in the picture."""
+        return tuple(index >= len(SPECIAL) and token not in UNWRITTEN for index, token in enumerate(self.tokens))
+
     def missing(self, tokens: Iterable[str]) -> list[str]:
         """Those of `tokens` that are not in the vocabulary, each once, in order of appearance."""
         return [token for token in dict.fromkeys(tokens) if token not in self._ids]

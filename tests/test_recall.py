@@ -14,7 +14,7 @@ from hmer.config import AugmentConfig, RecallConfig
 from hmer.datasets.batches import collate
 from hmer.datasets.folder import Item, read_dataset
 from hmer.models import build
-from hmer.models.base import Places, with_ends
+from hmer.models.base import with_ends
 from hmer.models.recall import NO_RIVAL, Recall
 from hmer.models.transformer import TransformerModel
 from hmer.recall import LEAST_MARGIN, Recollection, habits, recall_of
@@ -188,10 +188,3 @@ def test_a_model_that_does_not_say_where_it_looks_remembers_nothing(items: list[
     views = Views(model, VOCABULARY, IMAGE, AugmentConfig())
     own = views.of(items, 1)
     assert recall_of(model, own, [(4, 5)], own) is None
-
-
-def test_places_are_joined() -> None:
-    part = Places(torch.zeros(2, 3), torch.tensor([1, 2]), torch.zeros(2, 5))
-    joined = Places.joined([part, part])
-    assert joined.features.shape == (4, 3)
-    assert joined.targets.tolist() == [1, 2, 1, 2]

@@ -1,7 +1,7 @@
 """What every model takes and gives: the batch, the encoded picture, the loss, the step of decoding."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -55,20 +55,6 @@ class Encoded:
 
 
 @dataclass
-class Places:
-    """Where symbols were read: features of the place (N, C), ids of the true symbols (N,), log-probabilities (N, V)."""
-
-    features: Tensor
-    targets: Tensor
-    log_probs: Tensor
-
-    @classmethod
-    def joined(cls, parts: Sequence["Places"]) -> "Places":
-        """All of them."""
-        return cls(*(torch.cat([getattr(part, one.name) for part in parts]) for one in fields(cls)))
-
-
-@dataclass
 class Term:
     """A part of a loss: a sum over so many tokens, steps or cells, and how much its mean counts."""
 
@@ -94,6 +80,7 @@ class Loss:
     right: for each caption whether all its next tokens are, so that greedy decoding writes it; empty for CTC.
     looks (B, L + 1, T): which of the T inked cells the model looked at for each token and the end, where it had to find out.
     log_probs (N, L + 1, V): of the next tokens, in every direction, for `Batch.anchor`; None in training, and for CTC.
+    features (B, L + 1, C): what the encoder saw where the model looked for each token; None where it cannot tell.
     """
 
     total: Tensor
@@ -105,6 +92,7 @@ class Loss:
     right: tuple[bool, ...] = ()
     looks: Tensor | None = None
     log_probs: Tensor | None = None
+    features: Tensor | None = None
 
     @property
     def parts(self) -> dict[str, float]:
@@ -190,10 +178,6 @@ class Model(nn.Module):
         if anchor is None:
             return {"token": token_loss(logits, targets, self.label_smoothing)}
         return {"anchor": anchor_loss(logits, anchor, targets, self.anchor_weight)}
-
-    def places(self, batch: Batch) -> Places | None:
-        """Where the captions' symbols were read, all of a batch's in a row; None for a model that cannot tell."""
-        return None
 
     def bridge(self) -> list[nn.Module]:
         """What lies between the map of the picture and what is written, if that can be told apart from both.

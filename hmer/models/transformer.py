@@ -23,7 +23,6 @@ from hmer.models.base import (
     Encoded,
     Loss,
     Model,
-    Places,
     attention_loss,
     grow_embedding,
     grow_linear,
@@ -34,7 +33,7 @@ from hmer.models.base import (
 from hmer.models.enclosure import Enclosure
 from hmer.models.encoders import ConvEncoder, inked_cells, positions_1d, positions_2d
 from hmer.models.recall import Recall
-from hmer.vocabulary import END_ID, PAD_ID, START_ID, UNWRITTEN, Vocabulary
+from hmer.vocabulary import END_ID, PAD_ID, START_ID, Vocabulary
 
 MAX_LENGTH = 1_024
 OPEN = ("stack", "depth", "before")  # where a state of decoding keeps what is open, see `Enclosure`
@@ -191,8 +190,7 @@ class TransformerModel(Model):
 
     def _index_vocabulary(self) -> None:
         """Which ids stand for something written, and so have a place in the picture: (V,) bool."""
-        written = [index > END_ID and token not in UNWRITTEN for index, token in enumerate(self.vocabulary.tokens)]
-        self.register_buffer("written", torch.tensor(written), persistent=False)
+        self.register_buffer("written", torch.tensor(self.vocabulary.written), persistent=False)
 
     def see(self, images: Tensor, sizes: Tensor) -> Seen:
         features, mask = self.encoder(images, sizes)
@@ -265,11 +263,6 @@ class TransformerModel(Model):
         inputs, targets = (torch.cat(parts) for parts in zip(*pairs, strict=True))
         repeats = len(directions)
         memory = encoded.memory
-        pictures = [
-            (key.repeat(repeats, 1, 1, 1), value.repeat(repeats, 1, 1, 1))
-            for key, value in (layer.picture(memory) for layer in self.layers)
-        ]
-        hidden = ~encoded.mask.repeat(repeats, 1)[:, None, None]
         written = self.written[targets]
         owned = self._owned(batch, encoded, targets.shape[1], directions)  # (N, L, T) or None
 
@@ -278,10 +271,11 @@ class TransformerModel(Model):
         known = torch.zeros_like(written)
         alone = torch.ones_like(batch.lengths, dtype=torch.bool) if batch.located is None else ~batch.located
         rows = alone.nonzero()[:, 0]
+        logits: Tensor | None = None
         for index in range(len(directions) if len(rows) else 0):
             own = rows + index * len(alone)
             start = None if batch.looks is None or index else batch.looks[rows]
-            weights[own] = self._looks(encoded.of(rows), inputs[own], start, exact=exact)
+            weights[own], logits = self._looks(encoded.of(rows), inputs[own], start, exact=exact)
             known[own] = written[own]
         looks = weights if exact and owned is None else None
         if owned is not None:
@@ -289,16 +283,26 @@ class TransformerModel(Model):
             share = owned.float() / owned.sum(-1, keepdim=True).clamp(min=1)
             weights = torch.where(sure[..., None], share, weights)
             known = known | sure
-        contexts = weights.to(memory.dtype) @ memory.repeat(repeats, 1, 1)
-        feedback = self._carry(contexts, known)
-        if self.training:
-            # Attention is never as sharp as the truth: learn to do without, now and then.
-            kept = torch.rand(len(feedback), feedback.shape[1], 1, device=feedback.device) > 0.15
-            feedback = feedback * kept.to(feedback.dtype)
-        logits, weights = self._decode(inputs, feedback, pictures, hidden)
-        if self.recall is not None and not self.training:
+        # What was said at the last look stands, since nothing moves any more: all of it need not be decoded again.
+        if logits is None or looks is None or both or torch.is_grad_enabled():
+            feedback = self._carry(weights.to(memory.dtype) @ memory.repeat(repeats, 1, 1), known)
+            if self.training:
+                # Attention is never as sharp as the truth: learn to do without, now and then.
+                kept = torch.rand(len(feedback), feedback.shape[1], 1, device=feedback.device) > 0.15
+                feedback = feedback * kept.to(feedback.dtype)
+            pictures = [
+                (key.repeat(repeats, 1, 1, 1), value.repeat(repeats, 1, 1, 1))
+                for key, value in (layer.picture(memory) for layer in self.layers)
+            ]
+            hidden = ~encoded.mask.repeat(repeats, 1)[:, None, None]
+            logits, weights = self._decode(inputs, feedback, pictures, hidden)
+        features = None
+        if not self.training:
             cells = encoded.extra["cells"].repeat(repeats, 1, 1)
-            logits = self.recall(logits, weights.to(cells.dtype) @ cells)
+            features = weights.to(cells.dtype) @ cells
+            if self.recall is not None:
+                logits = self.recall(logits, features)
+            features = features[: len(batch.tokens)]
 
         terms = self.text_loss(logits, targets, batch.anchor)
         if owned is not None and self.attention_weight:
@@ -309,11 +313,14 @@ class TransformerModel(Model):
             terms["symbol"] = symbol_loss(scores, owners, encoded.mask, batch.tokens, self.symbol_weight)
         count = len(batch.tokens)
         said = None if self.training else logits.detach().log_softmax(-1)
-        return dataclasses.replace(loss_of(terms, logits[:count], targets[:count]), looks=looks, log_probs=said)
+        loss = loss_of(terms, logits[:count], targets[:count])
+        return dataclasses.replace(loss, looks=looks, log_probs=said, features=features)
 
     @torch.no_grad()
-    def _looks(self, encoded: Encoded, inputs: Tensor, start: Tensor | None, *, exact: bool) -> Tensor:
-        """Where the model looks at each step when it is made to write `inputs` (B, L): (B, L, T).
+    def _looks(
+        self, encoded: Encoded, inputs: Tensor, start: Tensor | None, *, exact: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Where the model looks at each step when it is made to write `inputs` (B, L): (B, L, T); its logits (B, L, V).
 
         A step's look hangs on the place fed back from the steps before it. Without `exact` nothing is fed back: quick,
         and good enough to begin with. With it the places found are fed back and looked for again until they stay,
@@ -330,18 +337,23 @@ class TransformerModel(Model):
             weights[:, : start.shape[1], : start.shape[2]] = start
         training = self.layers.training  # type: ignore[attr-defined]
         self.layers.train(training and not exact)  # type: ignore[attr-defined]  # with dropout they would never stay
+        logits: Tensor | None = None
         for _ in range(inputs.shape[1] if exact else 1):
             before = weights[moving]
             feedback = self._carry(before.to(memory.dtype) @ memory, known[moving])
-            after = self._decode(inputs[moving], feedback, pictures, hidden)[1]
+            said, after = self._decode(inputs[moving], feedback, pictures, hidden)
             weights[moving] = after
+            if logits is None:
+                logits = said
+            else:
+                logits[moving] = said
             kept = ((after - before).abs().amax((1, 2)) > SETTLED).nonzero()[:, 0]
             if not len(kept):
                 break
             moving, memory, hidden = moving[kept], memory[kept], hidden[kept]
             pictures = [(key[kept], value[kept]) for key, value in pictures]
         self.layers.train(training)  # type: ignore[attr-defined]
-        return weights
+        return weights, logits
 
     def _owned(self, batch: Batch, encoded: Encoded, length: int, directions: tuple[bool, ...]) -> Tensor | None:
         """1 where a cell belongs to the symbol of the step: (N, length, T) bool, or None if nothing is known."""
@@ -431,16 +443,6 @@ class TransformerModel(Model):
         return step_with_feedback, state, first
 
     @torch.no_grad()
-    def places(self, batch: Batch) -> Places:
-        batch = dataclasses.replace(batch, owners=None, located=None, anchor=None)  # as if nothing were known
-        batch.seen = batch.seen or self.see(batch.images, batch.sizes)
-        loss = self.loss(batch)
-        assert loss.looks is not None and loss.log_probs is not None
-        _, targets = with_ends(batch.tokens, batch.lengths, reverse=False)
-        symbols = self.written[targets]
-        cells = batch.seen.cells
-        return Places((loss.looks.to(cells.dtype) @ cells)[symbols].float(), targets[symbols], loss.log_probs[symbols])
-
     def bridge(self) -> list[nn.Module]:
         return [
             self.project,
