@@ -1,5 +1,6 @@
 """Fine-tuning beside the app: a real process, its progress, and what waits being read anew."""
 
+import multiprocessing
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,22 @@ def test_what_cannot_begin_says_why(services: Services) -> None:
         assert not training.state.running
     annotators, _ = learn.filters(services)
     assert [value for _, value in annotators.choices] == ["", "ada", "bob"]
+
+
+@pytest.mark.slow
+def test_what_a_first_fine_tuning_begins_with_is_done_beforehand(services: Services, data_folder: Path) -> None:
+    training = Training(services)
+    training.prepare("toy")
+    (process,) = multiprocessing.active_children()
+    training.prepare("toy")  # once
+    assert multiprocessing.active_children() == [process]
+    process.join(300)
+    kept = {path.suffix for path in (data_folder / "regression").iterdir()}
+    assert process.exitcode == 0 and kept == {".json", ".npz"}
+    for annotation in services.store.find(Selection()):
+        services.store.delete(annotation.id)
+    Training(services).prepare("toy")  # nothing to learn
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.slow

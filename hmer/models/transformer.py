@@ -223,7 +223,7 @@ class TransformerModel(Model):
     def _decode(
         self, inputs: Tensor, feedback: Tensor, pictures: list[tuple[Tensor, Tensor]], hidden: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Teacher forcing: inputs (N, L) -> logits (N, L, V), weights of the guided heads (N, L, T)."""
+        """Teacher forcing: inputs (N, L) -> what `out` is given (N, L, D), weights of the guided heads (N, L, T)."""
         places = positions_1d(inputs.shape[1], self.embedding.embedding_dim, inputs.device)
         x = self._embed(inputs, places, feedback, self.enclosure(inputs) if self.enclosure is not None else None)
         steps, cells = (inputs != PAD_ID).sum(1).tolist(), (~hidden).sum((1, 2, 3)).tolist()
@@ -237,7 +237,7 @@ class TransformerModel(Model):
         guided = x.new_zeros(*inputs.shape, hidden.shape[-1], dtype=torch.float32)
         for row, (count, seen) in enumerate(extents):
             guided[row, :count, :seen] = weights[row][0, : self.guided_heads].mean(0)
-        return self.out(self.final_norm(x)), guided
+        return self.final_norm(x), guided
 
     def _carry(self, contexts: Tensor, known: Tensor) -> Tensor:
         """Features of the last known place before each step: contexts (N, L, D), known (N, L) -> (N, L, D).
@@ -271,11 +271,11 @@ class TransformerModel(Model):
         known = torch.zeros_like(written)
         alone = torch.ones_like(batch.lengths, dtype=torch.bool) if batch.located is None else ~batch.located
         rows = alone.nonzero()[:, 0]
-        logits: Tensor | None = None
+        states: Tensor | None = None
         for index in range(len(directions) if len(rows) else 0):
             own = rows + index * len(alone)
             start = None if batch.looks is None or index else batch.looks[rows]
-            weights[own], logits = self._looks(encoded.of(rows), inputs[own], start, exact=exact)
+            weights[own], states = self._looks(encoded.of(rows), inputs[own], start, exact=exact)
             known[own] = written[own]
         looks = weights if exact and owned is None else None
         if owned is not None:
@@ -283,8 +283,8 @@ class TransformerModel(Model):
             share = owned.float() / owned.sum(-1, keepdim=True).clamp(min=1)
             weights = torch.where(sure[..., None], share, weights)
             known = known | sure
-        # What was said at the last look stands, since nothing moves any more: all of it need not be decoded again.
-        if logits is None or looks is None or both or torch.is_grad_enabled():
+        # What was thought at the last look stands, since nothing moves any more: it need not be decoded again.
+        if states is None or looks is None or both or torch.is_grad_enabled():
             feedback = self._carry(weights.to(memory.dtype) @ memory.repeat(repeats, 1, 1), known)
             if self.training:
                 # Attention is never as sharp as the truth: learn to do without, now and then.
@@ -295,7 +295,8 @@ class TransformerModel(Model):
                 for key, value in (layer.picture(memory) for layer in self.layers)
             ]
             hidden = ~encoded.mask.repeat(repeats, 1)[:, None, None]
-            logits, weights = self._decode(inputs, feedback, pictures, hidden)
+            states, weights = self._decode(inputs, feedback, pictures, hidden)
+        logits: Tensor = self.out(states)
         features = None
         if not self.training:
             cells = encoded.extra["cells"].repeat(repeats, 1, 1)
@@ -320,7 +321,7 @@ class TransformerModel(Model):
     def _looks(
         self, encoded: Encoded, inputs: Tensor, start: Tensor | None, *, exact: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Where the model looks at each step when it is made to write `inputs` (B, L): (B, L, T); its logits (B, L, V).
+        """Where the model looks at each step when it is made to write `inputs` (B, L): (B, L, T); its states (B, L, D).
 
         A step's look hangs on the place fed back from the steps before it. Without `exact` nothing is fed back: quick,
         and good enough to begin with. With it the places found are fed back and looked for again until they stay,
@@ -337,23 +338,23 @@ class TransformerModel(Model):
             weights[:, : start.shape[1], : start.shape[2]] = start
         training = self.layers.training  # type: ignore[attr-defined]
         self.layers.train(training and not exact)  # type: ignore[attr-defined]  # with dropout they would never stay
-        logits: Tensor | None = None
+        states: Tensor | None = None
         for _ in range(inputs.shape[1] if exact else 1):
             before = weights[moving]
             feedback = self._carry(before.to(memory.dtype) @ memory, known[moving])
-            said, after = self._decode(inputs[moving], feedback, pictures, hidden)
+            now, after = self._decode(inputs[moving], feedback, pictures, hidden)
             weights[moving] = after
-            if logits is None:
-                logits = said
+            if states is None:
+                states = now
             else:
-                logits[moving] = said
+                states[moving] = now
             kept = ((after - before).abs().amax((1, 2)) > SETTLED).nonzero()[:, 0]
             if not len(kept):
                 break
             moving, memory, hidden = moving[kept], memory[kept], hidden[kept]
             pictures = [(key[kept], value[kept]) for key, value in pictures]
         self.layers.train(training)  # type: ignore[attr-defined]
-        return weights, logits
+        return weights, states
 
     def _owned(self, batch: Batch, encoded: Encoded, length: int, directions: tuple[bool, ...]) -> Tensor | None:
         """1 where a cell belongs to the symbol of the step: (N, length, T) bool, or None if nothing is known."""

@@ -31,6 +31,7 @@ from hmer.ui.messages import explained
 from hmer.ui.options import AppOptions, on_a_space
 from hmer.ui.services import CONCURRENT_REQUESTS, Seen, Services
 from hmer.ui.space import SpaceServices
+from hmer.ui.training import Training
 
 KEEP_UPLOADS_S = 86_400
 SESSIONS = 500
@@ -52,6 +53,7 @@ def build_app(options: AppOptions, services: Services | None = None) -> gr.Block
     blocks = GuardedBlocks(title="hmer", analytics_enabled=False, delete_cache=(keep_s, keep_s))
     with blocks:
         seen = gr.State(None)
+        training: Training | None = None
         gr.HTML(space.HEADER if services.public else HEADER, padding=False)
         with gr.Row(elem_classes="hm-columns"):
             with gr.Column(scale=7, min_width=340, elem_classes="hm-left"):
@@ -59,7 +61,7 @@ def build_app(options: AppOptions, services: Services | None = None) -> gr.Block
                 sheets = pages.layout(source.tabs)
                 settings = decoding_controls.layout(services)
                 if not services.public and share.offered(options):
-                    learn.panel(blocks, services, settings)
+                    training = learn.panel(blocks, services, settings)
                     share.panel(services, settings)
             with gr.Column(scale=5, min_width=340, elem_classes="hm-right"):
                 with gr.Column(elem_classes="hm-card", elem_id="hm-answer"):
@@ -76,6 +78,8 @@ def build_app(options: AppOptions, services: Services | None = None) -> gr.Block
         _wire_recognition(services, seen, source, sheets, settings, result, correction)
         pages.wire(sheets, services, settings)
         _wire_correction(services, seen, result, correction)
+        if training is not None:
+            learn.wire_preparation(correction.tally, training, services)
         copying.wire(copies, correction.text, seen)
         looking.wire(looked, seen, services)
         api.wire(services)

@@ -115,7 +115,7 @@ def layout(services: Services) -> LearnPanel:
 # --- wiring -----------------------------------------------------------------------------------------------
 
 
-def panel(blocks: gr.Blocks, services: Services, settings: DecodingPanel) -> None:
+def panel(blocks: gr.Blocks, services: Services, settings: DecodingPanel) -> Training:
     """Layout and wiring; what was accepted can be chosen in the settings at once, and is if so wished."""
     parts = layout(services)
     training = Training(services)
@@ -155,3 +155,9 @@ def panel(blocks: gr.Blocks, services: Services, settings: DecodingPanel) -> Non
     shown = [parts.annotator, parts.source, parts.checkpoint, *parts.watched]
     parts.open.expand(opened, None, shown, **QUIET)
     blocks.load(lambda: watched(training.state), None, parts.watched, **QUIET)
+    return training
+
+
+def wire_preparation(tally: gr.HTML, training: Training, services: Services) -> None:
+    """As soon as corrections are counted: they may be learnt from in a minute."""
+    tally.change(lambda: training.prepare(parent_choices(services)[0][1]), None, None, **QUIET)

@@ -29,6 +29,7 @@ from hmer.ui.services import Seen, Services
 log = logging.getLogger(__name__)
 
 NICENESS = 10  # an answer goes first; what works beside it leaves a tenth at least
+LEAST = 19  # what nobody waits for
 HELD_OUT_SHARE = 0.2
 PATIENCE_S = 20.0  # from the wish to cancel until the process is ended by force
 LOG_LINES = 200
@@ -73,6 +74,7 @@ class Training:
         self._process: multiprocessing.process.BaseProcess | None = None
         self._stop: Event | None = None
         self._follower: threading.Thread | None = None
+        self._prepared: set[str] = set()
 
     @property
     def state(self) -> State:
@@ -111,6 +113,19 @@ class Training:
         sender.close()  # the process' own is now the only one: its end is the end of what is received
         self._follower = threading.Thread(target=self._follow, args=(receiver, working, out.name), daemon=True)
         self._follower.start()
+
+    def prepare(self, reference: str) -> None:
+        """Where there is something to learn, do beforehand what a first fine-tuning of that checkpoint would begin with.
+
+        Once, in a process that gives way to everything; raises CheckpointError or StoreError.
+        """
+        with self._lock:
+            if reference in self._prepared or self._services.accepted_count() == 0:
+                return
+            self._prepared.add(reference)
+        parent = str(checkpoint.resolve(reference, fetch=False))
+        context = multiprocessing.get_context("spawn")
+        context.Process(target=_prepare, args=(parent,), daemon=True, name="hmer-prepare").start()
 
     def cancel(self) -> None:
         """Stop; nothing is left behind. A process that does not listen is ended."""
@@ -217,12 +232,25 @@ def _free_place(name: str) -> Path:
 # --- in the other process ---------------------------------------------------------------------------------
 
 
-def _work(sender: Connection, stop: Event, parent: str, data: str, out: str, force: bool) -> None:
-    """Fine-tune, and say how it goes; ends by itself when nobody listens any more."""
+def _give_way(niceness: int) -> None:
     with contextlib.suppress(OSError, AttributeError):
-        os.nice(NICENESS)
+        os.nice(niceness)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that temporary folders are removed
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in the terminal is for the app, which ends this
+
+
+def _prepare(parent: str) -> None:
+    """Only to save time later: nobody is told how it goes."""
+    _give_way(LEAST)
+    from hmer.finetune import prepare
+
+    with contextlib.suppress(HmerError):
+        prepare(parent)
+
+
+def _work(sender: Connection, stop: Event, parent: str, data: str, out: str, force: bool) -> None:
+    """Fine-tune, and say how it goes; ends by itself when nobody listens any more."""
+    _give_way(NICENESS)
     handler = _ToThePipe(sender)
     logging.getLogger("hmer").addHandler(handler)
     from hmer.finetune import fine_tune
