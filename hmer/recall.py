@@ -20,35 +20,40 @@ HABIT = 2  # corrections from which a misreading is one; a single one says nothi
 BUDGET, SHARE = 2, 0.05
 MOST_KEYS, MOST_RIVALS = 512, 64  # in all, and of a token
 SHRINKAGE = 0.3  # of the covariance, towards that of a sphere
-LEAST_MARGIN = -0.3
+LEAST_MARGIN = -0.6
 
 Pair = tuple[int, int]  # ids of the right and the wrong token
 
 
 @dataclass(frozen=True)
 class Recollection:
-    """A Recall and, for each wrong token, how close replay tokens come that are it indeed, the closest first."""
+    """A Recall and, for each wrong token, how much speaks against replay tokens that are it indeed, the most first."""
 
     recall: Recall
-    closest: dict[int, tuple[float, ...]]
+    evidence: dict[int, tuple[float, ...]]
 
     def at(self, strength: float) -> Recall:
         """As sure as it must be to lose no more replay tokens than it may at that strength (0 to 1)."""
         recall = copy.deepcopy(self.recall)
-        for wrong, closest in self.closest.items():
-            lost = min(math.ceil(BUDGET * strength), int(SHARE * len(closest)))
-            margin = closest[lost] if lost < len(closest) else LEAST_MARGIN
+        for wrong, known in self.evidence.items():
+            lost = min(math.ceil(BUDGET * strength), int(SHARE * len(known)))
+            margin = known[lost] if lost < len(known) else LEAST_MARGIN
             recall.margin[recall.wrong == wrong] = max(margin, LEAST_MARGIN)
         return recall
 
 
 @dataclass(frozen=True)
 class _Places:
-    """Where symbols were read: features of the place (N, C), ids of the true symbols (N,) and of what was said (N,)."""
+    """Where symbols were read: features of the place (N, C), ids of the true symbols (N,), log-probabilities (N, V)."""
 
     features: Tensor
     targets: Tensor
-    said: Tensor
+    log_probs: Tensor
+
+    @property
+    def said(self) -> Tensor:
+        """The likeliest ids (N,)."""
+        return self.log_probs.argmax(-1)
 
 
 def habits(views: Sequence[Sequence[View]], vocabulary: Vocabulary) -> list[Pair]:
@@ -101,7 +106,7 @@ def recall_of(
     examples = [(known.targets == wrong).nonzero()[:MOST_RIVALS, 0] for wrong in sorted(set(recall.wrong.tolist()))]
     rivals = torch.cat(examples)
     recall.rivals, recall.rival_of = recall.whitened(known.features[rivals]), known.targets[rivals]
-    return Recollection(recall, _closest(recall, known))
+    return Recollection(recall, _evidence(recall, known))
 
 
 def _places(views: Sequence[Sequence[View]], vocabulary: Vocabulary) -> _Places | None:
@@ -113,7 +118,7 @@ def _places(views: Sequence[Sequence[View]], vocabulary: Vocabulary) -> _Places 
             continue
         targets = torch.tensor(vocabulary.encode(view.tokens))
         symbols = written[targets].nonzero()[:, 0]
-        parts.append((view.features[symbols], targets[symbols], view.log_probs[0, symbols].argmax(-1)))
+        parts.append((view.features[symbols], targets[symbols], view.log_probs[0, symbols].float()))
     return _Places(*map(torch.cat, zip(*parts, strict=True))) if parts else None
 
 
@@ -130,14 +135,14 @@ def _whitening(known: _Places) -> tuple[Tensor, Tensor]:
     return mean, vectors / values.sqrt() @ vectors.T
 
 
-def _closest(recall: Recall, known: _Places) -> dict[int, tuple[float, ...]]:
-    """For each wrong token, how close the replay tokens come to a corrected place that are it and are read well."""
+def _evidence(recall: Recall, known: _Places) -> dict[int, tuple[float, ...]]:
+    """For each wrong token, how much speaks for the right one at replay tokens that are it indeed and are read well."""
     seen = recall.whitened(known.features)
     well = known.said == known.targets
     found: dict[int, tuple[float, ...]] = {}
     for wrong in sorted(set(recall.wrong.tolist())):
-        own = seen[well & (known.targets == wrong)]
+        own = well & (known.targets == wrong)
         pairs = [pair for pair in recall.pairs() if pair[1] == wrong]
-        closeness = torch.stack([recall.closeness(own, pair, leave_one_out=True) for pair in pairs]).amax(0)
-        found[wrong] = tuple(closeness.sort(descending=True).values.tolist())
+        speaks = [recall.evidence(seen[own], known.log_probs[own], pair, leave_one_out=True) for pair in pairs]
+        found[wrong] = tuple(torch.stack(speaks).amax(0).sort(descending=True).values.tolist())
     return found

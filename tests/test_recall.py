@@ -15,7 +15,7 @@ from hmer.datasets.batches import collate
 from hmer.datasets.folder import Item, read_dataset
 from hmer.models import build
 from hmer.models.base import with_ends
-from hmer.models.recall import NO_RIVAL, Recall
+from hmer.models.recall import DOUBT, NO_RIVAL, Recall
 from hmer.models.transformer import TransformerModel
 from hmer.recall import LEAST_MARGIN, Recollection, habits, recall_of
 from hmer.views import View, Views
@@ -40,8 +40,9 @@ def remembering() -> Recall:
     ("place", "scores", "expected"),
     [
         ([1.0, 0.0, 0.0, 0.0], [1.0, 5.0, 2.0, 0.0], [5.0, 1.0, 2.0, 0.0]),  # as it was when it was corrected
-        ([1.0, 0.8, 0.0, 0.0], [1.0, 5.0, 2.0, 0.0], [5.0, 1.0, 2.0, 0.0]),  # more like it than like a 1, by 0.16
-        ([1.0, 0.95, 0.0, 0.0], [1.0, 5.0, 2.0, 0.0], None),  # by 0.04 only
+        ([1.0, 0.8, 0.0, 0.0], [1.0, 1.2, 2.0, 0.0], [1.2, 1.0, 2.0, 0.0]),  # more like it than like a 1, by 0.16
+        ([1.0, 0.8, 0.0, 0.0], [1.0, 5.0, 2.0, 0.0], None),  # the same, but the model is too sure
+        ([1.0, 0.95, 0.0, 0.0], [1.0, 1.2, 2.0, 0.0], None),  # by 0.04 only
         ([0.0, 1.0, 0.0, 0.0], [1.0, 5.0, 2.0, 0.0], None),  # a 1
         ([0.3, 0.0, 0.0, 1.0], [1.0, 5.0, 2.0, 0.0], None),  # like nothing that is known
         ([1.0, 0.0, 0.0, 0.0], [6.0, 5.0, 2.0, 0.0], None),  # the model got it right by itself
@@ -57,13 +58,17 @@ def test_two_scores_are_exchanged_where_it_is_known(
     assert torch.equal(given, torch.tensor(scores).expand(2, 3, 4))
 
 
-def test_closeness() -> None:
+def test_evidence() -> None:
     recall = remembering()
     seen = torch.cat([UNIT, torch.tensor([[0.8, 0.6, 0.0, 0.0]])])
-    assert recall.closeness(seen, (0, 1)).tolist() == pytest.approx([1.0, -1.0, -1.0, -1.0, 0.2])
-    assert recall.closeness(seen[:3], (2, 3)).tolist() == pytest.approx([-1.0, -1.0, 1.0 - NO_RIVAL])
+    scores = torch.zeros(5, 4)
+    assert recall.evidence(seen, scores, (0, 1)).tolist() == pytest.approx([1.0, -1.0, -1.0, -1.0, 0.2])
+    assert recall.evidence(seen[:3], scores[:3], (2, 3)).tolist() == pytest.approx([-1.0, -1.0, 1.0 - NO_RIVAL])
+    scores[:, 1] = 2.0
+    assert recall.evidence(seen[4:], scores[4:], (0, 1)).tolist() == pytest.approx([0.2 - 2 * DOUBT], abs=1e-6)
+    scores[:, 0] = 3.0
     recall.rivals[0] = seen[4]
-    assert recall.closeness(seen[4:], (0, 1), leave_one_out=True).tolist() == pytest.approx([1.8])
+    assert recall.evidence(seen[4:], scores[4:], (0, 1), leave_one_out=True).tolist() == pytest.approx([1.8])
 
 
 def test_it_must_be_surer_the_weaker_it_is_to_be() -> None:
@@ -124,12 +129,12 @@ def test_corrections_are_known_again_from_their_places(items: list[Item], tmp_pa
     x, one = VOCABULARY.encode(["x", "1"])
     assert (x, one) in found.recall.pairs()
     assert set(found.recall.rival_of.tolist()) == {one}
-    (closest,) = found.closest.values()
-    assert list(closest) == sorted(closest, reverse=True)
-    assert len(closest) == sum(item.tokens.count("1") for item in replay)
+    (known,) = found.evidence.values()
+    assert list(known) == sorted(known, reverse=True)
+    assert len(known) == sum(item.tokens.count("1") for item in replay)
 
     model.recall = found.at(1.0)
-    model.recall.margin.fill_(-0.5)
+    model.recall.margin.fill_(-50.0)
     batch = collate([pictures[0].sample for pictures in own])
     batch.owners = batch.located = None
     _, targets = with_ends(batch.tokens, batch.lengths, reverse=False)

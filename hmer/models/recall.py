@@ -1,8 +1,8 @@
 """Misreadings that were corrected more than once, known again by what their place in the picture looks like.
 
 From three corrections a decoder learns to read somebody's g, that looks like a y, by moving the border between g and y for
-everybody's. This moves nothing: it keeps what the encoder saw at the corrected places. Where the model would write y at
-a place that looks more like those than like any y among the examples that it has, it writes g.
+everybody's. This moves nothing: it keeps what the encoder saw at the corrected places. Where the model would write y, not quite
+sure of it, at a place that looks more like those than like any y among the examples that it has, it writes g.
 Source: nearest neighbours beside a network (Khandelwal et al. 2020), here for corrected choices only.
 """
 
@@ -14,6 +14,7 @@ from hmer.config import RecallConfig
 
 NEAR = 0.45  # likeness (cosine, whitened) below which a place has nothing to do with a corrected one
 NO_RIVAL = 0.3  # likeness of a place to a token of which there is no example
+DOUBT = 0.1  # what one nat counts, by which the model itself thinks the right token less likely
 
 
 class Recall(nn.Module):
@@ -28,7 +29,7 @@ class Recall(nn.Module):
     wrong: Tensor
     rivals: Tensor  # (R, C), of length 1
     rival_of: Tensor  # (R,) ids
-    margin: Tensor  # (K,), how much more like this place than like a rival; the same for all of a pair
+    margin: Tensor  # (K,), how much must speak for it, see `evidence`; the same for all of a pair
 
     def __init__(self, config: RecallConfig, features: int) -> None:
         super().__init__()
@@ -55,17 +56,19 @@ class Recall(nn.Module):
     def _keys_of(self, pair: tuple[int, int]) -> Tensor:
         return (self.right == pair[0]) & (self.wrong == pair[1])
 
-    def closeness(self, seen: Tensor, pair: tuple[int, int], *, leave_one_out: bool = False) -> Tensor:
-        """How much more like the pair's corrected places than like its rivals: whitened (..., C) -> (...); -1 if unlike.
+    def evidence(self, seen: Tensor, scores: Tensor, pair: tuple[int, int], *, leave_one_out: bool = False) -> Tensor:
+        """What speaks for the right token: whitened places (..., C) and scores (..., V) of the next token -> (...).
 
-        `leave_one_out`: what is an example itself is not compared with itself.
+        How much more like the pair's corrected places than like its rivals it is, less the model's doubt; -1 or less where
+        it is unlike them. `leave_one_out`: what is an example itself is not compared with itself.
         """
         near = (seen @ self.keys[self._keys_of(pair)].T).amax(-1)
         likeness = seen @ self.rivals[self.rival_of == pair[1]].T
         if leave_one_out:
             likeness = likeness.masked_fill(likeness > 1 - 1e-4, -1.0)
         rival = likeness.amax(-1) if likeness.shape[-1] else torch.full_like(near, NO_RIVAL)
-        return torch.where(near > NEAR, near - rival, -1.0)
+        doubt = (scores[..., pair[1]] - scores[..., pair[0]]).float().clamp(min=0)
+        return torch.where(near > NEAR, near - rival, -1.0) - DOUBT * doubt
 
     def forward(self, scores: Tensor, places: Tensor) -> Tensor:
         """Scores of the next tokens (..., V) at places with these features (..., C), two of them exchanged where known."""
@@ -73,7 +76,7 @@ class Recall(nn.Module):
         for right, wrong in self.pairs():
             one, other = scores[..., right], scores[..., wrong]
             margin = self.margin[self._keys_of((right, wrong))].amax()
-            known = (other > one) & (self.closeness(seen, (right, wrong)) > margin)
+            known = (other > one) & (self.evidence(seen, scores, (right, wrong)) > margin)
             if bool(known.any()):
                 scores = scores.clone()
                 scores[..., right] = torch.where(known, other, one)
