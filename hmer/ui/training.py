@@ -117,15 +117,15 @@ class Training:
     def prepare(self, reference: str) -> None:
         """Where there is something to learn, do beforehand what a first fine-tuning of that checkpoint would begin with.
 
-        Once, in a process that gives way to everything; raises CheckpointError or StoreError.
+        Once, in a process that gives way to everything. It only saves time: where it cannot be done, nothing is said.
         """
-        with self._lock:
+        with self._lock, contextlib.suppress(HmerError):
             if reference in self._prepared or self._services.accepted_count() == 0:
                 return
             self._prepared.add(reference)
-        parent = str(checkpoint.resolve(reference, fetch=False))
-        context = multiprocessing.get_context("spawn")
-        context.Process(target=_prepare, args=(parent,), daemon=True, name="hmer-prepare").start()
+            parent = str(checkpoint.resolve(reference, fetch=False))
+            context = multiprocessing.get_context("spawn")
+            context.Process(target=_prepare, args=(parent,), daemon=True, name="hmer-prepare").start()
 
     def cancel(self) -> None:
         """Stop; nothing is left behind. A process that does not listen is ended."""
