@@ -252,9 +252,9 @@ def forced_transformer(model: TransformerModel, batch: Batch, ids: list[int], fi
     known = model.written[torch.tensor([[*ids, PAD_ID]])]
     feedback = encoded.memory.new_zeros(1, inputs.shape[1], encoded.memory.shape[-1])
     for _ in range(inputs.shape[1] + 1):
-        logits, weights = model._decode(inputs, feedback, pictures, hidden)
+        states, weights = model._decode(inputs, feedback, pictures, hidden)
         feedback = model._carry(weights @ encoded.memory, known)
-    return logits[0].log_softmax(-1)
+    return model.out(states)[0].log_softmax(-1)
 
 
 @torch.inference_mode()
