@@ -35,7 +35,11 @@ def services(toy_checkpoint: Path, data_folder: Path) -> Iterator[Services]:
 def test_it_learns_in_a_process_and_what_waits_is_read_anew(services: Services, data_folder: Path) -> None:
     waiting = services.store.add(picture_of(FORMULAS["1"], size=50)).annotation
     training = Training(services)
-    training.start(Wish("toy", "mine-1", force=True))
+    training.prepare("toy")
+    training.start(Wish("toy", "mine-1", force=True))  # ends what is under way for it
+    assert training._preparation is not None
+    training._preparation.join(60)
+    assert training._preparation.exitcode not in (None, 0)
     with pytest.raises(ConfigError, match="is under way"):
         training.start(Wish("toy", "mine-2"))
     state = training.wait(300)  # at the lowest priority beside whatever else this computer does

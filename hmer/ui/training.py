@@ -75,6 +75,7 @@ class Training:
         self._stop: Event | None = None
         self._follower: threading.Thread | None = None
         self._prepared: set[str] = set()
+        self._preparation: multiprocessing.process.BaseProcess | None = None
 
     @property
     def state(self) -> State:
@@ -103,6 +104,8 @@ class Training:
             raise
 
     def _begin(self, wish: Wish, working: Path, out: Path) -> None:
+        if self._preparation is not None:
+            self._preparation.terminate()  # the threads of both would wait for each other
         context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
         receiver, sender = context.Pipe(duplex=False)
         self._stop = context.Event()
@@ -125,7 +128,8 @@ class Training:
             self._prepared.add(reference)
             parent = str(checkpoint.resolve(reference, fetch=False))
             context = multiprocessing.get_context("spawn")
-            context.Process(target=_prepare, args=(parent,), daemon=True, name="hmer-prepare").start()
+            self._preparation = context.Process(target=_prepare, args=(parent,), daemon=True, name="hmer-prepare")
+            self._preparation.start()
 
     def cancel(self) -> None:
         """Stop; nothing is left behind. A process that does not listen is ended."""
@@ -242,8 +246,11 @@ def _give_way(niceness: int) -> None:
 def _prepare(parent: str) -> None:
     """Only to save time later: nobody is told how it goes."""
     _give_way(LEAST)
+    import torch
+
     from hmer.finetune import prepare
 
+    torch.set_num_threads(1)
     with contextlib.suppress(HmerError):
         prepare(parent)
 
