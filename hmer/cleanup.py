@@ -9,7 +9,7 @@ measures, with the truths cleaned up as well.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hmer.latex_parser import WORD_COMMAND, environment_name
+from hmer.latex_lexer import WORD_COMMAND, environment_name
 from hmer.latex_symbols import ENVIRONMENTS_WITH_ARGUMENT, SIGNATURES
 from hmer.metrics import Tokens, score
 from hmer.vocabulary import RELATIONS

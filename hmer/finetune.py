@@ -426,11 +426,14 @@ def fine_tune(
     progress.begin("comparing")
     judge = _Judge(old, learnt, items if folds else held_out, parts, regression, progress)
     with tempfile.TemporaryDirectory(prefix="hmer-gate-") as working:
-        judgements = []
+        judgements: list[tuple[float, Verdict]] = []
         strength = judge.first_strength()
         for number in range(TRIES):
             candidate = Recognizer.load(learnt.save(Path(working) / str(number) / out.name, strength, sets=False))
-            judgements.append((strength, judge.verdict(candidate, strength)))
+            gained = judge.corrections(candidate, strength)
+            if judgements and not (gained and gained.improves):
+                break  # what is lost elsewhere need not be known
+            judgements.append((strength, Verdict(gained, judge.regression(candidate))))
             if judgements[-1][1].accepted:
                 break
             strength /= 2
@@ -475,7 +478,7 @@ class _Judge:
         regression: RegressionSet | None,
         progress: Progress,
     ) -> None:
-        self.learnt, self.parts, self.regression, self.progress = learnt, parts, regression, progress
+        self.learnt, self.parts, self.regression_set, self.progress = learnt, parts, regression, progress
         self.reader = Reader(measured, old.model.vocabulary)
         self.order = [index for _, kept in parts for index in kept] or list(range(len(measured)))
         self.before = self.reader.read(old, self.order, progress.each(READING_WORK))
@@ -486,29 +489,32 @@ class _Judge:
 
         Answers flip from right to wrong and back about in proportion to the way from the parent.
         """
-        if self.regression is None:
+        if self.regression_set is None:
             return 1.0
         count = len(self.regression_before)
         pilot = sorted(random.Random(0).sample(range(count), min(PILOT, count)))
-        after = self.regression.reader.read(self.learnt.recognizer(1.0), pilot, count_edits=False)
+        after = self.regression_set.reader.read(self.learnt.recognizer(1.0), pilot, count_edits=False)
         flips = Comparison("pilot", self.regression_before.of(pilot), after).flips
         return 1.0 if flips == 0 else min(1.0, 0.8 * allowed_flips(count) / flips)
 
-    def verdict(self, candidate: Recognizer, strength: float) -> Verdict:
-        """Old against the candidate; by cross-validation, the parts stand for it at the same strength."""
-        corrections = regression = None
-        if self.order:
-            after = Readings()
-            for part, kept in self.parts:
-                after += self.reader.read(part.recognizer(strength), kept, self.progress.each(READING_WORK))
-            if not self.parts:
-                after = self.reader.read(candidate, self.order, self.progress.each(READING_WORK))
-            name = f"corrections, {len(self.parts)}-fold" if self.parts else "held-out corrections"
-            corrections = Comparison(name, self.before, after)
-        if self.regression is not None:
-            now = self.regression.readings(candidate, self.progress.each(READING_WORK), keep=False)
-            regression = Comparison("regression set", self.regression_before, now)
-        return Verdict(corrections, regression)
+    def corrections(self, candidate: Recognizer, strength: float) -> Comparison | None:
+        """Old against the candidate on corrections; by cross-validation, the parts stand for it at the same strength."""
+        if not self.order:
+            return None
+        if not self.parts:
+            after = self.reader.read(candidate, self.order, self.progress.each(READING_WORK))
+            return Comparison("held-out corrections", self.before, after)
+        after = Readings()
+        for part, kept in self.parts:
+            after += self.reader.read(part.recognizer(strength), kept, self.progress.each(READING_WORK))
+        return Comparison(f"corrections, {len(self.parts)}-fold", self.before, after)
+
+    def regression(self, candidate: Recognizer) -> Comparison | None:
+        """Old against the candidate on the regression set."""
+        if self.regression_set is None:
+            return None
+        now = self.regression_set.readings(candidate, self.progress.each(READING_WORK), keep=False)
+        return Comparison("regression set", self.regression_before, now)
 
 
 def fold_indices(items: Sequence[Item], count: int) -> list[tuple[list[int], list[int]]]:

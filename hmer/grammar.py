@@ -9,7 +9,8 @@ from torch import Tensor
 from hmer import latex_symbols as known
 from hmer.decoding import Rules
 from hmer.errors import ConfigError
-from hmer.latex_parser import MAX_DEPTH, environment_name
+from hmer.latex_lexer import environment_name
+from hmer.latex_parser import MAX_DEPTH
 from hmer.vocabulary import END, END_ID, PAD_ID, START_ID, Vocabulary
 
 _CROHME_LETTERS = "a b c d e f g h i j k l m n o p q r s t u v w x y z A B C E F G H I L M N P R S T V X Y"

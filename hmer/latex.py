@@ -25,7 +25,8 @@ from collections.abc import Sequence
 
 from hmer.errors import ConfigError, LatexError
 from hmer.latex_labels import LABEL_FORMS
-from hmer.latex_parser import MAX_CHARACTERS, MAX_DEPTH, Token, is_unknown, parse, tokenise, unknown_command
+from hmer.latex_lexer import Token, is_unknown, tokenise, unknown_command
+from hmer.latex_parser import MAX_CHARACTERS, MAX_DEPTH, parse
 from hmer.latex_pretty import pretty
 
 __all__ = [

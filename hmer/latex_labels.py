@@ -7,7 +7,8 @@ from typing import Any
 
 from hmer import latex_symbols as known
 from hmer.errors import LatexError
-from hmer.latex_parser import MAX_DEPTH, environment_name
+from hmer.latex_lexer import environment_name
+from hmer.latex_parser import MAX_DEPTH
 from hmer.vocabulary import RELATIONS, UNWRITTEN
 
 _ACCENTS_IN_MATHEMATICS = {

@@ -2,8 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import NoReturn
 
 from hmer import latex_symbols as known
@@ -15,52 +14,23 @@ from hmer.latex_atoms import (
     emit,
     emit_rows,
     flatten,
-    is_fontless,
     protect_brackets,
     spell_control_spaces,
+)
+from hmer.latex_commands import argument_style, count_columns, in_font, infix_item, simplify, symbols
+from hmer.latex_lexer import (
+    DIMENSION,
+    WORD_COMMAND,
+    Token,
+    environment_name,
+    is_unknown,
+    shortened,
+    tokenise,
+    unknown_command,
 )
 
 MAX_DEPTH = 60  # of nested braces, delimiters and environments; keeps the parser far from Python's recursion limit
 MAX_CHARACTERS = 20_000
-
-_PIECE = re.compile(
-    r"\s+|%[^\n]*\n?"
-    r"|\\(?:begin|end)\s*\{\s*[A-Za-z]+\*?\s*\}|\\(?:operatorname|hspace|tag)\s*\*"
-    r"|\\[A-Za-z]+|\\.|.",
-    re.DOTALL,
-)
-DIMENSION = re.compile(
-    r"[+-]*(?:\d+[.,]?\d*|[.,]\d+)(?:true)?(?:pt|em|ex|mu|mm|cm|in|pc|bp|dd|cc|sp)"
-    r"|[+-]*(?:\d*[.,]?\d*)\\(?:[a-z]*skip|[a-z]*width|[a-z]*sep|unitlength|jot)"
-)
-WORD_COMMAND = re.compile(r"\\[A-Za-z]+\Z")
-_SPACE_NAMES = {
-    "1em": (r"\quad",), "2em": (r"\qquad",), "0.5em": (r"\enspace",),
-    "18mu": (r"\quad",), "36mu": (r"\qquad",),
-    "3mu": (r"\,",), "4mu": (r"\:",), "5mu": (r"\;",), "-3mu": (r"\!",),
-}  # fmt: skip
-
-
-@dataclass(slots=True, frozen=True)
-class Token:
-    """A raw token and where it stands: `source[start:end]`."""
-
-    text: str
-    start: int
-    end: int
-
-
-def tokenise(latex: str) -> list[Token]:
-    """The raw tokens with their places; white space and comments are left out."""
-    tokens = []
-    for match in _PIECE.finditer(latex):
-        text = match.group()
-        if text[0] == "%" or text.isspace():
-            continue
-        if text[0] == "\\" and len(text) > 2 and text[-1] in "}*":
-            text = re.sub(r"\s+", "", text)
-        tokens.append(Token(text, match.start(), match.end()))
-    return tokens
 
 
 def parse(latex: str) -> list[str]:
@@ -72,21 +42,6 @@ def parse(latex: str) -> list[str]:
             len(latex),
         )
     return _Parser(latex).formula()
-
-
-def is_unknown(text: str) -> bool:
-    return bool(WORD_COMMAND.match(text)) and text not in known.KNOWN_COMMANDS
-
-
-def unknown_command(token: Token) -> LatexError:
-    name = token.text
-    nearest = difflib.get_close_matches(name, known.KNOWN_COMMANDS, n=3, cutoff=0.7) if len(name) <= 30 else []
-    hint = f" Did you mean {' or '.join(sorted(nearest))}?" if nearest else " Check its spelling."
-    return LatexError(f"{_short(name)} is not a command that is known here.{hint}", token.start, token.end)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 30 else text[:27] + "..."
 
 
 class _Parser:
@@ -185,7 +140,7 @@ class _Parser:
             self.fail(rf"\end{{{name}}} without \begin{{{name}}}.", token)
         if text in ("$", r"\(", r"\)", r"\[", r"\]"):
             self.fail(f"{text} inside a formula: the formula goes without it.", token)
-        self.fail(f"{_short(text)} cannot stand here.", token)
+        self.fail(f"{shortened(text)} cannot stand here.", token)
 
     # -- lists --
 
@@ -208,24 +163,24 @@ class _Parser:
                 break
             if text in known.FONT_SWITCHES:
                 self.pos += 1
-                done[font_from:] = _in_font(font, done[font_from:])
+                done[font_from:] = in_font(font, done[font_from:])
                 font, font_from = known.FONT_SWITCHES[text], len(done)
             elif text in known.INFIX:
                 self.pos += 1
                 if infix is not None:
                     self.fail(r"Two of \over, \choose and the like in one group: put braces around one part.", token)
                 infix, infix_arguments = token, self.infix_arguments(token)
-                done[font_from:] = _in_font(font, done[font_from:])
+                done[font_from:] = in_font(font, done[font_from:])
                 numerator, done, font_from = done, [], 0
                 self.style = list_style
             else:
                 done.extend(self.item())
-        done[font_from:] = _in_font(font, done[font_from:])
+        done[font_from:] = in_font(font, done[font_from:])
         self.style = outer_style
         self.depth -= 1
         done = spell_control_spaces(flatten(done))
         if infix is not None:
-            return [_infix_item(infix.text, infix_arguments, spell_control_spaces(flatten(numerator)), done)]
+            return [infix_item(infix.text, infix_arguments, spell_control_spaces(flatten(numerator)), done)]
         return done
 
     def infix_arguments(self, token: Token) -> list[list[str]]:
@@ -281,9 +236,9 @@ class _Parser:
                     item.sup = emit(flatten([*primes, *given]))
             elif text == "'" or text in known.SUPERSCRIPTS:
                 if explicit_sup:
-                    self.fail(f"Double superscript: write {_short(text)} before the ^ or inside its braces.", token)
+                    self.fail(f"Double superscript: write {shortened(text)} before the ^ or inside its braces.", token)
                 self.pos += 1
-                primes += _symbols([r"\prime" if text == "'" else known.SUPERSCRIPTS[text]])
+                primes += symbols([r"\prime" if text == "'" else known.SUPERSCRIPTS[text]])
             elif text in known.SUBSCRIPTS:
                 self.pos += 1
                 item.sub = [*(item.sub or []), known.SUBSCRIPTS[text]]
@@ -314,7 +269,7 @@ class _Parser:
             return [Item([CONTROL_SPACE], "space")]
         if text in known.SYNONYMS:
             self.pos += 1
-            return _symbols(known.SYNONYMS[text])
+            return symbols(known.SYNONYMS[text])
         if text in known.ATOM_CLASSES:
             self.pos += 1
             return [Item([text], known.ATOM_CLASSES[text])]
@@ -337,7 +292,7 @@ class _Parser:
             self.fail(r"# has a meaning in TeX: write \#.", token)
         if text in _CLOSERS:
             self.unexpected()
-        raise self.error(f"The character {_short(text)!r} cannot stand in mathematics; inside \\text it can.", token)
+        raise self.error(f"The character {shortened(text)!r} cannot stand in mathematics; inside \\text it can.", token)
 
     def group(self) -> Item:
         opener = self.next()
@@ -356,7 +311,7 @@ class _Parser:
         if text == "":
             self.fail(message, opener)
         if text == "}" or text.startswith(r"\end{") or (text == r"\right" and opener.text.startswith(r"\begin{")):
-            self.fail(f"{_short(text)} comes before what stands open: {message}", self.tokens[self.pos])
+            self.fail(f"{shortened(text)} comes before what stands open: {message}", self.tokens[self.pos])
         self.unexpected()
 
     def argument(self, owner: Token, script: bool = False) -> list[str]:
@@ -366,7 +321,7 @@ class _Parser:
     def argument_items(self, owner: Token, script: bool = False) -> list[Item]:
         """The items of a mandatory argument: of a group, or a single atom without braces."""
         if self.pos >= len(self.tokens):
-            self.fail(f"{_short(owner.text)} needs an argument and the formula ends here.", owner)
+            self.fail(f"{shortened(owner.text)} needs an argument and the formula ends here.", owner)
         text = self.peek()
         style = self.style
         if script:
@@ -379,7 +334,7 @@ class _Parser:
             text in _CLOSERS or text in _SCRIPT_STARTS or text in _NO_ARGUMENT or text.startswith(r"\end{")
             or text in known.SPACES or text in known.STYLES
         ):  # fmt: skip
-            self.fail(f"{_short(owner.text)} needs an argument, and {_short(text)} is none: add {{...}}.", owner)
+            self.fail(f"{shortened(owner.text)} needs an argument, and {shortened(text)} is none: add {{...}}.", owner)
         else:
             items = self.nucleus()
         self.depth -= 1
@@ -393,7 +348,7 @@ class _Parser:
             and not only.sub
             and set(only.sup or []) == {r"\prime"}
         ):
-            return _symbols(only.sup or [])  # f^{'}: a prime is meant, not the superscript of a superscript
+            return symbols(only.sup or [])  # f^{'}: a prime is meant, not the superscript of a superscript
         return items
 
     def command(self) -> list[Item]:
@@ -446,7 +401,7 @@ class _Parser:
                 body = self.stacked_argument(token)
             bodies.append(body)
             tokens += ["{", *body, "}"]
-        return _simplify_command(name, tokens, bodies, style)
+        return simplify(name, tokens, bodies, style)
 
     def optional_argument(self, owner: Token, raw: bool) -> list[str]:
         if self.peek() != "[":
@@ -458,13 +413,13 @@ class _Parser:
         self.style = 2
         body = emit(self.items(in_brackets=True))
         self.style = style
-        self.close("]", opener, f"The [ after {_short(owner.text)} is never closed: add a ].")
+        self.close("]", opener, f"The [ after {shortened(owner.text)} is never closed: add a ].")
         return protect_brackets(body)
 
     def raw_argument(self, owner: Token) -> list[str]:
         """The tokens of an argument that is no mathematics, as they stand."""
         if self.pos >= len(self.tokens) or self.peek() in _CLOSERS:
-            self.fail(f"{_short(owner.text)} needs an argument in braces.", owner)
+            self.fail(f"{shortened(owner.text)} needs an argument in braces.", owner)
         if self.peek() != "{":
             return [self.next().text]
         self.pos += 1
@@ -481,7 +436,7 @@ class _Parser:
             body.append(text)
             if level < 0:
                 break
-        raise self.error(f"The argument of {_short(owner.text)} is never closed: add a {closer}.", owner)
+        raise self.error(f"The argument of {shortened(owner.text)} is never closed: add a {closer}.", owner)
 
     def dimension(self, owner: Token) -> list[str]:
         """A dimension without braces, as after \\hskip; stretch and shrink are read and dropped."""
@@ -512,7 +467,7 @@ class _Parser:
                 self.pos += 1
                 return inner
         if text not in known.DELIMITERS:
-            self.fail(f"{owner.text} needs a delimiter such as (, [, \\{{ or |, not {_short(token.text)}.", token)
+            self.fail(f"{owner.text} needs a delimiter such as (, [, \\{{ or |, not {shortened(token.text)}.", token)
         return text
 
     # -- special commands --
@@ -566,7 +521,7 @@ class _Parser:
         body = self.dimension(token)
         if body[-2:] == ["m", "u"]:
             unit = r"\mspace"
-        return _simplify_command(unit, [unit, "{", *body, "}"], [body], self.style)
+        return simplify(unit, [unit, "{", *body, "}"], [body], self.style)
 
     def root(self, token: Token) -> list[Item]:
         index: list[Item] = []
@@ -622,7 +577,7 @@ class _Parser:
         if name not in known.ENVIRONMENT_COLUMNS:
             nearest = difflib.get_close_matches(name[:30], known.ENVIRONMENT_COLUMNS, n=2, cutoff=0.6)
             hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
-            self.fail(f"The environment {_short(name)} is not known here.{hint}", opener)
+            self.fail(f"The environment {shortened(name)} is not known here.{hint}", opener)
         arguments = []
         if name in ("array", "aligned", "gathered", "alignedat") and self.peek() == "[":
             self.optional_argument(opener, raw=True)
@@ -630,7 +585,7 @@ class _Parser:
         if name in known.ENVIRONMENTS_WITH_ARGUMENT:
             arguments.append(self.raw_argument(opener))
             if name == "array":
-                columns = _count_columns(arguments[0])
+                columns = count_columns(arguments[0])
         rows = self.rows(opener, name, name in known.DISPLAY_ENVIRONMENTS, columns)
         return self.environment_item(name, arguments, rows)
 
@@ -802,7 +757,9 @@ class _Parser:
             return []
         if is_unknown(text):
             raise unknown_command(token)
-        raise self.error(f"{_short(text)} in a text: mathematics there goes between dollars, ${_short(text)}$.", token)
+        raise self.error(
+            f"{shortened(text)} in a text: mathematics there goes between dollars, ${shortened(text)}$.", token
+        )
 
 
 _CLOSERS = frozenset(
@@ -857,114 +814,3 @@ def _lists_with_infix(tokens: list[Token]) -> frozenset[int]:
         elif text in known.INFIX:
             starts.add(stack[-1])
     return frozenset(starts)
-
-
-def environment_name(text: str, command: str) -> str:
-    return text[len(command) + 1 : -1] if text.startswith(command + "{") else ""
-
-
-def _symbols(tokens: Iterable[str]) -> list[Item]:
-    items = []
-    for text in tokens:
-        kind = "space" if text in known.SPACES else known.ATOM_CLASSES.get(text, "ord")
-        items.append(Item([text], kind))
-    return items
-
-
-def _count_columns(spec: list[str]) -> int:
-    """The number of columns of a simple specification; 0 (any) if there is more than letters and rules."""
-    letters = [text for text in spec if text in ("l", "c", "r")]
-    return len(letters) if all(text in ("l", "c", "r", "|") for text in spec) else 0
-
-
-def argument_style(name: str, style: int, index: int) -> int:
-    """The style (0 display, 1 text, 2 script, 3 script of script) of an argument of a command in `style`."""
-    if name in (r"\frac", r"\binom"):
-        return min(style + 1, 3)
-    if name in (r"\dfrac", r"\dbinom", r"\cfrac"):
-        return 1
-    if name in (r"\tfrac", r"\tbinom"):
-        return 2
-    if name == r"\genfrac":
-        return min(style + 1, 3)
-    if name.startswith(r"\x") or (name in (r"\stackrel", r"\overset", r"\underset") and index == 0):
-        return 2 if style < 2 else 3
-    return style
-
-
-def _simplify_command(name: str, tokens: list[str], bodies: list[list[str]], style: int) -> list[Item]:
-    """The item of a command with arguments, by its simplest spelling."""
-    kind = known.COMMAND_CLASSES.get(name, "ord")
-    if name == r"\hspace*":
-        name, tokens = r"\hspace", [r"\hspace", *tokens[1:]]
-    if name in (r"\hspace", r"\mspace"):
-        dimension = "".join(bodies[0])
-        if re.fullmatch(r"[+-]?0+(\.0*)?[a-z]+", dimension):
-            return []
-        number = re.fullmatch(r"(-?)(\d*)(?:\.(\d*?)0*)?(em|mu)", dimension)
-        if number:
-            sign, whole, fraction, unit = number.groups()
-            dimension = sign + (whole or "0") + ("." + fraction if fraction else "") + unit
-        return (
-            [Item([text], "space") for text in _SPACE_NAMES[dimension]]
-            if dimension in _SPACE_NAMES
-            else [Item(tokens, "space")]
-        )
-    if name in (r"\overset", r"\underset") and len(bodies[1]) == 1:
-        kind = known.ATOM_CLASSES.get(bodies[1][0], "ord")
-    for big, small in ((r"\dfrac", r"\frac"), (r"\dbinom", r"\binom")):
-        if name == big and style == 0:
-            tokens[0] = small
-    for small, usual in ((r"\tfrac", r"\frac"), (r"\tbinom", r"\binom")):
-        if name == small and style == 1:
-            tokens[0] = usual
-    if name == r"\genfrac" and ["".join(body) for body in bodies[:4]] == ["(", ")", "0pt", ""]:
-        return [Item([r"\binom", *tokens[tokens.index("}", tokens.index("t")) + 3 :]], kind)]
-    if name == r"\mbox" and style < 2:
-        tokens[0] = r"\text"
-    if name == r"\mathop" and tokens[2:4] == [r"\mathrm", "{"] and all(text.isalpha() for text in tokens[4:-2]):
-        name, bodies = r"\operatorname*", [tokens[4:-2]]
-        tokens = [name, "{", *bodies[0], "}"]
-    if name in (r"\operatorname", r"\operatorname*"):
-        command = "\\" + "".join(bodies[0])
-        has_limits = command in known.NAMED_WITH_LIMITS
-        if (has_limits and name.endswith("*")) or (command in known.OPERATOR_NAMES and not name.endswith("*")):
-            return [Item([command], "op")]
-    return [Item(tokens, kind)]
-
-
-def _infix_item(name: str, arguments: list[list[str]], above: list[Item], below: list[Item]) -> Item:
-    parts = ["{", *emit(above), "}", "{", *emit(below), "}"]
-    if name in known.INFIX_PLAIN:
-        return Item([known.INFIX_PLAIN[name], *parts], "ord")
-    left: list[str] = []
-    right: list[str] = []
-    rule = [] if name == r"\overwithdelims" else ["0", "p", "t"]
-    if name == r"\above":
-        rule = arguments[0]
-    elif name == r"\brack":
-        left, right = ["["], ["]"]
-    elif name == r"\brace":
-        left, right = [r"\{"], [r"\}"]
-    elif name.endswith("withdelims"):
-        left, right = ([] if one == ["."] else one for one in arguments[:2])
-        rule = arguments[2] if len(arguments) > 2 else rule
-    if (left, right, rule) == (["("], [")"], ["0", "p", "t"]):
-        return Item([r"\binom", *parts], "ord")
-    return Item([r"\genfrac", "{", *left, "}", "{", *right, "}", "{", *rule, "}", "{", "}", *parts], "ord")
-
-
-def _in_font(font: str, items: list[Item]) -> list[Item]:
-    """Items after a font switch, put into the font's command; spacing and signs at the edges stay outside."""
-    if not font or not items:
-        return items
-    items = flatten(items)
-    first, last = 0, len(items)
-    while first < last and is_fontless(items[first]):
-        first += 1
-    while last > first and is_fontless(items[last - 1]):
-        last -= 1
-    if first == last:
-        return items
-    inner = flatten(items[first:last])
-    return [*items[:first], Item([font, "{", *emit(inner), "}"], "ord"), *items[last:]]

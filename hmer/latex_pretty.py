@@ -4,8 +4,9 @@ import re
 from collections.abc import Sequence
 
 from hmer import latex_symbols as known
+from hmer.latex_commands import argument_style
 from hmer.latex_labels import Tree, bracket_end, leaves, read_tree
-from hmer.latex_parser import DIMENSION, WORD_COMMAND, argument_style, environment_name
+from hmer.latex_lexer import DIMENSION, WORD_COMMAND, environment_name
 
 _SPACED = known.RELATIONS | known.BINARY  # commands that get a blank on either side
 

@@ -12,7 +12,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +29,8 @@ from hmer.recognizer import Recognizer
 from hmer.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
+
+SEEN_KEPT = 4  # encoders, the last used; what each makes of a set is some 20 MB
 
 
 class RegressionSet:
@@ -68,6 +70,7 @@ class RegressionSet:
         if self.reader.seen and not seen.is_file():
             with _replacing(seen) as file:
                 _write_seen(file, self.reader.seen)
+            _keep_last_used(seen.parent)
 
     def _path(self, recognizer: Recognizer) -> Path:
         """Named by all that the figures depend on: checkpoint, set, label form, decoding, precision."""
@@ -90,6 +93,19 @@ def _hash_of(folder: Path) -> str:
     for row in read_rows(folder):
         digest.update((folder / row["file"]).read_bytes())
     return digest.hexdigest()
+
+
+def _keep_last_used(folder: Path) -> None:
+    """Remove what was seen by encoders that were not used for long."""
+    for path in sorted(folder.glob("seen-*.npz"), key=_last_used, reverse=True)[SEEN_KEPT:]:
+        path.unlink(missing_ok=True)
+
+
+def _last_used(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # another process removed it
+        return 0.0
 
 
 @contextmanager
@@ -134,6 +150,8 @@ def _read_seen(path: Path) -> dict[int, Seen]:
             counts = saved["counts"].tolist()
             sizes = [count for _, count in counts]
             cells, places = (torch.split(torch.from_numpy(saved[name]), sizes) for name in ("cells", "places"))
+        with suppress(OSError):
+            os.utime(path)  # see _keep_last_used
         found = zip(counts, cells, places, strict=True)
         return {
             index: Seen(one[None], torch.ones(1, count, dtype=torch.bool), place[None])

@@ -25,7 +25,7 @@ from hmer import latex
 from hmer import latex_symbols as known
 from hmer.errors import LatexError, RenderError
 from hmer.image import Grey
-from hmer.latex_parser import Token, environment_name, is_unknown, tokenise
+from hmer.latex_lexer import Token, environment_name, is_unknown, tokenise
 
 if sys.platform != "win32":
     import resource

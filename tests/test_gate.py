@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -189,3 +190,25 @@ def test_what_the_encoder_saw_is_remembered(data_folder: Path, tmp_path: Path) -
     (kept,) = (data_folder / "regression").glob("seen-*.npz")
     kept.write_bytes(kept.read_bytes()[:-100])  # damaged: only slower
     assert RegressionSet(folder, "crohme", old.model.vocabulary).readings(old) == first
+
+
+def test_only_what_the_last_encoders_saw_is_kept(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hmer.regression.SEEN_KEPT", 2)
+    recognizer = Recognizer.load("handwritten")
+    kept = data_folder / "regression"
+    folders = [
+        write_dataset(tmp_path / str(number), {caption: places})
+        for number, (caption, places) in enumerate(list(FORMULAS.items())[:3])
+    ]
+    names = []
+    for age, folder in enumerate(folders):
+        if age == 2:  # the oldest is used again, and so the second is the one to go
+            RegressionSet(folders[0], "crohme", recognizer.model.vocabulary).readings(recognizer)
+        RegressionSet(folder, "crohme", recognizer.model.vocabulary).readings(recognizer)
+        (name,) = {path.name for path in kept.glob("seen-*.npz")} - set(names)
+        names.append(name)
+        if age < 2:
+            os.utime(kept / name, (age, age))
+    assert {path.name for path in kept.glob("seen-*.npz")} == {names[0], names[2]}

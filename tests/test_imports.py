@@ -66,7 +66,7 @@ FORBIDDEN = {
     "checkpoint": (["hmer.checkpoint"], ("hmer.recognizer", "hmer.trainer", "hmer.finetune")),
     "recognizer": (["hmer.recognizer"], ("hmer.trainer", "hmer.finetune", "hmer.datasets")),
     "what all may use": (
-        ["hmer.latex", "hmer.latex_parser", "hmer.latex_labels", "hmer.latex_pretty", "hmer.errors", "hmer.config", "hmer.image", "hmer.ink"],
+        ["hmer.latex", "hmer.latex_parser", "hmer.latex_lexer", "hmer.latex_commands", "hmer.latex_labels", "hmer.latex_pretty", "hmer.errors", "hmer.config", "hmer.image", "hmer.ink"],
         ("hmer.models", "hmer.decoding", "hmer.checkpoint", "hmer.recognizer", "hmer.trainer", "hmer.datasets"),
     ),
     "app.py": (["app", "hmer.ui.serve"], ("torch", "sqlalchemy", "sqlite3")),
