@@ -29,7 +29,7 @@ from hmer.checkpoint import Checkpoint, CheckpointConfig
 from hmer.config import AugmentConfig, TrainConfig
 from hmer.datasets.folder import Item, read_dataset, write_labels
 from hmer.errors import CheckpointError, DatasetError
-from hmer.gate import REGRESSION, Comparison, Reader, Readings, Verdict, allowed_flips, fastest
+from hmer.gate import REGRESSION, Comparison, Reader, Readings, Verdict, allowed_flips, fastest, passing_share
 from hmer.models.base import Model, with_ends
 from hmer.models.ctc import CtcModel
 from hmer.recall import Recollection, habits, recall_of
@@ -49,7 +49,7 @@ ANCHOR = 20.0  # weight of saying of replay items what the parent says of them
 FOLD_STEPS = 0.35  # share of the steps for a part of the cross-validation
 STEP_WORK, READING_WORK = 6.0, 0.2  # what a step and a reading cost, where looking at a picture costs one
 MOST_VIEWS, USES = 4, 2  # of a correction, each distorted otherwise; a view is learnt from so often at least
-TRIES = 2  # of the gate, the second half as far from the parent as the first
+TRIES = 2  # of the gate, the second half as far from the parent as the first or nearer
 PILOT = 400  # regression items that the first strength is chosen by
 SHOWN, OTHERS = 100, 160  # items that new symbols are imprinted from, and replay items that they must not be seen in
 NEW_SHARE, ROW_DECAY = 0.05, 1e-3  # of what their rows are fitted to, new symbols have so much weight
@@ -433,10 +433,11 @@ def fine_tune(
             gained = judge.corrections(candidate, strength)
             if judgements and not (gained and gained.improves):
                 break  # what is lost elsewhere need not be known
-            judgements.append((strength, Verdict(gained, judge.regression(candidate))))
+            elsewhere = judge.regression(candidate)
+            judgements.append((strength, Verdict(gained, elsewhere)))
             if judgements[-1][1].accepted:
                 break
-            strength /= 2
+            strength *= min(0.5, passing_share(elsewhere)) if elsewhere else 0.5
     strength, verdict = judgements[-1] if judgements[-1][1].accepted else judgements[0]
     folder = None
     if verdict.accepted or force:

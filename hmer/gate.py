@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -248,6 +249,18 @@ def allowed_flips(n: int) -> float:
     Their mean has a standard error of sqrt(share / n).
     """
     return n * (TOLERANCE / 1.96) ** 2
+
+
+def passing_share(comparison: Comparison, margin: float = 0.8) -> float:
+    """Share (0 to 1) of the way from old to new at which a loss of TOLERANCE would be excluded, with a margin.
+
+    Answers flip about in proportion to the way, so that the mean shrinks with it and the interval's width with its root.
+    """
+    gain = comparison.after.exprate - comparison.before.exprate
+    loss, width, most = max(-gain, 0.0), gain - comparison.interval[0], margin * TOLERANCE
+    # loss * share + width * sqrt(share) = most
+    root = 2 * most / (width + math.sqrt(width**2 + 4 * loss * most)) if width or loss else 1.0
+    return min(root**2, 1.0)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from toys import FORMULAS, write_dataset
 from hmer.checkpoint import load, resolve
 from hmer.datasets.folder import read_dataset
 from hmer.evaluation import evaluate
-from hmer.gate import Comparison, Reader, Readings, Verdict, allowed_flips, fastest, table
+from hmer.gate import Comparison, Reader, Readings, Verdict, allowed_flips, fastest, passing_share, table
 from hmer.recognizer import Recognizer
 from hmer.regression import RegressionSet
 
@@ -76,6 +76,16 @@ def test_so_many_flips_pass() -> None:
         assert flipped(n, round(0.8 * allowed), round(0.8 * allowed)).keeps
         assert not flipped(n, round(1.3 * allowed), round(1.3 * allowed)).keeps
     assert flipped(500, 4, 6).flips == 10 / 500
+
+
+@pytest.mark.parametrize(("lost", "won"), [(80, 80), (90, 50), (60, 10), (40, 0)])
+def test_so_much_of_the_way_passes(lost: int, won: int) -> None:
+    whole = flipped(2_000, lost, won)
+    share = passing_share(whole)
+    assert not whole.keeps and 0 < share < 1
+    assert flipped(2_000, round(share * lost), round(share * won)).keeps
+    assert not flipped(2_000, round(1.7 * share * lost), round(1.7 * share * won)).keeps
+    assert passing_share(flipped(2_000, 0, 0)) == passing_share(flipped(2_000, 1, 1)) == 1
 
 
 def test_a_verdict_needs_something_held_out_but_no_regression_set() -> None:
