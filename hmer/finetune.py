@@ -49,7 +49,7 @@ ANCHOR = 20.0  # weight of saying of replay items what the parent says of them
 FOLD_STEPS = 0.35  # share of the steps for a part of the cross-validation
 STEP_WORK, READING_WORK = 6.0, 0.2  # what a step and a reading cost, where looking at a picture costs one
 MOST_VIEWS, USES = 4, 2  # of a correction, each distorted otherwise; a view is learnt from so often at least
-TRIES = 2  # of the gate, the second half as far from the parent as the first or nearer
+TRIES = 3  # of the gate, each nearer to the parent than the one before
 PILOT = 400  # regression items that the first strength is chosen by
 SHOWN, OTHERS = 100, 160  # items that new symbols are imprinted from, and replay items that they must not be seen in
 NEW_SHARE, ROW_DECAY = 0.05, 1e-3  # of what their rows are fitted to, new symbols have so much weight
@@ -437,7 +437,7 @@ def fine_tune(
             judgements.append((strength, Verdict(gained, elsewhere)))
             if judgements[-1][1].accepted:
                 break
-            strength *= min(0.5, passing_share(elsewhere)) if elsewhere else 0.5
+            strength *= min(0.8, passing_share(elsewhere)) if elsewhere and not elsewhere.keeps else 0.5
     strength, verdict = judgements[-1] if judgements[-1][1].accepted else judgements[0]
     folder = None
     if verdict.accepted or force:

@@ -80,11 +80,14 @@ def test_so_many_flips_pass() -> None:
 
 @pytest.mark.parametrize(("lost", "won"), [(80, 80), (90, 50), (60, 10), (40, 0)])
 def test_so_much_of_the_way_passes(lost: int, won: int) -> None:
-    whole = flipped(2_000, lost, won)
-    share = passing_share(whole)
-    assert not whole.keeps and 0 < share < 1
-    assert flipped(2_000, round(share * lost), round(share * won)).keeps
-    assert not flipped(2_000, round(1.7 * share * lost), round(1.7 * share * won)).keeps
+    def at(share: float) -> Comparison:
+        """A third of the flips at half the way, and a quarter of the loss."""
+        flips, loss = (lost + won) * share**1.5, (lost - won) * share**2
+        return flipped(2_000, round((flips + loss) / 2), round((flips - loss) / 2))
+
+    share = passing_share(at(1))
+    assert not at(1).keeps and 0 < share < 1
+    assert at(share).keeps and not at(1.3 * share).keeps
     assert passing_share(flipped(2_000, 0, 0)) == passing_share(flipped(2_000, 1, 1)) == 1
 
 
