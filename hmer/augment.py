@@ -174,8 +174,10 @@ def worn(grey: Grey, random: Random, strength: float, neighbour: Grey | None = N
     if random.random() < 0.65 * strength:
         least = max(min(SMALLEST_PX / size_px, 1.0), 0.15)
         factor = float(np.exp(random.uniform(np.log(least), np.log(2.0))))
-        reducing = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)[int(random.integers(3)) if factor > 0.4 else 0]
-        method = reducing if factor < 1 else cv2.INTER_LINEAR
+        methods = [cv2.INTER_LINEAR]
+        if factor < 1:  # without averaging, thin strokes vanish when much is left out
+            methods = [cv2.INTER_AREA] if factor < 0.4 else [cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC]
+        method = methods[int(random.integers(len(methods)))]
         size = (max(3, round(grey.shape[1] * factor)), max(3, round(grey.shape[0] * factor)))
         grey = np.asarray(cv2.resize(grey, size, interpolation=method), np.uint8)
         size_px *= factor

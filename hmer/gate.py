@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 REGRESSION = "regression"
 TOLERANCE = 0.01  # of ExpRate: the loss that the interval must exclude
-HOPE = 0.9  # share of it that a second try may be expected to lose
+HOPE = 0.9  # share of it that a further try may be expected to lose
 Progress = Callable[[int], None]
 
 precision = functools.cache(faster_precision)  # a trial, whose outcome may differ the next time
@@ -254,8 +254,8 @@ def allowed_flips(n: int) -> float:
 def passing_share(comparison: Comparison) -> float:
     """Share (0 to 1) of the way from old to new at which one may hope that a loss of TOLERANCE is excluded.
 
-    Measured: at half the way a third of the answers flip that flip at its end, and nearly as many to the better as to
-    the worse; so the interval's width falls with the power 0.75 of the way, and the loss with its square at least.
+    A rule of thumb: at half the way 0.36 to 0.6 of the answers flip that flip at its end, and mostly fewer of them in
+    excess to the worse; so the interval's width is taken to fall with the power 0.75 of the way, the loss with its square.
     """
     loss = comparison.before.exprate - comparison.after.exprate
     width = comparison.after.exprate - comparison.before.exprate - comparison.interval[0]
