@@ -16,6 +16,7 @@ from scripts.screenshots import TWO_PLUS_THREE, draw, open_app
 from tests.browser.conftest import App
 
 LATEX = "#hm-latex textarea"
+CORRECTION = "#hm-correction textarea"
 FRESH = "#hm-answer:not(.hm-stale)"
 
 # What the page shows as the answer, and for which version of the drawing, noted at every change of the page.
@@ -59,11 +60,11 @@ def test_what_was_typed_is_not_written_over_and_the_switch_turns_it_off(page: Pa
     open_app(page, app.url)
     draw(page, TWO_PLUS_THREE)
     expect(page.locator(LATEX)).to_have_value("2+3")
-    page.fill("#hm-correction textarea", "2+8")
+    page.fill(CORRECTION, "2+8")
     draw(page, [((0, 0), (200, 4))], at=(0.3, 0.7))
     page.wait_for_timeout(2500)
     assert page.input_value(LATEX) == "2+3"
-    assert page.input_value("#hm-correction textarea") == "2+8"
+    assert page.input_value(CORRECTION) == "2+8"
 
     page.reload()
     page.wait_for_selector('#hm-sketch button[aria-label="Brush"].highlight')
@@ -73,6 +74,16 @@ def test_what_was_typed_is_not_written_over_and_the_switch_turns_it_off(page: Pa
     assert page.input_value(LATEX) == ""
     page.check("#hm-live input")
     expect(page.locator(LATEX)).to_have_value("2+3")
+
+
+def test_what_was_typed_between_two_answers_stays(page: Page, app: App) -> None:
+    open_app(page, app.url)
+    version = page.evaluate("() => window.hmerLive.sent()")
+    page.evaluate("() => window.hmerLive.sent()")  # the drawing was asked about as it was drawn and by a click
+    assert page.evaluate("(version) => window.hmerLive.answered(version, '2+3')", version) == "2+3"
+    page.evaluate("() => { window.hmerLive.over(); window.hmerLive.over(); }")  # answered, and not yet written
+    page.fill(CORRECTION, "2+8")
+    assert page.evaluate("(version) => window.hmerLive.answered(version, '2+3')", version) == "2+8"
 
 
 @pytest.mark.slow

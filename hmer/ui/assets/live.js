@@ -11,8 +11,7 @@
   let pen = false; // on the sheet
   let asked = false; // and not answered yet
   let tried = 0; // the version that was asked about last: a blank sheet is not asked about for ever
-  let waiting = 0; // answers on their way, to a click as well
-  let typed = null; // the correction, where somebody wrote while an answer was on its way
+  let typed = null; // the correction, where somebody wrote since the last answer was asked for
   let mended = false; // somebody changed the correction: it is not written over
 
   const on = () => find('#hm-live input')?.checked ?? false;
@@ -61,7 +60,7 @@
   document.addEventListener('input', (event) => {
     if (!event.target.closest?.('#hm-correction')) return;
     mended = event.target.value !== value('hm-latex');
-    if (waiting) typed = event.target.value;
+    typed = event.target.value; // an answer may still be on its way, or be here and not yet be written
   }, true);
 
   // Undo and redo by key, except where text is being written.
@@ -84,13 +83,11 @@
     sent: () => { // what is asked now is about this version, and needs no second answer
       clearTimeout(timer);
       tried = version;
-      waiting += 1;
       typed = null;
       return String(version);
     },
     over: () => { // a request was answered, or was not
       asked = false;
-      waiting = Math.max(0, waiting - 1);
       later();
     },
     answered: (ticket, latex) => { // gives what the correction is to be; no ticket: the answer is about another picture
