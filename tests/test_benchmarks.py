@@ -23,6 +23,7 @@ from hmer.benchmarks.calibration import (
     risk_coverage_area,
 )
 from hmer.benchmarks.newsymbols import parted, read_drawings
+from hmer.benchmarks.personalise import foreseeable_edits
 from hmer.benchmarks.robustness import BOUNDS, alike, cut_symbols, robustness
 from hmer.bootstrap import interval
 from hmer.datasets.batches import symbol_positions
@@ -89,6 +90,17 @@ def test_cut_symbols_are_single_or_side_by_side(ink_data: Path) -> None:
     assert cut_symbols(inks, 60)[7][0] == cuts[7][0]
 
 
+def test_what_corrections_could_have_foretold() -> None:
+    first = [("x+1", "x+l"), ("ab", "ab")]
+    later = [
+        ("1+1", "l+y"),  # the same error again; the same symbol otherwise
+        ("b", "6"),  # was written, and well read
+        ("cd", "e"),  # never seen; one is left out
+    ]
+    assert foreseeable_edits(first, later) == {"edits": 5, "replaced": 4, "written": 3, "misread": 2, "repeated": 1}
+    assert set(foreseeable_edits([], []).values()) == {0}
+
+
 def test_personalise_counts_writers_and_corrections(
     toy_checkpoint: Path, data_folder: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +127,7 @@ def test_personalise_counts_writers_and_corrections(
     assert figures["fall_by_corrections"]["0"] == {
         "mean": 0.0, "interval": [0.0, 0.0], "relative": 0.0, "relative_interval": [0.0, 0.0], "worse": 0
     }  # fmt: skip
+    assert list(figures["foreseeable_by_corrections"]) == ["5", "10", "15"]
     assert "ada" in capsys.readouterr().out
     assert plot.main(["learning", str(out), "--out", str(tmp_path / "curves.png")]) == 0
     assert (tmp_path / "curves.png").stat().st_size > 5_000

@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,18 @@ import numpy as np
 from hmer.bootstrap import interval
 from hmer.datasets.folder import Item, write_labels
 from hmer.errors import DatasetError
+from hmer.evaluation import evaluate
 from hmer.finetune import fine_tune
 from hmer.gate import Reader, Readings
 from hmer.ink import draw, read_inkml
+from hmer.metrics import align, token_edits
 from hmer.recognizer import Recognizer
 
 COUNTS = (0, 5, 10, 15)
 FEWEST = 20  # formulas of a writer who takes part
 TESTED_FROM = 15  # the formulas of a writer from this index on are what is read
 Line = dict[str, float]
+Answers = Sequence[tuple[Sequence[str], Sequence[str]]]  # truth and answer of each formula
 
 
 def writers_of(items: Sequence[Item], count: int) -> dict[str, list[Item]]:
@@ -67,7 +71,8 @@ def personalise(
     one is. Keyed by the number of corrections, as text: token_error_rate_by_corrections and exprate_by_corrections
     over all formulas of the test parts, regression_by_corrections (ExpRate on the checkpoint's regression set, mean
     over writers), each with its bootstrap interval over writers under `intervals`. seconds_per_finetune: mean wall
-    clock, cross-validation and gate included. Raises DatasetError when no writer has enough formulas.
+    clock, cross-validation and gate included. foreseeable_by_corrections: sums of `foreseeable_edits`. Raises
+    DatasetError when no writer has enough formulas.
     """
     chosen = writers_of(items, writers)
     if not chosen:
@@ -98,7 +103,50 @@ def personalise(
             rows[count].append(line)
             if report is not None:
                 report(writer, count, line)
-    return _figures(old.id, list(chosen), rows)
+    figures = _figures(old.id, list(chosen), rows)
+    figures["foreseeable_by_corrections"] = _foreseeable(old, list(chosen.values()), counts, ignore)
+    return figures
+
+
+def _foreseeable(
+    old: Recognizer, writers: Sequence[Sequence[Item]], counts: Sequence[int], ignore: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """For each number of corrections, the sums of `foreseeable_edits` over the writers."""
+    sums = {count: Counter[str]() for count in counts if count}
+    for own in writers:
+        read = evaluate(old, own, ignore=ignore)
+        paths = [item.path for item in (*read.items, *read.unread)]
+        pairs = dict(zip(paths, zip(read.truths, read.predictions, strict=True), strict=True))
+        answers = [pairs[item.path] for item in own]
+        for count, total in sums.items():
+            total.update(foreseeable_edits(answers[:count], answers[TESTED_FROM:]))
+    return {str(count): dict(total) for count, total in sums.items()}
+
+
+def foreseeable_edits(first: Answers, later: Answers) -> dict[str, int]:
+    """How much of what goes wrong later the first formulas could teach, whatever learns from them.
+
+    edits: between truths and answers. replaced: one token by another. Of these, written: the right token occurs in the
+    first formulas; misread: there it was misread, or put for another, at least once; repeated: there it was read as
+    the very same wrong one.
+    """
+    written = {token for truth, _ in first for token in truth}
+    pairs = set(_replaced(first))
+    misread = {token for pair in pairs for token in pair}
+    wrong = _replaced(later)
+    return {
+        "edits": sum(token_edits(truth, answer) for truth, answer in later),
+        "replaced": len(wrong),
+        "written": sum(right in written for right, _ in wrong),
+        "misread": sum(right in misread for right, _ in wrong),
+        "repeated": sum(pair in pairs for pair in wrong),
+    }
+
+
+def _replaced(answers: Answers) -> list[tuple[str, str]]:
+    """Right tokens beside the wrong ones that were read in their place."""
+    aligned = [pair for truth, answer in answers for pair in align(truth, answer)]
+    return [pair for pair in aligned if all(pair) and pair[0] != pair[1]]
 
 
 def _line(readings: Readings) -> Line:
