@@ -1,12 +1,9 @@
-"""The annotation store: every save, look-up and change of what people corrected. The only SQL is here.
+"""The annotation store: every save, look-up and change of what people corrected. All queries are here.
 
 Each call is one transaction: either all of it is in the database afterwards or nothing.
 """
 
-import contextlib
 import json
-import sqlite3
-import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -15,18 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import alembic.command
-import alembic.util
 import PIL.Image
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import URL, create_engine, delete, func, make_url, select
-from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session, aliased
-from sqlalchemy.pool import QueuePool
 
-from annotations import models, sqlite
+from annotations import models
+from annotations.database import Database
 from annotations.fingerprint import Known
 from annotations.pictures import ImageLike, make_picture, open_picture
 from annotations.records import Annotation, Change, Prediction, Reading, Reason, Saved, Selection, Status
@@ -57,7 +48,6 @@ T = TypeVar("T")
 
 _ANYTHING = Selection()
 _AT_ONCE = 500  # rows that one statement names
-_ERASED_TRIES = 5  # how often the log of writes is emptied after purging, while others read
 
 
 class AnnotationStore:
@@ -68,35 +58,10 @@ class AnnotationStore:
     """
 
     def __init__(self, where: str | Path, *, create: bool = True, busy_timeout_s: float = 10.0) -> None:
-        self._url = _parse_url(where)
-        self.name = self._url.render_as_string(hide_password=True)
-        self._file = _sqlite_file(self._url)
-        self._busy_timeout_s = busy_timeout_s
+        self._database = Database(where, create=create, busy_timeout_s=busy_timeout_s)
+        self.name = self._database.name
         self._lock = threading.Lock()
         self._known = Known()
-        if self._file is not None:
-            self.name = str(self._file)
-            self._make_room_for(self._file, create)
-        settings: dict[str, Any] = {}
-        if self._url.get_backend_name() == "sqlite":
-            settings["connect_args"] = {"timeout": busy_timeout_s, "check_same_thread": False}
-            if self._file is None:  # in memory: one connection is the database, so threads take turns
-                settings |= {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
-        try:
-            self._engine = create_engine(self._url, **settings)
-        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-            raise StoreError(
-                f"The annotation store {self.name} cannot be used: {error}. "
-                "Install the driver for that database (of PostgreSQL: pip install 'psycopg[binary]') or give a path."
-            ) from error
-        if self._url.get_backend_name() == "sqlite":
-            sqlite.prepare_engine(self._engine)
-        self._writer = self._engine.execution_options(**{sqlite.WRITE: True})
-        try:
-            self._upgrade(create)
-        except BaseException:
-            self.close()
-            raise
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +76,7 @@ class AnnotationStore:
 
     def close(self) -> None:
         """Close the connections; the store must not be used afterwards."""
-        self._engine.dispose()
+        self._database.close()
 
     # --- saving -------------------------------------------------------------------------------------------
 
@@ -196,7 +161,7 @@ class AnnotationStore:
             _remember(session, row.image_sha256, row.id, annotator, None, state_of(row))
             return Saved(annotation_of(row), created=True)
 
-        return self._write(save)
+        return self._database.write(save)
 
     def update_correction(
         self,
@@ -265,7 +230,7 @@ class AnnotationStore:
             _remember(session, row.image_sha256, row.id, by, state_of(row), None)
             session.delete(row)
 
-        self._write(remove)
+        self._database.write(remove)
 
     def add_prediction(self, annotation_id: int, prediction: Prediction) -> Annotation:
         """Keep what a further checkpoint read in an annotation's picture.
@@ -283,7 +248,7 @@ class AnnotationStore:
             session.flush()
             return annotation_of(row)
 
-        return self._write(update)
+        return self._database.write(update)
 
     def purge(self, annotation_id: int) -> int:
         """Erase a picture for good: with every annotation of it, its strokes, its predictions and its history.
@@ -301,10 +266,8 @@ class AnnotationStore:
                 session.execute(delete(table).where(condition), execution_options={"synchronize_session": False})
             return count
 
-        count = self._write(erase)
-        if self._url.get_backend_name() == "sqlite":
-            with self._raw_connection() as connection:
-                sqlite.empty_log(connection, _ERASED_TRIES)
+        count = self._database.write(erase)
+        self._database.empty_log()
         return count
 
     # --- history ------------------------------------------------------------------------------------------
@@ -314,7 +277,7 @@ class AnnotationStore:
         query = select(models.Change).order_by(models.Change.id.desc()).limit(limit)
         if annotation_id is not None:
             query = query.where(models.Change.annotation_id == annotation_id)
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             return [change_of(row) for row in session.scalars(query)]
 
     def last_change(self, by: str) -> Change | None:
@@ -327,7 +290,7 @@ class AnnotationStore:
             .order_by(models.Change.id.desc())
             .limit(1)
         )
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             row = session.scalar(query)
             return None if row is None else change_of(row)
 
@@ -368,13 +331,13 @@ class AnnotationStore:
             session.refresh(row)
             return annotation_of(row)
 
-        return self._write(revert)
+        return self._database.write(revert)
 
     # --- looking up ---------------------------------------------------------------------------------------
 
     def get(self, annotation_id: int) -> Annotation:
         """The annotation of that number; raises StoreError if there is none."""
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             return annotation_of(_existing(session, annotation_id))
 
     def find(
@@ -387,7 +350,7 @@ class AnnotationStore:
     ) -> list[Annotation]:
         """The selected annotations, `order` being one of ORDERS; `limit` and `offset` cut out a page."""
         chosen = select(models.Annotation.id).where(*conditions(selection)).order_by(*_order(order))
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             # Numbers first: sorting would drag along what is joined to each row.
             numbers = session.scalars(chosen.limit(limit).offset(offset)).all()
             found: dict[int, models.Annotation] = {}
@@ -399,40 +362,40 @@ class AnnotationStore:
     def count(self, selection: Selection = _ANYTHING) -> int:
         """How many annotations are selected."""
         query = select(func.count()).select_from(models.Annotation).where(*conditions(selection))
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             return session.scalar(query) or 0
 
     def count_by_status(self, selection: Selection = _ANYTHING) -> dict[Status, int]:
         """How many selected annotations have each status; every status is a key."""
         status = models.Annotation.status
         query = select(status, func.count()).where(*conditions(selection)).group_by(status)
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             counted = {name: count for name, count in session.execute(query)}  # noqa: C416 - a Row is no pair to mypy
         return {status: counted.get(status.value, 0) for status in Status}
 
     def image(self, annotation_id: int) -> PIL.Image.Image:
         """The picture of an annotation, upright and without metadata."""
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             content = _existing(session, annotation_id).image.content
         return open_picture(content)
 
     def predictions(self, annotation_id: int) -> list[Prediction]:
         """Everything that was read in an annotation's picture, by whatever checkpoint, oldest first."""
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             sha256 = _existing(session, annotation_id).image_sha256
             of_image = select(models.Prediction).where(models.Prediction.image_sha256 == sha256)
             return [prediction_of(row) for row in session.scalars(of_image.order_by(models.Prediction.id))]
 
     def strokes(self, annotation_id: int) -> Strokes | None:
         """The pen strokes of an annotation's picture; None where none were recorded."""
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             written = _existing(session, annotation_id).image.strokes
         return _strokes(written)
 
     def holds(self, image: ImageLike) -> bool:
         """Whether there is an annotation of exactly these pixels. Raises BadImage."""
         query = select(models.Annotation.id).where(models.Annotation.image_sha256 == make_picture(image).sha256)
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             return session.scalar(query.limit(1)) is not None
 
     def near(self, annotation_id: int) -> list[tuple[Annotation, int]]:
@@ -440,7 +403,7 @@ class AnnotationStore:
 
         The number is how many of the fingerprint's bits differ, at most `fingerprint.NEAR_BITS`.
         """
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             image = _existing(session, annotation_id).image
             if not image.fingerprint:
                 return []
@@ -481,7 +444,7 @@ class AnnotationStore:
             .order_by(models.Annotation.id.desc(), one.id, two.id)
             .limit(limit)
         )
-        with self._transaction() as session:  # of several readings by one checkpoint, the newest
+        with self._database.transaction() as session:  # of several readings by one checkpoint, the newest
             return list({row[0]: (row[0], row[1], row[2]) for row in session.execute(query)}.values())
 
     def unread(self, checkpoint: str, selection: Selection = _ANYTHING) -> list[int]:
@@ -491,7 +454,7 @@ class AnnotationStore:
             models.Prediction.checkpoint == checkpoint,
         )
         query = select(models.Annotation.id).where(~read.exists(), *conditions(selection))
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             return list(session.scalars(query.order_by(*ORDERS["oldest"])))
 
     def names(self) -> dict[str, list[str]]:
@@ -501,7 +464,7 @@ class AnnotationStore:
             "source": models.Annotation.source,
             "checkpoint": models.Prediction.checkpoint,
         }
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             return {name: sorted(session.scalars(select(column).distinct())) for name, column in columns.items()}
 
     def by_several(self, limit: int | None = None) -> list[dict[str, tuple[str, ...]]]:
@@ -528,7 +491,7 @@ class AnnotationStore:
             .order_by(*ORDERS["oldest"])
         )
         groups: defaultdict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             for row in session.execute(query):
                 groups[row.image_sha256][row.annotator] = split_tokens(row.tokens)
         return list(groups.values())
@@ -543,7 +506,7 @@ class AnnotationStore:
             .order_by(*ORDERS["newest"])
             .limit(limit)
         )
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             return [reading_of(row) for row in session.execute(query)]
 
     def count_by_annotator(self, selection: Selection = _ANYTHING) -> dict[str, int]:
@@ -551,7 +514,7 @@ class AnnotationStore:
         name = models.Annotation.annotator
         count = func.count()
         query = select(name, count).where(*conditions(selection)).group_by(name).order_by(count.desc(), name)
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             return {row[0]: row[1] for row in session.execute(query)}
 
     def without_opinion_of(self, annotator: str, limit: int | None = None) -> list[int]:
@@ -566,13 +529,13 @@ class AnnotationStore:
             .order_by(newest)
             .limit(limit)
         )
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             return list(session.scalars(query))
 
     def ids(self, selection: Selection, *, order: str, limit: int | None = None) -> list[int]:
         """As `find`, the numbers alone."""
         query = select(models.Annotation.id).where(*conditions(selection)).order_by(*_order(order)).limit(limit)
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             return list(session.scalars(query))
 
     def corrected(self, selection: Selection = _ANYTHING) -> Iterator[tuple[Annotation, bytes]]:
@@ -593,7 +556,7 @@ class AnnotationStore:
             .order_by(*ORDERS["oldest"])
             .execution_options(yield_per=100)
         )
-        with self._transaction() as session:
+        with self._database.transaction() as session:
             for row, content, written in session.execute(query):
                 yield annotation_of(row), content, _strokes(written)
 
@@ -604,9 +567,7 @@ class AnnotationStore:
 
         Raises StoreError, also for a store on a database server (which has tools of its own).
         """
-        path = Path(path).absolute()
-        with self._raw_connection() as connection, _explained(f"backup {path}"):
-            sqlite.copy_to_file(connection, path)
+        self._database.backup(path)
 
     def restore(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Replace the whole store by a backup, which is checked and brought to the current schema first.
@@ -614,46 +575,19 @@ class AnnotationStore:
         Raises StoreError when the store holds annotations and `overwrite` is off, and when the file is no
         sound backup; the store is then as before.
         """
-        path = Path(path).absolute()
         held = self.count()
         if held and not overwrite:
             raise StoreError(
                 f"The annotation store {self.name} holds {held} annotations, which restoring would replace; "
                 "back it up, then ask for overwriting."
             )
-        if not path.is_file():
-            raise StoreError(f"There is no backup at {path}; check the path.")
-        with tempfile.TemporaryDirectory() as folder:
-            copied = Path(folder) / path.name  # the backup itself stays as it is
-            with _explained(f"backup {path}"), contextlib.closing(sqlite3.connect(path)) as kept:
-                sqlite.copy_to_file(kept, copied)
-            with AnnotationStore(copied, create=False) as source:
-                source.check()
-                with source._raw_connection() as content, self._raw_connection() as connection:
-                    sqlite.copy(content, connection)
+        self._database.restore(path)
 
     def check(self) -> None:
         """Read an SQLite store from end to end; raises StoreError when it is damaged."""
-        with self._raw_connection() as connection:
-            faults = [fault for (fault,) in connection.execute("PRAGMA quick_check")]
-        if faults != ["ok"]:
-            raise StoreError(f"The annotation store {self.name} is damaged ({faults[0]}); restore a backup.")
+        self._database.check()
 
     # --- machinery ----------------------------------------------------------------------------------------
-
-    def _write(self, work: Callable[[Session], T]) -> T:
-        """Do the work in a writing transaction, again if somebody else saved the same meanwhile."""
-        attempts = 3
-        for attempt in range(attempts):
-            try:
-                with self._transaction(write=True) as session:
-                    return work(session)
-            except IntegrityError as error:
-                if attempt == attempts - 1:
-                    raise StoreError(
-                        f"The annotation store {self.name} refused ({error.orig}). Nothing was saved."
-                    ) from error
-        raise AssertionError("unreachable")
 
     def _change(
         self,
@@ -676,77 +610,7 @@ class AnnotationStore:
                 _remember(session, row.image_sha256, row.id, by, before, state_of(row))
             return annotation_of(row)
 
-        return self._write(change)
-
-    @contextlib.contextmanager
-    def _transaction(self, *, write: bool = False) -> Iterator[Session]:
-        with _explained(f"annotation store {self.name}", nothing_saved=write):
-            engine = self._writer if write else self._engine
-            with Session(engine, expire_on_commit=False) as session, session.begin():
-                yield session
-
-    @contextlib.contextmanager
-    def _raw_connection(self) -> Iterator[sqlite3.Connection]:
-        if self._url.get_backend_name() != "sqlite":
-            raise StoreError(
-                f"The annotation store {self.name} is no SQLite file; use its server's own backup (pg_dump)."
-            )
-        with (
-            _explained(f"annotation store {self.name}"),
-            contextlib.closing(self._engine.raw_connection()) as pooled,
-        ):
-            yield pooled.driver_connection  # type: ignore[misc]
-
-    def _make_room_for(self, file: Path, create: bool) -> None:
-        if not create and not file.exists():
-            raise StoreError(f"There is no annotation store at {file}; check the path.")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"The folder {file.parent} for the annotation store cannot be made ({error.strerror}); "
-                "choose a folder that you can write to."
-            ) from error
-
-    def _upgrade(self, create: bool) -> None:
-        """Bring the schema up to date in one transaction, and do nothing when it is."""
-        migrations = Config()
-        # Config reads % as the start of a reference.
-        folder = str(Path(__file__).parent / "migrations").replace("%", "%%")
-        migrations.set_main_option("script_location", folder)
-        script = ScriptDirectory.from_config(migrations)
-        with _explained(f"annotation store {self.name}"):
-            if self._url.get_backend_name() == "sqlite":
-                with self._raw_connection() as raw:
-                    sqlite.use_wal(raw, self._busy_timeout_s)
-            with self._engine.begin() as connection:
-                revision = MigrationContext.configure(connection).get_current_revision()
-            if revision == script.get_current_head():
-                return
-            if revision is None and not create:
-                raise StoreError(f"{self.name} is not an annotation store; check the path.")
-            with self._writer.begin() as connection:
-                migrations.attributes["connection"] = connection
-                try:
-                    alembic.command.upgrade(migrations, "head")
-                except alembic.util.CommandError as error:
-                    raise StoreError(
-                        f"The annotation store {self.name} was written by a newer version of hmer "
-                        f"(schema {revision}); update hmer."
-                    ) from error
-
-
-@contextlib.contextmanager
-def _explained(what: str, *, nothing_saved: bool = False) -> Iterator[None]:
-    """Turn what the database raises into a StoreError that a person can act on."""
-    try:
-        yield
-    except IntegrityError:
-        raise
-    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-        cause = getattr(error, "orig", None) or error
-        why = sqlite.reason(cause) or f"cannot be used ({' '.join(str(cause).split())})"
-        raise StoreError(f"The {what} {why}.{' Nothing was saved.' if nothing_saved else ''}") from error
+        return self._database.write(change)
 
 
 # --- inside a transaction ---------------------------------------------------------------------------------
@@ -819,23 +683,3 @@ def _reason_for(status: Status, reason: Reason | str | None) -> str | None:
 
 def _strokes(written: str | None) -> Strokes | None:
     return None if written is None else make_strokes(json.loads(written))
-
-
-# --- where it is ------------------------------------------------------------------------------------------
-
-
-def _parse_url(where: str | Path) -> URL:
-    if isinstance(where, str) and "://" in where:
-        try:
-            return make_url(where)
-        except ArgumentError as error:
-            raise StoreError(f"{where!r} is not an SQLAlchemy URL; give one, or a path.") from error
-    return URL.create("sqlite", database=str(Path(where).expanduser().absolute()))
-
-
-def _sqlite_file(url: URL) -> Path | None:
-    """The file of an SQLite database; None for one in memory, one named by a URI, and other databases."""
-    name = url.database
-    if url.get_backend_name() != "sqlite" or not name or name == ":memory:" or name.startswith("file:"):
-        return None
-    return Path(name).absolute()

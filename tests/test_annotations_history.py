@@ -450,7 +450,7 @@ def test_near_duplicates_follow_what_others_save_and_purge(sqlite_store: Annotat
         assert sqlite_store.near(first.id) == []
         for pad, moment in ((10, "2020-01-01"), (11, "2030-01-01"), (12, "2025-01-01")):  # clocks differ
             row = other.add(np.pad(writing(0), pad, constant_values=255), correction="x").annotation
-            with other._writer.begin() as connection:
+            with other._database._writer.begin() as connection:
                 connection.exec_driver_sql(
                     "UPDATE image SET created_at = ? WHERE sha256 = ?", (f"{moment} 00:00:00.000000", row.image_sha256)
                 )

@@ -42,7 +42,7 @@ PREDICTION = Prediction(
 
 def rows_in(store: AnnotationStore) -> dict[str, int]:
     """How many rows every table holds."""
-    with store._transaction() as session:
+    with store._database.transaction() as session:
         return {
             table.__tablename__: session.scalar(select(func.count()).select_from(table)) or 0
             for table in (models.Image, models.Prediction, models.Annotation, models.Change)
@@ -462,7 +462,7 @@ def test_the_migrations_make_the_models(sqlite_store: AnnotationStore, tmp_path:
 def test_sqlite_is_set_up_for_several_programs(sqlite_store: AnnotationStore, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "annotations.db") as database:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    with sqlite_store._raw_connection() as connection:
+    with sqlite_store._database._raw_connection() as connection:
         for setting, value in {"foreign_keys": 1, "secure_delete": 1, "busy_timeout": 10_000}.items():
             assert connection.execute(f"PRAGMA {setting}").fetchone() == (value,), setting
 
@@ -541,7 +541,7 @@ def test_a_locked_store_says_so_and_readers_go_on(tmp_path: Path) -> None:
 
 def test_a_full_disk_says_so_and_nothing_is_torn(sqlite_store: AnnotationStore, tmp_path: Path) -> None:
     row = sqlite_store.add(picture(), correction="x").annotation
-    with sqlite_store._raw_connection() as connection:  # the pool hands the same connection to the next call
+    with sqlite_store._database._raw_connection() as connection:  # the pool hands the same connection to the next call
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {pages + 1}")
     noise = np.random.default_rng(0).integers(0, 256, (300, 300), dtype=np.uint8)
