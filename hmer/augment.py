@@ -17,6 +17,7 @@ Random = np.random.Generator
 
 # Standard deviations of a single symbol's rotation (radians), slant, and stretching (logarithm) in width and height.
 _SYMBOL_SPREAD = np.array([0.07, 0.08, 0.08, 0.06])
+_SYMBOL_BEND = 0.02  # standard deviation of how far the parts of a symbol are moved, in its own sizes
 SMALLEST_PX = 2.8  # of a printed symbol: half of what screenshots have
 
 
@@ -28,14 +29,19 @@ class DrawnInk:
     strokes: tuple[Stroke, ...]
 
 
-def distort_strokes(ink: Ink, random: Random, strength: float) -> list[Stroke]:
-    """The strokes, symbols about 1 large, after rotation, slant, stretching, a smooth warp and the same per symbol."""
+def distort_strokes(
+    ink: Ink, random: Random, strength: float, symbols: tuple[float, float] = (1.0, 1.0)
+) -> list[Stroke]:
+    """The strokes, symbols about 1 large, after rotation, slant, stretching, a smooth warp and the same per symbol.
+
+    `symbols` as in `AugmentConfig`.
+    """
     factor = 1.0 / symbol_size(ink)
     counts = [len(stroke) for stroke in ink.strokes]
     points = np.concatenate(ink.strokes).astype(np.float64) * factor
     points -= points.mean(axis=0)
     if strength > 0:
-        points = _vary_symbols(points, ink, counts, random, strength)
+        points = _vary_symbols(points, ink, counts, random, strength, strength * random.uniform(*symbols))
         points += _warp(points, random, strength)
         points = points @ _affine(random, strength).T
     return [part.astype(np.float32) for part in np.split(points, np.cumsum(counts)[:-1])]
@@ -51,21 +57,35 @@ def _affine(random: Random, strength: float) -> npt.NDArray[np.float64]:
 
 
 def _vary_symbols(
-    points: npt.NDArray[np.float64], ink: Ink, counts: list[int], random: Random, strength: float
+    points: npt.NDArray[np.float64], ink: Ink, counts: list[int], random: Random, strength: float, shape: float
 ) -> npt.NDArray[np.float64]:
-    """Each symbol turned, slanted, stretched and shifted by itself, each stroke shifted a little: (points, 2).
+    """Each symbol shifted, turned, slanted, stretched and bent by itself, each stroke shifted a little: (points, 2).
 
-    A writer does not repeat a symbol exactly; and what is learnt must not hang on how the few writers hold theirs.
+    Shifted by `strength`, formed by `shape`. A writer does not repeat a symbol exactly, some less than others; and what
+    is learnt must not hang on how the few writers of a training set hold theirs.
     """
     points = points + np.repeat(random.normal(0, 0.02 * strength, (len(counts), 2)), counts, axis=0)
     ends = np.cumsum(counts)
     for symbol in ink.symbols:
         own = np.concatenate([np.arange(ends[stroke] - counts[stroke], ends[stroke]) for stroke in symbol.strokes])
-        angle, slant, wide, high = random.normal(0, 1, 4) * strength * _SYMBOL_SPREAD
+        angle, slant, wide, high = random.normal(0, 1, 4) * shape * _SYMBOL_SPREAD
         middle = (points[own].min(axis=0) + points[own].max(axis=0)) / 2
         matrix = _turned(angle) @ np.array([[np.exp(wide), slant], [0.0, np.exp(high)]])
-        points[own] = (points[own] - middle) @ matrix.T + middle + random.normal(0, 0.05 * strength, 2)
+        centred = points[own] - middle
+        centred += _bent(centred, random) * (_SYMBOL_BEND * shape)
+        points[own] = centred @ matrix.T + middle + random.normal(0, 0.05 * strength, 2)
     return points
+
+
+def _bent(points: npt.NDArray[np.float64], random: Random) -> npt.NDArray[np.float64]:
+    """A smooth displacement of one symbol's points, its curves rounder or flatter: (points, 2), about 1 for its size."""
+    size = max(float(np.ptp(points, axis=0).max()), 1e-6)
+    shift = np.zeros_like(points)
+    for _ in range(2):
+        direction = random.normal(0, 1, 2)
+        direction *= 2 * np.pi / (size * random.uniform(0.7, 2.0) * max(float(np.hypot(*direction)), 1e-6))
+        shift += np.sin(points @ direction + random.uniform(0, 2 * np.pi))[:, None] * random.normal(0, 1, 2)
+    return shift * min(size, 1.5)
 
 
 def _turned(angle: float) -> npt.NDArray[np.float64]:
@@ -91,7 +111,7 @@ def draw_ink(ink: Ink, image: ImageConfig, augment: AugmentConfig, random: Rando
         symbol_px, thickness, jagged, zoom = 40.0, 3.0, True, 1.0
         strokes = distort_strokes(ink, np.random.default_rng(0), 0.0)
     else:
-        strokes = distort_strokes(ink, random, augment.strokes)
+        strokes = distort_strokes(ink, random, augment.strokes, augment.symbols)
         symbol_px = float(np.exp(random.uniform(np.log(24), np.log(48))))
         # Some like the published images (3 px on 40), most anything from a hair to a marker.
         relative = 3 / 40 if random.random() < 0.35 else float(np.exp(random.uniform(np.log(0.025), np.log(0.28))))

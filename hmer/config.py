@@ -323,6 +323,7 @@ class AugmentConfig:
         0.0  # strength of what happens to printed pictures (scale, blur, JPEG, noise, light); see hmer.augment.worn
     )
     recombine: float = 0.0  # share of samples made from parts and symbols of segmented ink; see hmer.datasets.recombine
+    symbols: tuple[float, float] = (1.0, 1.0)  # how freely symbols are formed, drawn for each formula; times `strokes`
     # Of the prepared picture, whatever it was made from: the largest value of each, drawn evenly up to it.
     rotation_degrees: float = 0.0
     translation: float = 0.0  # share of height and width
@@ -337,6 +338,7 @@ class AugmentConfig:
         check(all(0 <= share < 1 for share in shares), "AugmentConfig: shares are from 0 to below 1.")
         check(0 <= self.rotation_degrees <= 180, "AugmentConfig.rotation_degrees: from 0 to 180.")
         check(min(self.strokes, self.pixels, self.scale, self.print) >= 0, "AugmentConfig: strengths are not negative.")
+        check(0 <= self.symbols[0] <= self.symbols[1], "AugmentConfig.symbols: two strengths, the smaller one first.")
         check(0 <= self.recombine <= 1, "AugmentConfig.recombine: from 0 to 1.")
 
     @property

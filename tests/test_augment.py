@@ -12,6 +12,7 @@ from hmer.augment import distort_picture, distort_pixels, distort_strokes, draw_
 from hmer.config import AugmentConfig
 from hmer.datasets.batches import Source, draw_owners, symbol_positions
 from hmer.datasets.folder import read_dataset
+from hmer.errors import ConfigError
 from hmer.image import Grey, prepare
 from hmer.ink import symbol_size
 
@@ -52,8 +53,20 @@ def test_distorted_pictures_are_readable_ones(draw: Draw) -> None:
         pixels = draw(np.random.default_rng(seed), FULL)
         assert pixels.dtype == np.uint8
         assert pixels.shape[0] % 8 == pixels.shape[1] % 8 == 0
-        assert 0.002 < (pixels < 128).mean() < 0.6
+        assert 0.002 < (pixels < 160).mean() < 0.6  # the finest lines are pale
         assert (pixels > 200).mean() > 0.3
+
+
+def test_symbols_are_formed_the_more_freely_the_stronger() -> None:
+    plain = np.concatenate(distort_strokes(INK, np.random.default_rng(0), 0.0))
+
+    def distance(symbols: tuple[float, float]) -> float:
+        made = [np.concatenate(distort_strokes(INK, np.random.default_rng(seed), 1.0, symbols)) for seed in range(30)]
+        return float(np.mean([np.abs(points - plain).mean() for points in made]))
+
+    assert distance((0.0, 0.0)) < distance((1.0, 1.0)) < distance((3.4, 3.4))
+    with pytest.raises(ConfigError, match=r"AugmentConfig\.symbols"):
+        AugmentConfig(symbols=(2.0, 1.0))
 
 
 def test_strokes_are_scaled_to_symbols_of_one() -> None:
@@ -91,7 +104,7 @@ def test_owners_land_on_ink(caption: str) -> None:
         near = np.pad(darkest, 1, constant_values=255)
         near = np.min([near[y : y + height // 8, x : x + width // 8] for y in range(3) for x in range(3)], axis=0)
         assert (near[owners > 0] < 200).all()
-        assert (darkest[owners > 0] < 200).mean() > 0.75
+        assert (darkest[owners > 0] < 200).mean() > 0.65
         # The thickest pens fill cells beside the one that the line runs through.
         assert (owners[darkest < 60] > 0).mean() > 0.3
         # Where cells are as large as symbols, a bar may lose all of its cells to what stands above and below it.
