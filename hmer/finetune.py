@@ -50,6 +50,7 @@ FOLD_STEPS = 0.35  # share of the steps for a part of the cross-validation
 STEP_WORK, READING_WORK = 6.0, 0.2  # what a step and a reading cost, where looking at a picture costs one
 MOST_VIEWS, USES = 4, 2  # of a correction, each distorted otherwise; a view is learnt from so often at least
 TRIES = 3  # of the gate, each nearer to the parent than the one before
+TRUST = 10  # corrections that are worth half of the way
 PILOT = 400  # regression items that the first strength is chosen by
 SHOWN, OTHERS = 100, 160  # items that new symbols are imprinted from, and replay items that they must not be seen in
 NEW_SHARE, ROW_DECAY = 0.05, 1e-3  # of what their rows are fitted to, new symbols have so much weight
@@ -71,6 +72,17 @@ class FineTuned:
 def steps_for(corrections: int) -> int:
     """Optimiser steps that suit a number of corrections: enough to learn ten, no more than minutes for hundreds."""
     return int(min(24 + corrections // 2, 150))
+
+
+def most_strength(learnt: "Learnt", corrections: int) -> float:
+    """How far from the parent so few corrections can be trusted: 0 to 1.
+
+    Without a new symbol or a repeated error among them, much of what training took from them is chance; ten at half
+    the way made a writer's other formulas likelier, at the whole way not.
+    """
+    if learnt.new_tokens or learnt.recollection is not None:
+        return 1.0
+    return corrections / (corrections + TRUST)
 
 
 def folds_for(corrections: int) -> int:
@@ -427,7 +439,7 @@ def fine_tune(
     judge = _Judge(old, learnt, items if folds else held_out, parts, regression, progress)
     with tempfile.TemporaryDirectory(prefix="hmer-gate-") as working:
         judgements: list[tuple[float, Verdict]] = []
-        strength = judge.first_strength()
+        strength = min(judge.first_strength(), most_strength(learnt, len(train)))
         for number in range(TRIES):
             candidate = Recognizer.load(learnt.save(Path(working) / str(number) / out.name, strength, sets=False))
             gained = judge.corrections(candidate, strength)

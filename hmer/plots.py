@@ -226,7 +226,7 @@ def learning_curves(figures: Mapping[str, Any], path: Path) -> Path:
         spread = np.maximum([values - bounds[:, 0], bounds[:, 1] - values], 0)
         axes.errorbar(counts, values, spread, marker="o", capsize=4)
         axes.set_xticks(counts)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * max(float(bounds.max()), 1e-6))
         _finish(axes, title, f"corrections ({figures['writers']} writers, 95 %)", legend=False)
     figure.savefig(path, dpi=110)
     return path

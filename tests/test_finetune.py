@@ -17,11 +17,13 @@ from hmer.datasets.folder import LABELS, Item, read_dataset, read_rows
 from hmer.errors import CheckpointError, DatasetError
 from hmer.evaluation import evaluate
 from hmer.finetune import (
+    Learnt,
     _states,
     corrections_hash,
     fine_tune,
     fold_indices,
     imprint,
+    most_strength,
     rich_in_symbols,
     steps_for,
     train_on,
@@ -66,6 +68,14 @@ def test_parts_of_a_cross_validation(tmp_path: Path) -> None:
         assert not {formulas[index] for index in kept if index < 3} & {formulas[index] for index in rest}
     assert len({number for number, (_, kept) in enumerate(folds) for index in kept if formulas[index] == ("K",)}) > 1
     assert fold_indices(items[:2], 3) == []  # one formula: nothing to measure on
+
+
+def test_few_corrections_are_trusted_less_unless_they_hold_something_new(toy_checkpoint: Path) -> None:
+    model, config = load(toy_checkpoint).model, read_config(toy_checkpoint)
+    learnt = Learnt(toy_checkpoint, {}, model, config, "", ())
+    shares = [most_strength(learnt, count) for count in (1, 10, 100)]
+    assert shares == sorted(shares) and shares[1] == 0.5 and shares[2] > 0.9
+    assert most_strength(dataclasses.replace(learnt, new_tokens=("@",)), 1) == 1.0
 
 
 def test_the_hash_of_corrections_hangs_on_content_alone(toy_data: Path, tmp_path: Path) -> None:
