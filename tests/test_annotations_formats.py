@@ -341,7 +341,7 @@ def test_no_row_reaches_outside_of_its_folder(store: AnnotationStore, tmp_path: 
 def test_a_failing_store_stops_the_import(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(json.dumps({"image": base64.b64encode(png(0)).decode(), "latex": "x"}) + "\n")
     with AnnotationStore(tmp_path / "a.db", busy_timeout_s=0.1) as store, AnnotationStore(tmp_path / "a.db") as other:
-        with other._raw_connection() as lock:
+        with other._database._raw_connection() as lock:
             lock.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreError, match="in use by another program"):
                 import_annotations(store, tmp_path / "rows.jsonl")
