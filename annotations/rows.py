@@ -133,6 +133,18 @@ def open_annotation(image_sha256: str, annotator: str) -> Select[models.Annotati
     )
 
 
+def own_decision(image_sha256: str, annotator: str, source: str) -> Select[models.Annotation]:
+    """What this annotator last accepted for a picture, from the same source."""
+    table = models.Annotation
+    return (
+        select(table)
+        .where(table.image_sha256 == image_sha256, table.annotator == annotator, table.source == source)
+        .where(table.status == str(Status.ACCEPTED))
+        .order_by(table.updated_at.desc(), table.id.desc())
+        .limit(1)
+    )
+
+
 def put_label(row: models.Annotation, correction: str | None, label: Label) -> None:
     """Give an annotation its LaTeX."""
     row.correction, row.tokens, row.label_sha256 = correction, label.tokens, label.sha256

@@ -31,6 +31,7 @@ from annotations.rows import (
     conditions,
     image_row,
     open_annotation,
+    own_decision,
     prediction_of,
     prediction_row,
     put_label,
@@ -93,13 +94,15 @@ class AnnotationStore:
         strokes: Strokes | None = None,
         created_at: datetime | None = None,
         complete: bool = False,
+        amend: bool = False,
     ) -> Saved:
         """Save a picture with what was predicted and what it should have been.
 
         The same pixels with the same normalised correction (or none) by the same annotator are saved once:
         the second time the first annotation comes back as it is, with `created` False. With `complete` a decision is
         meant: that annotation gets the status, and so does one of the annotator (or unsigned) that was still open,
-        being a draft or without LaTeX, instead of a second one beside it. `strokes` are kept beside the picture;
+        being a draft or without LaTeX, instead of a second one beside it; with `amend` also what the annotator accepted
+        for this picture before, from the same source: who saves again means to mend it. `strokes` are kept beside the picture;
         `created_at` is for what was made elsewhere, otherwise now. Raises BadImage, BadInk, LatexError (ill-formed
         correction, unless it is a draft) or StoreError, and then nothing is saved.
         """
@@ -130,6 +133,9 @@ class AnnotationStore:
             if complete and label is not None and (same is None or same.status != status):
                 waiting = open_annotation(picture.sha256, annotator).with_for_update(of=models.Annotation)
                 open_one = same or session.scalar(waiting)
+                if open_one is None and amend:
+                    earlier = own_decision(picture.sha256, annotator, source)
+                    open_one = session.scalar(earlier.with_for_update(of=models.Annotation))
                 if open_one is not None:
                     before = state_of(open_one)
                     if prediction is not None and (open_one.correction is None or open_one.prediction is None):
@@ -281,17 +287,21 @@ class AnnotationStore:
             return [change_of(row) for row in session.scalars(query)]
 
     def last_change(self, by: str) -> Change | None:
-        """The newest change by a person that is no undoing and has not been undone: what `undo` would take next."""
+        """The newest change by a person that is no undoing and has not been undone: what `undo` would take next.
+
+        That a picture was taken in is nobody's decision and is left out: who undoes does not mean what came meanwhile.
+        """
         later = aliased(models.Change)
         query = (
             select(models.Change)
             .where(models.Change.annotator == by, models.Change.undoes.is_(None))
             .where(~select(later.id).where(later.undoes == models.Change.id).exists())
             .order_by(models.Change.id.desc())
-            .limit(1)
+            .execution_options(yield_per=100)
         )
         with self._database.transaction() as session:
-            row = session.scalar(query)
+            decisions = (row for row in session.scalars(query) if row.before is not None or not _waits(row.after))
+            row = next(decisions, None)
             return None if row is None else change_of(row)
 
     def undo(self, change_id: int, *, by: str = "") -> Annotation | None:
@@ -671,6 +681,11 @@ def _remember(
             before=before, after=after, undoes=undoes, made_at=datetime.now(UTC),
         )
     )  # fmt: skip
+
+
+def _waits(state: dict[str, Any] | None) -> bool:
+    """Whether an annotation in that state is a picture that nobody has said anything of."""
+    return state is not None and state["status"] == Status.PENDING.value and state["correction"] is None
 
 
 def _reason_for(status: Status, reason: Reason | str | None) -> str | None:

@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from hmer import __version__
-from hmer.config import BACKBONES, ImageConfig, ModelConfig, check, from_dict, to_dict
+from hmer.config import AUTOMATIC, BACKBONES, ImageConfig, ModelConfig, check, from_dict, to_dict
 from hmer.errors import CheckpointError, ConfigError, HubError
 from hmer.home import data_home
 from hmer.latex import LABEL_FORMS
@@ -184,6 +184,22 @@ def remove_superseded(reference: str) -> tuple[str, ...]:
 def known() -> dict[str, Path]:
     """Every checkpoint on this computer that has a name: bundled, fine-tuned or pulled."""
     return {**pulled(), **fine_tuned(), **bundled()}
+
+
+def free_place(name: str) -> Path:
+    """The folder in the data folder for a new checkpoint of that name. Raises ConfigError if it is taken or none."""
+    check(
+        bool(name)
+        and name.isprintable()
+        and len(name) <= 100
+        and Path(name).name == name
+        and not name.startswith((".", "hf:")),
+        f"{name[:40]!r} is no name for a checkpoint: take letters, digits and dashes.",
+    )
+    folder = data_home() / "checkpoints" / name
+    taken = name == AUTOMATIC or name in known() or folder.exists()
+    check(not taken, f"There is a checkpoint {name!r} already; choose another name.")
+    return folder
 
 
 def resolve(reference: str | Path, *, fetch: bool = True) -> Path:

@@ -13,31 +13,29 @@ import math
 import random
 import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from hmer import checkpoint as checkpoints
-from hmer.batch import Batch
 from hmer.checkpoint import Checkpoint, CheckpointConfig
 from hmer.config import AugmentConfig, TrainConfig
 from hmer.datasets.folder import Item, read_dataset, write_labels
 from hmer.errors import CheckpointError, DatasetError
-from hmer.gate import REGRESSION, Comparison, Reader, Readings, Verdict, allowed_flips, fastest, passing_share
-from hmer.models.base import Model, with_ends
+from hmer.gate import REGRESSION, Comparison, Reader, Readings, Verdict, allowed_flips, passing_share
+from hmer.imprint import imprint, rich_in_symbols
+from hmer.models.base import Model
 from hmer.models.ctc import CtcModel
-from hmer.recall import Recollection, habits, recall_of
+from hmer.recall import Pair, Recollection, habits, recall_of
 from hmer.recognizer import Recognizer
 from hmer.regression import RegressionSet
 from hmer.trainer import Trainer
 from hmer.views import Views, batches, once
-from hmer.vocabulary import PAD_ID, Vocabulary
+from hmer.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +51,6 @@ TRIES = 3  # of the gate, each nearer to the parent than the one before
 TRUST = 10  # corrections that are worth half of the way
 PILOT = 400  # regression items that the first strength is chosen by
 SHOWN, OTHERS = 100, 160  # items that new symbols are imprinted from, and replay items that they must not be seen in
-NEW_SHARE, ROW_DECAY = 0.05, 1e-3  # of what their rows are fitted to, new symbols have so much weight
 
 Report = Callable[[str, float], None]  # what is being done, and the share of the whole that is done
 Cancelled = Callable[[], bool]
@@ -80,7 +77,7 @@ def most_strength(learnt: "Learnt", corrections: int) -> float:
     Without a new symbol or a repeated error among them, much of what training took from them is chance; ten at half
     the way made a writer's other formulas likelier, at the whole way not.
     """
-    if learnt.new_tokens or learnt.recollection is not None:
+    if learnt.new_tokens or learnt.repeated:
         return 1.0
     return corrections / (corrections + TRUST)
 
@@ -118,6 +115,11 @@ class Progress:
         if self.report is not None:
             self.report(self.name, min(self.done / self.total, 1.0))
 
+    def end(self) -> None:
+        """All is done, and too late to cancel."""
+        self.cancelled = None
+        self.to(self.total)
+
     def each(self, work: float = 1.0) -> Callable[[int], None]:
         """For what tells how many are done so far, each of which is so much work."""
         before = self.done
@@ -126,81 +128,6 @@ class Progress:
             self.to(before + count * work)
 
         return show
-
-
-def imprint(model: Model, batches: Iterable[Batch], tokens: Sequence[str], others: Iterable[Batch] = ()) -> None:
-    """Make output rows of new tokens from the model's own states; nothing else in the model changes.
-
-    `batches` show the tokens, `others` show what must not be taken for them. A row begins with the direction of the
-    states from which its token ought to be written, and a bias that makes it as likely there as its best rival; then
-    the rows alone are fitted to all states by logistic regression. So a symbol is read before any training that could
-    harm others. Source: weight imprinting (Qi, Brown and Lowe 2018).
-    """
-    states, targets = _states(model, batches)
-    indices = [index for index in model.vocabulary.encode(tokens) if bool((targets == index).any())]
-    if not indices:
-        return
-    weight, bias = model.out.weight.detach(), model.out.bias.detach()
-    old = min(model.vocabulary.encode(tokens))
-    size = weight[:old].norm(dim=1).mean()
-    for index in indices:
-        seen = states[targets == index]
-        weight[index] = seen.mean(0) / seen.mean(0).norm() * size
-        rival = (seen @ weight[:old].T + bias[:old]).amax(1)
-        bias[index] = (rival - seen @ weight[index]).mean()
-    more, more_targets = _states(model, others)
-    _fit_rows(weight, bias, indices, torch.cat([states, more]), torch.cat([targets, more_targets]))
-
-
-@torch.no_grad()
-def _states(model: Model, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
-    """What the output layer is given at every token under teacher forcing, (N, D), and those tokens' ids, (N,)."""
-    states: list[Tensor] = []
-    found = [(model.out.weight[:0], torch.zeros(0, dtype=torch.long))]
-    handle = model.out.register_forward_pre_hook(lambda module, inputs: states.append(inputs[0]))
-    training, both = model.training, model.bidirectional
-    model.eval()
-    model.bidirectional = False
-    try:
-        for batch in batches:
-            with fastest():
-                model.loss(batch)
-            _, targets = with_ends(batch.tokens, batch.lengths, reverse=False)
-            counted = targets != PAD_ID
-            found.append((states[-1][counted].float(), targets[counted]))
-            states.clear()
-    finally:
-        handle.remove()
-        model.bidirectional = both
-        model.train(training)
-    return torch.cat([state for state, _ in found]), torch.cat([target for _, target in found])
-
-
-def _fit_rows(weight: Tensor, bias: Tensor, indices: Sequence[int], states: Tensor, targets: Tensor) -> None:
-    """Fit some rows of the output layer, in place; rows stay near their start.
-
-    Tokens count alike, however rare: it is the rare ones that a new one is likeliest to be taken for. All new ones
-    together have NEW_SHARE: what somebody writes now and then must not be seen everywhere.
-    """
-    chosen = torch.tensor(indices)
-    rows, biases = weight[chosen].clone().requires_grad_(), bias[chosen].clone().requires_grad_()
-    start = weight[chosen].clone()
-    logits = states @ weight.T + bias
-    new = torch.isin(targets, chosen)
-    rarity = 1.0 / torch.bincount(targets)[targets]
-    shares = rarity * torch.where(new, NEW_SHARE / rarity[new].sum(), (1 - NEW_SHARE) / rarity[~new].sum())
-    optimizer = torch.optim.LBFGS([rows, biases], max_iter=60, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        scores = logits.index_copy(1, chosen, states @ rows.T + biases)
-        fit = (functional.cross_entropy(scores, targets, reduction="none") * shares).sum()
-        total: Tensor = fit + ROW_DECAY * (rows - start).square().sum()
-        total.backward()  # type: ignore[no-untyped-call]
-        return total
-
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
-    weight[chosen], bias[chosen] = rows.detach(), biases.detach()
 
 
 @dataclass(frozen=True)
@@ -214,6 +141,7 @@ class Learnt:
     card: str
     new_tokens: tuple[str, ...]
     recollection: Recollection | None = None
+    repeated: bool = False  # an error, among these corrections; what the parent remembers is in `recollection`, too
 
     def blended(self, strength: float) -> Model:
         """The model part of the way, 0 to 1, from the parent (with rows imprinted for new symbols) to what it learnt.
@@ -318,7 +246,8 @@ def train_on(
         if _let_learn(trainer.model, new_symbols=bool(new_tokens)):
             trainer.config = dataclasses.replace(trainer.config, learning_rate=BRIDGE_RATE)
         streams = [batches(own, BATCH_SIZE, vocabulary, seed)]
-        recollection = None
+        recollection: Recollection | None = None
+        errors: list[Pair] = []
         if len(folders) > 1:
             count = min(math.ceil(steps * BATCH_SIZE / USES), len(trainer.train_items[1]))
             # Above all such as hold what others write like this: it is what may be lost.
@@ -340,20 +269,10 @@ def train_on(
         if recollection is not None:
             sizes = dataclasses.replace(base.model, recall=recollection.recall.config)
             base = dataclasses.replace(base, model=sizes)
-        return Learnt(parent, start, trainer.averaged().model, base, trainer.card(), tuple(new_tokens), recollection)
-
-
-def rich_in_symbols(items: Sequence[Item], count: int) -> list[Item]:
-    """So many of the items that every symbol is among them as often as can be: in turn, one with the rarest so far."""
-    left = list(items)
-    seen: Counter[str] = Counter({token: 0 for item in items for token in item.tokens})
-    chosen: list[Item] = []
-    while left and len(chosen) < count:
-        best = max(left, key=lambda item: sum(1.0 / (1 + seen[token]) ** 2 for token in set(item.tokens)))
-        left.remove(best)
-        chosen.append(best)
-        seen.update(set(best.tokens))
-    return chosen
+        return Learnt(
+            parent, start, trainer.averaged().model, base, trainer.card(), tuple(new_tokens), recollection,
+            repeated=recollection is not None and bool(errors),
+        )  # fmt: skip
 
 
 def _let_learn(model: Model, *, new_symbols: bool) -> bool:
@@ -396,7 +315,10 @@ def fine_tune(
         torch.set_num_threads(threads)
     parent = checkpoints.resolve(reference)
     old = Recognizer.load(parent)
-    items = read_dataset(data, old.config.label_form)
+    problems: list[str] = []
+    items = read_dataset(data, old.config.label_form, problems)
+    for problem in problems:
+        log.warning("left out: %s", problem)
     held_out = [item for item in items if item.split == "held_out"]
     folds: list[tuple[list[int], list[int]]] = []
     train = items
@@ -455,10 +377,12 @@ def fine_tune(
     if verdict.accepted or force:
         corrections = corrections_hash(items)
         card = _card_part(verdict, old.id, corrections, len(items), strength)
+        if regression is not None and not (parent / REGRESSION).is_dir():
+            raise CheckpointError(f"{parent}: was removed while it was learnt from; begin again. Nothing was changed.")
         folder = learnt.save(out, strength, card=card, corrections=corrections)
         if regression is not None and verdict.regression is not None:  # it may be the next parent
             regression.remember(Recognizer.load(folder), verdict.regression.after)
-    progress.to(progress.total)
+    progress.end()
     return FineTuned(folder, learnt.new_tokens, verdict, strength)
 
 

@@ -29,27 +29,21 @@ from huggingface_hub.utils import (
     get_session,
     hf_raise_for_status,
     http_stream_backoff,
-    parse_ratelimit_headers,
 )
 
-from hmer import __version__
-from hmer.errors import HmerError, HubError
+from hmer import __version__, hub_client
+from hmer.errors import HubError
 from hmer.home import data_home
+from hmer.hub_client import client, explained, patiently
 
 log = logging.getLogger(__name__)
 
 SCHEME = "hf://"
 TAG = "hmer"  # on the card of every repository that is pushed; what `offers` looks for
 MAIN = "main"
-TIMEOUT_S = 15.0  # without a byte from the other side
-PUSH_TIMEOUT_S = 120.0  # a commit of many files takes its time
-LONGEST_WAIT_S = 60.0  # that a server may ask for (Retry-After)
-RETRIES = 3  # of a request that brings nothing; a download that still brings something goes on
 DOWNLOADS_AT_ONCE = 8
-UPLOADS_AT_ONCE, UPLOADED_BYTES = (
-    32,
-    5_000_000,
-)  # files, or bytes, that are sent before a push looks whether it is to stop
+# Files, or bytes, that are sent before a push looks whether it is to stop.
+UPLOADS_AT_ONCE, UPLOADED_BYTES = 32, 5_000_000
 OURS_TO_KEEP = (".gitattributes",)  # the Hub's own file, neither pulled nor removed
 CARD = "README.md"  # the Hub makes one when somebody begins a repository on its page
 
@@ -211,7 +205,7 @@ def pull(
     known = remembered(repository)
     if known is not None and not refresh:
         return known
-    with _explained(repository), _locked(repository.home):
+    with explained(repository, repository.revision), _locked(repository.home):
         commit, files, _ = _listing(repository)
         _check_names(repository, files)
         accept(files)
@@ -231,8 +225,8 @@ def pull(
 
 def _listing(repository: Repository) -> tuple[str, list[RemoteFile], list[str]]:
     """The commit of a revision, its files, and the tags on the card."""
-    info = _patiently(
-        lambda: _api().repo_info(
+    info = patiently(
+        lambda: client().repo_info(
             repository.id, repo_type=repository.kind, revision=repository.revision, files_metadata=True
         )
     )
@@ -334,7 +328,12 @@ def _download(
         try:
             if have < file.size or not part.is_file():
                 with http_stream_backoff(
-                    "GET", url, headers=asked, max_retries=RETRIES, retry_on_exceptions=(), timeout=TIMEOUT_S
+                    "GET",
+                    url,
+                    headers=asked,
+                    max_retries=hub_client.RETRIES,
+                    retry_on_exceptions=(),
+                    timeout=hub_client.TIMEOUT_S,
                 ) as response:
                     hf_raise_for_status(response)  # before the part is opened: a refusal must not empty it
                     if response.status_code != 206:
@@ -349,7 +348,7 @@ def _download(
                             arrived(len(chunk))
         except httpx2.TransportError:
             failures = failures + 1 if have <= before else 1
-            if failures > RETRIES:
+            if failures > hub_client.RETRIES:
                 raise
             time.sleep(min(2.0 ** (failures - 1), 8.0) / 2)
             continue
@@ -397,7 +396,7 @@ def remove_superseded(reference: str, keep: Callable[[Path], bool] = lambda _: F
 def changes(repository: Repository, files: Mapping[str, Content]) -> Changes:
     """What pushing `files` (by path) would change. Only asks. Raises HubError."""
     _check_token()
-    with _explained(repository):
+    with explained(repository, repository.revision):
         try:
             return _changes(repository, files)
         except client_errors.RepositoryNotFoundError as error:
@@ -438,8 +437,8 @@ def push(
     `replace_foreign`. `progress` may raise to stop: what the repository holds has not changed then. Raises HubError.
     """
     _check_token()
-    api = _api()
-    with _explained(repository):
+    api = client()
+    with explained(repository, repository.revision):
         api.create_repo(
             repository.id, repo_type=repository.kind, private=private, exist_ok=True, space_sdk=space_sdk
         )  # fmt: skip
@@ -512,8 +511,8 @@ def add(repository: Repository, files: Mapping[str, Content], message: str, *, c
 
     A repository that is not there is made, private, with `card`. Raises HubError.
     """
-    api = _api()
-    with _explained(repository):
+    api = client()
+    with explained(repository, repository.revision):
         api.create_repo(repository.id, repo_type=repository.kind, private=True, exist_ok=True)
         _, there, _ = _listing(Repository(repository.kind, repository.id))
         new = dict(files)
@@ -552,11 +551,11 @@ def offers(owner: str, kind: Literal["model", "dataset"] = "model", limit: int =
     """What a person or organisation offers for hmer, the newest first. Raises HubError."""
     if not re.fullmatch(_PART, owner):
         raise HubError(f"{owner!r} is no name of a person or an organisation on the Hub.")
-    api = _api()
-    with _explained(Repository(kind, f"{owner}/*")):
+    api = client()
+    with explained(Repository(kind, f"{owner}/*"), MAIN):
         get_session().head(api.endpoint)  # at once without a network, which listing would try for long
         listed: Any = api.list_models if kind == "model" else api.list_datasets
-        found = _patiently(lambda: list(listed(author=owner, filter=TAG, sort="last_modified", limit=limit, full=True)))
+        found = patiently(lambda: list(listed(author=owner, filter=TAG, sort="last_modified", limit=limit, full=True)))
     return [
         Offer(
             str(Repository(kind, item.id)),
@@ -571,111 +570,12 @@ def offers(owner: str, kind: Literal["model", "dataset"] = "model", limit: int =
 # --- the client -----------------------------------------------------------------------------------------------
 
 
-def _api() -> huggingface_hub.HfApi:
-    """The client, with every wait of its session bounded."""
-    session = get_session()
-    for event, hook in (("request", _bound_the_wait), ("response", _refuse_long_waits)):
-        hooks = session.event_hooks
-        if hook not in hooks[event]:
-            session.event_hooks = {**hooks, event: [*hooks[event], hook]}
-    return huggingface_hub.HfApi(library_name="hmer", library_version=__version__)
-
-
-def _bound_the_wait(request: httpx2.Request) -> None:
-    timeout = request.extensions.get("timeout") or {}
-    answer_s = TIMEOUT_S if request.method in ("GET", "HEAD") else PUSH_TIMEOUT_S
-    limits = {"connect": TIMEOUT_S, "read": answer_s, "write": answer_s, "pool": PUSH_TIMEOUT_S}
-    bounded = {name: timeout.get(name) or limit for name, limit in limits.items()}
-    request.extensions = {**request.extensions, "timeout": bounded}
-
-
-def _refuse_long_waits(response: httpx2.Response) -> None:
-    """The client would sleep for as long as a server says."""
-    limit = parse_ratelimit_headers(response.headers)
-    wait = max(_retry_after(response), limit.reset_in_seconds if limit is not None and limit.remaining == 0 else 0)
-    if (response.status_code == 429 or response.status_code >= 500) and wait > LONGEST_WAIT_S:
-        trouble = (
-            "has had too many requests" if response.status_code == 429 else f"is in trouble ({response.status_code})"
-        )
-        raise HubError(f"The Hub {trouble} and asks to wait {wait:.0f} seconds; try again then.")
-
-
-def _retry_after(response: httpx2.Response) -> float:
-    text = response.headers.get("Retry-After", "").strip()
-    return float(text) if text.isdigit() else 1.0
-
-
-def _patiently(call: Callable[[], Any]) -> Any:
-    """Call again after the wait that an overloaded server asks for, where the client itself does not."""
-    for _ in range(RETRIES - 1):
-        try:
-            return call()
-        except client_errors.HfHubHTTPError as error:
-            if error.response.status_code != 429:
-                raise
-            time.sleep(_retry_after(error.response))
-    return call()
-
-
 @contextlib.contextmanager
 def _locked(home: Path) -> Iterator[None]:
     """One pull of a repository at a time, over all processes."""
     home.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(home / ".lock"):
         yield
-
-
-@contextlib.contextmanager
-def _explained(repository: Repository) -> Iterator[None]:
-    """Turn what the client raises into a HubError that a person can act on."""
-    try:
-        yield
-    except HmerError:
-        raise
-    except (httpx2.HTTPError, OSError, ValueError, RuntimeError) as error:
-        # An upload's failure comes wrapped in a RuntimeError.
-        cause = error.__cause__ if isinstance(error, RuntimeError) else error
-        if isinstance(cause, HubError):
-            raise cause from error
-        if not isinstance(cause, (httpx2.HTTPError, OSError, ValueError)):
-            raise
-        raise HubError(f"{repository}: {_reason(repository, cause)}") from error
-
-
-def _reason(repository: Repository, error: Exception) -> str:
-    """What a failure means to a person, and what to do."""
-    if isinstance(error, client_errors.OfflineModeIsEnabled):
-        return "is not on this computer, and HF_HUB_OFFLINE forbids to ask the Hub."
-    if isinstance(error, client_errors.HfHubHTTPError):
-        return _refusal(repository, error)
-    if isinstance(error, httpx2.HTTPError):
-        host = httpx2.URL(huggingface_hub.constants.ENDPOINT).host
-        trouble = "does not answer" if isinstance(error, httpx2.TimeoutException) else f"cannot be reached ({error})"
-        return f"{host} {trouble}. Check the network; what was pulled before works without it."
-    if isinstance(error, ValueError):
-        return f"the Hub or its client refuses ({' '.join(str(error).split())})."
-    return f"cannot be written to the data folder ({getattr(error, 'strerror', None) or error})."
-
-
-def _refusal(repository: Repository, error: client_errors.HfHubHTTPError) -> str:
-    status = error.response.status_code
-    said = " ".join((error.server_message or "").split())[:200]
-    if isinstance(error, client_errors.GatedRepoError):
-        return "its owner asks to accept terms first, on its page on the Hub."
-    if isinstance(error, client_errors.RevisionNotFoundError):
-        return f"has no branch, tag or commit {repository.revision!r}."
-    if isinstance(error, client_errors.RepositoryNotFoundError):
-        return "there is none, or it is private and your token (or none) may not see it."
-    known = {
-        401: "the Hub does not accept the token; log in anew with `hf auth login`, or set HF_TOKEN.",
-        403: f"your token may not do that ({said}); use one with write rights.",
-        409: f"somebody else changed it at the same time ({said}); push again.",
-        412: "somebody else pushed to it meanwhile; push again.",
-        429: "the Hub has had too many requests; try again in a few minutes.",
-    }
-    if status >= 500:
-        return f"the Hub is in trouble ({status}); try again later."
-    return known.get(status) or f"the Hub refused ({status}, {said})."
 
 
 def _digest(content: Content, size: int, *, git: bool) -> str:

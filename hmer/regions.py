@@ -41,18 +41,18 @@ class Region:
     bottom: int
 
 
-def read_pages(source: str | Path | bytes) -> list[Grey]:
-    """The pages of a PDF, or the one picture of anything else: dark ink on white paper, (H, W) uint8 each.
+def read_pages(source: str | Path | bytes) -> dict[int, Grey]:
+    """The pages of a PDF by number, or the one picture of anything else: dark ink on white paper, (H, W) uint8 each.
 
-    A page that is blank is left out. Raises BadImage, as for a PDF that is damaged, locked, or longer than MAX_PAGES.
+    Numbers begin at 1. A page that is blank is left out. Raises BadImage, as for a PDF that is damaged, locked, or longer than MAX_PAGES.
     """
     data = source if isinstance(source, bytes) else _bytes_of(Path(source))
     if not data.startswith(b"%PDF"):
-        return [read_image(data)]
-    pages = []
-    for picture in _pdf_pages(data):
+        return {1: read_image(data)}
+    pages = {}
+    for number, picture in enumerate(_pdf_pages(data), start=1):
         try:
-            pages.append(read_image(picture))
+            pages[number] = read_image(picture)
         except BadImage:  # an empty page between others is nobody's mistake
             continue
     if not pages:

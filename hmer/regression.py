@@ -60,7 +60,16 @@ class RegressionSet:
         return readings
 
     def remember(self, recognizer: Recognizer, readings: Readings) -> None:
-        """Keep what a checkpoint made of the set, and what only saves time: each file written whole or not at all."""
+        """Keep what a checkpoint made of the set, and what only saves time: each file written whole or not at all.
+
+        Where there is no room for it, that is said and the set is read again the next time.
+        """
+        try:
+            self._remember(recognizer, readings)
+        except OSError as error:
+            log.warning("What was made of the regression set cannot be kept (%s); it is read again next time.", error)
+
+    def _remember(self, recognizer: Recognizer, readings: Readings) -> None:
         path, seen = self._path(recognizer), self._seen_path()
         path.parent.mkdir(parents=True, exist_ok=True)
         with _replacing(path) as file:
@@ -112,7 +121,11 @@ def _last_used(path: Path) -> float:
 def _replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file that takes the place of `path` when it is complete."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-        yield file
+        try:
+            yield file
+        except BaseException:
+            Path(file.name).unlink()
+            raise
     os.replace(file.name, path)
 
 

@@ -91,7 +91,10 @@ def calibration(options: Namespace) -> dict[str, Any]:
 
 
 def personalise(options: Namespace) -> dict[str, Any]:
-    """How much better each writer is read after 0, 5, 10 and 15 corrections, and what that costs elsewhere."""
+    """How much better each writer is read after 0, 5, 10 and 15 corrections, and what that costs elsewhere.
+
+    Until the file of --json is written each writer's figures are kept beside it as .jsonl: a stopped run goes on there.
+    """
     import torch
 
     from hmer.benchmarks.personalise import personalise
@@ -111,7 +114,8 @@ def personalise(options: Namespace) -> dict[str, Any]:
     items = _items(options, read_config(resolve(options.checkpoint)).label_form)
     return personalise(
         options.checkpoint, items, writers=options.writers, counts=(0, *options.counts), ignore=options.ignore,
-        regression_limit=options.regression_limit, force=options.force, threads=options.threads, report=report,
+        regression_limit=options.regression_limit, force=options.force, threads=options.threads,
+        journal=_journal(options), report=report,
     )  # fmt: skip
 
 
@@ -235,6 +239,10 @@ WHAT = {"newsymbols": "drawings as JSON lines, gzipped or not: label, writer, st
 LIMITS = {"speed": 100, "load": 50}  # the others: all items
 
 
+def _journal(options: Namespace) -> Path | None:
+    return Path(options.json).with_suffix(".jsonl") if options.json else None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one benchmark and print its figures."""
     parser = ArgumentParser(prog="benchmark.py", allow_abbrev=False, description="Measure a checkpoint.")
@@ -299,6 +307,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{key:<28} {value:.3f}" if isinstance(value, float) else f"{key:<28} {value}")
     if options.json:
         Path(options.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        if journal := _journal(options):
+            journal.unlink(missing_ok=True)
     return 0
 
 

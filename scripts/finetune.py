@@ -15,11 +15,12 @@ from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
 from annotations import AnnotationStore, write_dataset
+from hmer import checkpoint as checkpoints
 from hmer.command_line import parse_time, run
 from hmer.config import check
 from hmer.errors import ConfigError
 from hmer.finetune import fine_tune
-from hmer.home import data_home, store_url
+from hmer.home import store_url
 
 REFUSED = 3
 
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.data and (options.annotator or options.source or options.since):
         raise ConfigError("--annotator, --source and --since choose from a store, not from --data.")
     # A bare name becomes a checkpoint of the data folder, which the app offers.
-    out = Path(options.out) if Path(options.out).name != options.out else data_home() / "checkpoints" / options.out
+    out = Path(options.out) if Path(options.out).name != options.out else checkpoints.free_place(options.out)
     with tempfile.TemporaryDirectory(prefix="hmer-") as working:
         folder = Path(options.data) if options.data else Path(working) / "corrections"
         if not options.data:

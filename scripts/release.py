@@ -2,8 +2,9 @@
 
     python scripts/release.py --checkpoint '["RUN/best"]' --replay DATASET --regression DATASET --card FILE --out FOLDER
 
-Of several checkpoints of one run the mean of their weights is released.
-Confidence is calibrated on the regression data set; a part of both data sets travels along, for fine-tuning.
+Of several checkpoints of one run the mean of their weights is released, in equal `--shares` or others.
+Confidence is calibrated on the regression data set; a part of both data sets travels along, for fine-tuning, or
+with `--carry RELEASE` in place of `--replay` and `--notice` what travels with an earlier release.
 """
 
 import dataclasses
@@ -23,6 +24,7 @@ from hmer import checkpoint as checkpoints
 from hmer.calibration import fit_calibration
 from hmer.checkpoint import Checkpoint
 from hmer.command_line import run
+from hmer.config import check
 from hmer.datasets.batches import symbol_positions
 from hmer.datasets.folder import Item, read_dataset, sample, write_labels
 from hmer.datasets.recombine import Formula, Recombiner
@@ -42,7 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write the released checkpoint folder."""
     parser = ArgumentParser(prog="release.py", description="Make a released checkpoint from a trained one.")
     parser.add_argument("--checkpoint", type=list[str], required=True, help="the trained one, or several of one run")
-    parser.add_argument("--replay", type=str, required=True, help="dataset folder: its training data")
+    parser.add_argument(
+        "--shares", type=list[float], default=[], help="of each checkpoint in the mean (default: equal)"
+    )
+    parser.add_argument("--carry", type=str, default="", help="a checkpoint whose replay and regression sets to take")
+    parser.add_argument("--replay", type=str, default="", help="dataset folder: its training data")
     parser.add_argument("--regression", type=str, required=True, help="dataset folder that it never trained on")
     parser.add_argument(
         "--sources", nargs="*", type=str, default=[], help="carry only what comes from these (column source)"
@@ -54,11 +60,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--ignore", nargs="*", type=str, default=[], help="tokens that the regression labels lack")
     parser.add_argument("--card", type=str, required=True, help="the card's text")
-    parser.add_argument("--notice", type=str, required=True, help="the terms of what the checkpoint carries")
+    parser.add_argument("--notice", type=str, default="", help="the terms of what the checkpoint carries")
     parser.add_argument("--out", type=str, required=True)
     options = parser.parse_args(None if argv is None else list(argv))
 
-    recognizer = Recognizer(averaged([checkpoints.load(reference) for reference in options.checkpoint]))
+    check(
+        bool(options.carry) != bool(options.replay and options.notice),
+        "Give --replay and --notice, or --carry with an earlier release that holds them.",
+    )
+
+    parts = [checkpoints.load(reference) for reference in options.checkpoint]
+    recognizer = Recognizer(averaged(parts, options.shares))
     form = recognizer.config.label_form
     problems: list[str] = []
     validation = read_dataset(options.regression, form, problems)
@@ -70,36 +82,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     calibration = fit_calibration([answer.log_prob for answer in evaluation.recognitions], right)
     print(f"validation: {evaluation.scores}")
     config = dataclasses.replace(recognizer.config, name=Path(options.out).name, calibration=calibration, parent="")
+    card = Path(options.card).read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory(prefix="hmer-release-") as working:
-        extra = Path(working)
-        allowed = set(options.sources)
-        trained, measured = (
-            [item for item in items if not allowed or item.source in allowed]
-            for items in (read_dataset(options.replay, form, problems), evaluation.items)
-        )
-        replay = sample(trained, options.replay_count, seed=1)
-        _carry(replay, extra / REPLAY, as_ink=True)
-        regression = sample(measured, options.regression_count, seed=1)
-        if options.regression_parts:
-            regression += parts_of(measured, options.regression_parts, extra / "parts")
-        _carry(regression, extra / REGRESSION, as_ink=False)
-        (extra / "NOTICE").write_text(Path(options.notice).read_text(encoding="utf-8"), encoding="utf-8")
-        card = Path(options.card).read_text(encoding="utf-8")
+        extra = checkpoints.resolve(options.carry) if options.carry else Path(working)
+        if not options.carry:
+            allowed = set(options.sources)
+            trained, measured = (
+                [item for item in items if not allowed or item.source in allowed]
+                for items in (read_dataset(options.replay, form, problems), evaluation.items)
+            )
+            _carry(sample(trained, options.replay_count, seed=1), extra / REPLAY, as_ink=True)
+            regression = sample(measured, options.regression_count, seed=1)
+            if options.regression_parts:
+                regression += parts_of(measured, options.regression_parts, extra / "parts")
+            _carry(regression, extra / REGRESSION, as_ink=False)
+            (extra / "NOTICE").write_text(Path(options.notice).read_text(encoding="utf-8"), encoding="utf-8")
         checkpoints.save(options.out, recognizer.model, config, card=card, extra=extra, overwrite=True)
-    print(f"{options.out}: {len(replay)} replay items, calibration {calibration}")
+    print(f"{options.out}: calibration {calibration}")
     return 0
 
 
-def averaged(parts: Sequence[Checkpoint]) -> Checkpoint:
-    """The mean of the weights. Source: model soups (Wortsman et al. 2022). Raises CheckpointError."""
+def averaged(parts: Sequence[Checkpoint], shares: Sequence[float] = ()) -> Checkpoint:
+    """The mean of the weights, of each by its share. Source: model soups (Wortsman et al. 2022). Raises CheckpointError."""
     first = parts[0]
+    shares = shares or [1.0] * len(parts)
+    if len(shares) != len(parts) or min(shares) < 0 or sum(shares) <= 0:
+        raise CheckpointError(f"--shares: {len(parts)} numbers from 0 up are needed, one for each checkpoint.")
     states = [part.model.state_dict() for part in parts]
     if any(
         part.config.vocabulary != first.config.vocabulary or part.config.model != first.config.model for part in parts
     ):
         raise CheckpointError("These checkpoints are not of one run: their vocabularies or their models differ.")
     mean = {
-        name: torch.stack([state[name] for state in states]).mean(0) if value.is_floating_point() else value
+        name: torch.stack([share / sum(shares) * state[name] for share, state in zip(shares, states, strict=True)]).sum(
+            0
+        )
+        if value.is_floating_point()
+        else value
         for name, value in states[0].items()
     }
     first.model.load_state_dict(mean)

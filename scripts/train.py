@@ -15,9 +15,8 @@ from jsonargparse import ArgumentParser
 
 from hmer import checkpoint as checkpoints
 from hmer.command_line import run, settings
-from hmer.config import TrainConfig, check
+from hmer.config import TrainConfig
 from hmer.epochs import EPOCH_HEADER, epoch_row
-from hmer.home import data_home
 from hmer.trainer import fit
 
 
@@ -31,12 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_class_arguments(TrainConfig)
     options = parser.parse_args(None if argv is None else list(argv))
-    check(Path(options.name).name == options.name, f"--name: {options.name!r} is a path; give a bare name.")
-    kept = data_home() / "checkpoints" / options.name
-    check(
-        not options.name or not kept.exists(),
-        f"--name: there is a checkpoint {options.name!r} already; choose another.",
-    )
+    kept = checkpoints.free_place(options.name) if options.name else None
     logging.getLogger("hmer").setLevel(logging.INFO)
     rows: list[str] = []
 
@@ -49,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     result = fit(settings(TrainConfig, options), resume=options.resume, report=report)
     if int(os.environ.get("RANK", "0")) == 0:  # of several processes, the first
         print("\n".join([EPOCH_HEADER, *rows] if rows else []))
-        if options.name:
+        if kept is not None:
             found = checkpoints.load(result)
             config = dataclasses.replace(found.config, name=options.name)
             card = (result / checkpoints.CARD).read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotations import Alternative, AnnotationStore, Prediction, Reason, Selection, Status, write_annotations
+from annotations import Alternative, AnnotationStore, Prediction, Reason, Saved, Selection, Status, write_annotations
 from annotations.export import split_of
 from annotations.fingerprint import BITS, NEAR_BITS, Known, fingerprint
 from annotations.strokes import from_inkml, ink_of, make_strokes, to_inkml
@@ -339,6 +339,36 @@ def test_what_others_say_or_wait_for_is_not_completed(store: AnnotationStore) ->
     assert [store.get(row.id) for row in kept] == kept
     assert not store.add(picture(0), correction="z", status="accepted").completed  # an import changes nothing
     assert str(store.get(kept[1].id).status) == "pending"
+
+
+def test_who_saves_again_mends_what_was_saved(store: AnnotationStore) -> None:
+    def save(correction: str, annotator: str = "Ada", source: str = "app") -> Saved:
+        return store.add(
+            picture(0), correction=correction, status="accepted", annotator=annotator, source=source,
+            complete=True, amend=True,
+        )  # fmt: skip
+
+    first = save("x+1")
+    others = [save("x+3", "Bob").annotation, save("x+4", source="desk").annotation]
+    second = save("x+2")
+    assert (second.annotation.id, second.created, second.completed) == (first.annotation.id, False, True)
+    assert [row.correction for row in store.find(Selection(annotator="Ada", source="app"))] == ["x+2"]
+    assert [store.get(row.id) for row in others] == others
+    change = store.last_change("Ada")
+    assert change is not None
+    store.undo(change.id, by="Ada")
+    assert store.get(first.annotation.id).correction == "x+1"
+
+
+def test_a_picture_that_came_meanwhile_is_not_undone(store: AnnotationStore) -> None:
+    for seed in range(3):
+        store.add(picture(seed), source="scans.zip")
+    store.set_status(2, "skipped")
+    store.add(picture(4), source="scans.zip")
+    change = store.last_change("")
+    assert change is not None and change.annotation_id == 2
+    store.undo(change.id)
+    assert store.last_change("") is None and store.count() == 4
 
 
 # --- searching ---

@@ -23,7 +23,7 @@ from hmer.benchmarks.calibration import (
     risk_coverage_area,
 )
 from hmer.benchmarks.newsymbols import parted, read_drawings
-from hmer.benchmarks.personalise import foreseeable_edits
+from hmer.benchmarks.personalise import foreseeable_edits, personalise
 from hmer.benchmarks.robustness import BOUNDS, alike, cut_symbols, robustness
 from hmer.bootstrap import interval
 from hmer.datasets.batches import symbol_positions
@@ -115,9 +115,25 @@ def test_personalise_counts_writers_and_corrections(
     monkeypatch.setattr("hmer.finetune.folds_for", lambda corrections: 2)
     monkeypatch.setattr("hmer.finetune.TRIES", 1)
     out = tmp_path / "figures.json"
-    assert benchmark.main(
-        ["personalise", "--checkpoint", str(parent), "--data", str(data), "--force", "--json", str(out)]
-    ) == 0  # fmt: skip
+    command = ["personalise", "--checkpoint", str(parent), "--data", str(data), "--force", "--json", str(out)]
+
+    # Stopped at the second writer and in the middle of a line: the first is not measured again.
+    def stopped(writer: str, count: int, line: object) -> None:
+        if writer == "bob":
+            raise KeyboardInterrupt
+
+    items = read_dataset(data, "crohme")
+    journal = out.with_suffix(".jsonl")
+    counts = (0, 5, 10, 15)
+    with pytest.raises(KeyboardInterrupt):
+        personalise(str(parent), items, counts=counts, force=True, threads=1, journal=journal, report=stopped)
+    with journal.open("a", encoding="utf-8") as file:
+        file.write('{"key": "0a')
+    assert benchmark.main(command) == 0
+    assert "bob" in (said := capsys.readouterr().out) and "ada" not in said
+    assert not journal.exists()  # asked again, all is measured again
+    with pytest.raises(ConfigError, match="at most 15"):
+        benchmark.main([*command, "--counts", "20"])
     figures = json.loads(out.read_text(encoding="utf-8"))
     assert figures["writers"] == 2  # eve has too few
     for name in ("token_error_rate_by_corrections", "exprate_by_corrections", "regression_by_corrections"):
@@ -128,7 +144,6 @@ def test_personalise_counts_writers_and_corrections(
         "mean": 0.0, "interval": [0.0, 0.0], "relative": 0.0, "relative_interval": [0.0, 0.0], "worse": 0
     }  # fmt: skip
     assert list(figures["foreseeable_by_corrections"]) == ["5", "10", "15"]
-    assert "ada" in capsys.readouterr().out
     assert plot.main(["learning", str(out), "--out", str(tmp_path / "curves.png")]) == 0
     assert (tmp_path / "curves.png").stat().st_size > 5_000
     (tmp_path / "none.json").write_text("{}")

@@ -14,9 +14,10 @@ from safetensors.torch import load_file, save_file
 from toys import VOCABULARY, narrow
 
 from hmer import checkpoint
-from hmer.checkpoint import CheckpointConfig, load, parameters, read_config, resolve, save
+from hmer.checkpoint import CheckpointConfig, free_place, load, parameters, read_config, resolve, save
 from hmer.config import ConfigError, ModelConfig
 from hmer.errors import CheckpointError
+from hmer.home import data_home
 from hmer.models import MODELS, build
 from hmer.vocabulary import Vocabulary
 
@@ -359,3 +360,11 @@ def test_the_estimate_of_the_size_is_near(architecture: str) -> None:
         config = CheckpointConfig("x", tuple(f"t{number}" for number in range(500)), model=model)
         exact = parameters(build(config.model, Vocabulary(config.vocabulary)))
         assert exact * 0.7 < checkpoint._parameters_about(config) < exact * 5
+
+
+@pytest.mark.parametrize("name", ["handwritten", "automatic", "", "../out", ".hidden", "hf:x", "a" * 101, "mine"])
+def test_a_new_checkpoint_has_a_name_of_its_own(name: str, data_folder: Path) -> None:
+    (data_home() / "checkpoints" / "mine").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"is no name for a checkpoint|There is a checkpoint"):
+        free_place(name)
+    assert free_place("mine-2") == data_home() / "checkpoints" / "mine-2"

@@ -18,17 +18,15 @@ from hmer.errors import CheckpointError, DatasetError
 from hmer.evaluation import evaluate
 from hmer.finetune import (
     Learnt,
-    _states,
     corrections_hash,
     fine_tune,
     fold_indices,
-    imprint,
     most_strength,
-    rich_in_symbols,
     steps_for,
     train_on,
 )
 from hmer.gate import fastest
+from hmer.imprint import _states, imprint, rich_in_symbols
 from hmer.models import Model, build
 from hmer.recognizer import Recognizer
 from hmer.trainer import fit

@@ -11,7 +11,7 @@ import huggingface_hub
 import pytest
 from hub_server import READ_TOKEN, WRITE_TOKEN, Fault, HubServer
 
-from hmer import hub
+from hmer import hub, hub_client
 from hmer.errors import CheckpointError, HubError
 from hmer.hub import RemoteFile, Repository
 
@@ -23,7 +23,7 @@ REFERENCE = "hf://ada/model"
 def waits(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A data folder of its own, and the waits between attempts in seconds, which are only noted."""
     noted: list[float] = []
-    for module in (hub, huggingface_hub.utils._http):
+    for module in (hub, hub_client, huggingface_hub.utils._http):
         monkeypatch.setattr(module, "time", SimpleNamespace(sleep=noted.append))
     return noted
 
@@ -258,7 +258,7 @@ def test_what_was_pulled_survives_a_dead_network(hub_server: HubServer) -> None:
 
 
 def test_silence_ends_after_a_bounded_wait(hub_server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(hub_client, "TIMEOUT_S", 0.2)
     hub_server.create("model", "ada/model", FILES)
     hub_server.faults.append(Fault("revision", sleep_s=1.0))
     started = time.perf_counter()

@@ -721,6 +721,37 @@ def test_a_release_is_the_mean_of_its_parts(toy_checkpoint: Path) -> None:
     other = dataclasses.replace(parts[2], config=dataclasses.replace(parts[2].config, vocabulary=("x",)))
     with pytest.raises(CheckpointError, match="not of one run"):
         release.averaged([parts[0], other])
+    parts = [load(toy_checkpoint) for _ in range(2)]
+    with torch.no_grad():
+        for parameter in parts[1].model.parameters():
+            parameter += 1.0
+    before = {name: value.clone() for name, value in parts[0].model.named_parameters()}
+    quarter = release.averaged(parts, [3, 1]).model.named_parameters()
+    assert all(torch.allclose(value, before[name] + 0.25, atol=1e-5) for name, value in quarter)
+    for shares in ([1.0], [0.0, 0.0], [2.0, -1.0]):
+        with pytest.raises(CheckpointError, match="2 numbers from 0 up"):
+            release.averaged(parts, shares)
+
+
+def test_a_release_carries_what_an_earlier_one_did(toy_checkpoint: Path, toy_data: Path, tmp_path: Path) -> None:
+    (card := tmp_path / "card.md").write_text("# toy, anew\n", encoding="utf-8")
+    command = [
+        "--checkpoint",
+        json.dumps([str(toy_checkpoint)] * 2),
+        "--shares",
+        "[0.7, 0.3]",
+        "--regression",
+        str(toy_data),
+    ]
+    command += ["--card", str(card), "--out", str(tmp_path / "toy")]
+    with pytest.raises(ConfigError, match="or --carry with an earlier release"):
+        release.main(command)
+    assert release.main([*command, "--carry", "handwritten"]) == 0
+    earlier = resolve("handwritten")
+    for name in ("NOTICE", "replay/labels.tsv", "regression/labels.tsv"):
+        assert (tmp_path / "toy" / name).read_bytes() == (earlier / name).read_bytes()
+    assert (tmp_path / "toy" / "README.md").read_text(encoding="utf-8") == "# toy, anew\n"
+    assert load(tmp_path / "toy").config.calibration is not None
 
 
 def test_parts_of_formulas_are_short_and_real(tmp_path: Path) -> None:

@@ -4,13 +4,17 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from hmer import __version__
+from hmer.benchmarks.journal import Journal
 from hmer.bootstrap import interval
+from hmer.config import check
 from hmer.datasets.folder import Item, write_labels
 from hmer.errors import DatasetError
 from hmer.evaluation import evaluate
@@ -63,6 +67,7 @@ def personalise(
     regression_limit: int = 0,
     force: bool = False,
     threads: int = 0,
+    journal: Path | None = None,
     report: Callable[[str, int, Line], None] | None = None,
 ) -> dict[str, Any]:
     """Fine-tune for each writer on the first formulas as a person would, and read those from the 16th on.
@@ -71,17 +76,20 @@ def personalise(
     one is. Keyed by the number of corrections, as text: token_error_rate_by_corrections and exprate_by_corrections
     over all formulas of the test parts, regression_by_corrections (ExpRate on the checkpoint's regression set, mean
     over writers), each with its bootstrap interval over writers under `intervals`. seconds_per_finetune: mean wall
-    clock, cross-validation and gate included. foreseeable_by_corrections: sums of `foreseeable_edits`. Raises
-    DatasetError when no writer has enough formulas.
+    clock, cross-validation and gate included. foreseeable_by_corrections: sums of `foreseeable_edits`. `journal` keeps
+    what each writer gave, and what is known there is not measured again. Raises DatasetError when no writer has enough
+    formulas.
     """
+    check(max(counts) <= TESTED_FROM, f"--counts: at most {TESTED_FROM}; the formulas after them are read.")
     chosen = writers_of(items, writers)
     if not chosen:
         raise DatasetError(f"No writer has {FEWEST} formulas; labels.tsv needs a column `writer`.")
     old = Recognizer.load(reference)
-    rows: dict[int, list[Line]] = {count: [] for count in counts}
-    for writer, own in chosen.items():
+
+    def measured(writer: str, own: Sequence[Item]) -> list[Line]:
         reader = Reader(own[TESTED_FROM:], old.model.vocabulary, ignore=ignore)
         before: Line = _line(reader.read(old))
+        lines = []
         for count in counts:
             line = before if not count else dict(before)
             if count:
@@ -100,9 +108,18 @@ def personalise(
                     regression = result.verdict.regression
                     line["regression"] = (regression.before if result.folder is None else regression.after).exprate
                     before["regression"] = regression.before.exprate
-            rows[count].append(line)
+            lines.append(line)
             if report is not None:
                 report(writer, count, line)
+        return lines
+
+    settings = [__version__, old.id, list(counts), list(ignore), regression_limit, force]
+    known = Journal(journal, settings)
+    lines = [
+        known.once([writer, [item.tokens for item in own]], partial(measured, writer, own))
+        for writer, own in chosen.items()
+    ]
+    rows = {count: [own[index] for own in lines] for index, count in enumerate(counts)}
     figures = _figures(old.id, list(chosen), rows)
     figures["foreseeable_by_corrections"] = _foreseeable(old, list(chosen.values()), counts, ignore)
     return figures

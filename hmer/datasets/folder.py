@@ -82,7 +82,7 @@ def _item(folder: Path, row: dict[str, str], label_form: str) -> Item:
     except LatexError as error:
         raise DatasetError(f"{folder}: the LaTeX of {name!r} is not well-formed: {error}") from error
     if not tokens:
-        raise DatasetError(f"{folder}: the LaTeX of {name!r} is empty.")
+        raise DatasetError(f"{folder}: the LaTeX of {name!r}, {row['latex'][:80]!r}, shows nothing.")
     return Item(path, tokens, row.get("writer", ""), row.get("split", ""), row.get("source", ""))
 
 

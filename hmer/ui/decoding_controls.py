@@ -9,6 +9,7 @@ from gradio.components import Component
 
 from hmer.config import AUTOMATIC, Decoding, from_dict
 from hmer.grammar import SYMBOL_SETS
+from hmer.routing import plain
 from hmer.ui.services import Services
 
 FIELDS = tuple(item.name for item in fields(Decoding))
@@ -35,8 +36,9 @@ def checkpoint_choices(services: Services) -> list[tuple[str, str]]:
 
 
 def parent_choices(services: Services) -> list[tuple[str, str]]:
-    """The same without `automatic`: what a checkpoint can be made from."""
-    return [(label, reference) for label, reference in checkpoint_choices(services) if reference != AUTOMATIC]
+    """The same without `automatic`, whose checkpoint for handwriting comes first then: what one can be made from."""
+    choices = [choice for choice in checkpoint_choices(services) if choice[1] != AUTOMATIC]
+    return sorted(choices, key=lambda choice: choice[1] != plain(services.options.checkpoint))
 
 
 # --- layout -----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import contextlib
 import csv
 import html
 import io
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -60,20 +61,33 @@ def taken(files: Sequence[str], split: bool) -> tuple[list[Sheet], list[Row], li
     sheets: list[Sheet] = []
     rows: list[Row] = []
     problems: list[HmerError] = []
-    for file in files:
-        name = Path(file).name
+    for file, name in zip(files, _told_apart([Path(file).name for file in files]), strict=True):
         try:
             pages = read_pages(file)
             if len(sheets) + len(pages) > max(MAX_PAGES, MAX_FILES):
-                raise BadImage(f"{name}: too many pages at once; send the rest afterwards.")
-            for number, page in enumerate(pages, 1):
-                sheet = Sheet(name if len(pages) == 1 else f"{name} · {number}", page)
-                found = find_regions(page) if split else [Region(0, 0, page.shape[1], page.shape[0])]
-                sheets.append(sheet)
-                rows += [[True, sheet.name, *_corners(region), "", ""] for region in found]
+                raise BadImage("too many pages at once; send the rest afterwards.")
         except HmerError as error:
-            problems.append(BadImage(f"{name}: {str(error).removeprefix(f'{name}: ')}"))
+            problems.append(BadImage(f"{name}: {str(error).removeprefix(f'{Path(file).name}: ')}"))
+            continue
+        for number, page in pages.items():
+            title = name if len(pages) == 1 else f"{name} · {number}"
+            try:
+                found = find_regions(page) if split else [Region(0, 0, page.shape[1], page.shape[0])]
+            except HmerError as error:  # the other pages are not to suffer
+                problems.append(BadImage(f"{title}: {error}"))
+                continue
+            sheets.append(Sheet(title, page))
+            rows += [[True, title, *_corners(region), "", ""] for region in found]
     return sheets, rows, problems
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """The names, a number behind each that was there before: a page is known by its name."""
+    taken: list[str] = []
+    for name in names:
+        free = (name if number == 1 else f"{name} ({number})" for number in itertools.count(1))
+        taken.append(next(one for one in free if one not in taken))
+    return taken
 
 
 def _corners(region: Region) -> list[int]:

@@ -180,11 +180,13 @@ class Services:
     ) -> Saved:
         """Keep a picture with what was read and what it is, accepted for training, also where it waited for that.
 
+        Saved again with other LaTeX, what was saved first is mended.
+
         Raises LatexError, BadImage or StoreError, and then nothing was saved.
         """
         return self.store.add(
             image, prediction=prediction, correction=correction, status=Status.ACCEPTED,
-            annotator=annotator, source="app", strokes=strokes, complete=True,
+            annotator=annotator, source="app", strokes=strokes, complete=True, amend=True,
         )  # fmt: skip
 
     def admit(self, pictures: int) -> None:

@@ -157,7 +157,8 @@ class SpaceServices(Services):
                 while times and times[0] <= now - 60:
                     times.popleft()
                 if len(times) + number > most:
-                    raise LimitError(f"At most {most} {of_what}; try again in a minute.")
+                    then = "try again in a minute" if number <= most else "send fewer at once"
+                    raise LimitError(f"At most {most} {of_what}; {then}.")
             for times, _, _ in limits:
                 times.extend([now] * number)
 

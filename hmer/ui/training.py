@@ -23,7 +23,6 @@ from annotations import Selection, Status, write_dataset
 from hmer import checkpoint
 from hmer.config import Decoding, check
 from hmer.errors import HmerError
-from hmer.home import data_home
 from hmer.ui.services import Seen, Services
 
 log = logging.getLogger(__name__)
@@ -87,10 +86,10 @@ class Training:
         """Take the accepted corrections out of the store and begin. Raises ConfigError, DatasetError or StoreError."""
         with self._lock:
             check(not self._state.running, "A fine-tuning is under way; wait for it or cancel it.")
+            working = Path(tempfile.mkdtemp(prefix="hmer-learn-"))
             self._state = State(running=True, what="taking out the corrections", number=self._state.number + 1)
-        working = Path(tempfile.mkdtemp(prefix="hmer-learn-"))
         try:
-            out = _free_place(wish.name)
+            out = checkpoint.free_place(wish.name.strip())
             counts = write_dataset(
                 self._services.store, working / "corrections", annotator=wish.annotator or None,
                 source=wish.source or None, since=wish.since, held_out_share=HELD_OUT_SHARE,
@@ -216,21 +215,6 @@ def suggested_name() -> str:
     """A name that is still free."""
     taken = checkpoint.known()
     return next(name for name in (f"mine-{number}" for number in range(1, 10_000)) if name not in taken)
-
-
-def _free_place(name: str) -> Path:
-    """The folder of a new checkpoint of that name. Raises ConfigError."""
-    name = name.strip()
-    check(
-        bool(name)
-        and name.isprintable()
-        and len(name) <= 100
-        and Path(name).name == name
-        and not name.startswith((".", "hf:")),
-        f"{name[:40]!r} is no name for a checkpoint: take letters, digits and dashes.",
-    )
-    check(name not in checkpoint.known(), f"There is a checkpoint {name!r} already; choose another name.")
-    return data_home() / "checkpoints" / name
 
 
 # --- in the other process ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,9 @@ def test_a_page_becomes_rows(sheet: Path, tmp_path: Path) -> None:
     assert [row[:2] for row in rows] == [[True, "page.png"]] * 3
     assert [str(problem)[:11] for problem in problems] == ["broken.png:"]
     assert len(taken([str(sheet)], split=False)[1]) == 1
+    (tmp_path / "other").mkdir()
+    other = shutil.copy(sheet, tmp_path / "other" / sheet.name)
+    assert [one.name for one in taken([str(sheet), str(other)], split=True)[0]] == [sheet.name, f"{sheet.name} (2)"]
     html = shown(sheets, rows, "page.png")
     assert html.count('aria-pressed="true"') == 3 + 1  # and what a new one is made of
     rows[1][0] = False
