@@ -27,12 +27,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--characters", type=str, default="", help="isolated characters: gzipped JSON lines")
     parser.add_argument("--drawings", type=str, default="", help="isolated symbols: a folder of NAME.txt")
     parser.add_argument("--fonts", type=list[str], default=[], help="handwriting fonts")
+    parser.add_argument("--hands", type=list[str], default=[], help="the same, of which common letters are taken, too")
     parser.add_argument("--exclude", type=list[str], default=[], help="dataset folders whose captions are left out")
     parser.add_argument("--part", type=str, default="", help="train or test: keeps writers and drawings apart")
     parser.add_argument("--out", type=str, required=True, help="the dataset folder to write; must not exist yet")
     parser.add_argument("--count", type=int, default=16_000, help="how many formulas")
     parser.add_argument("--longest", type=int, default=45, help="formulas of more tokens are left out")
     parser.add_argument("--matrices", type=float, default=0.05, help="share of matrices and cases among them")
+    parser.add_argument(
+        "--one_hand",
+        type=float,
+        default=0.0,
+        help="share that is written by one writer or font each, as far as possible",
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(None if argv is None else list(argv))
     if options.part not in ("", "train", "test"):
@@ -47,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         bank.add_drawings(Path(options.drawings))
     for font in options.fonts:
         bank.add_font(Path(font))
+    for font in options.hands:
+        bank.add_font(Path(font), whole=True)
     bank.derive(np.random.default_rng(options.seed))
     excluded = [item.tokens for folder in options.exclude for item in read_dataset(folder, "crohme")]
     composer = Composer(
@@ -55,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         longest=options.longest,
         exclude=excluded,
         matrices=options.matrices,
+        hands=options.one_hand,
     )
     with tqdm(total=options.count, unit="formula", disable=None) as bar:
         compose(composer, Path(options.out), options.count, options.seed, bar.update)

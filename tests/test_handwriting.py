@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from hypothesis import given
@@ -155,3 +156,32 @@ def test_formulas_that_are_excluded_are_not_written(replay: Path) -> None:
     assert ("f", "(", "x", ")") not in composer.formulas
     with pytest.raises(DatasetError, match="None of the formulas"):
         Composer(bank, [r"\aleph"], longest=40)
+
+
+def test_a_formula_is_written_by_one_hand(replay: Path) -> None:
+    font = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    sparse = SymbolBank()
+    sparse.add_font(font)
+    assert "Q" in sparse and "x" not in sparse
+    bank = SymbolBank()
+    bank.add_ink(replay)
+    bank.add_font(font, whole=True)
+    assert bank.writers(60) == ["DejaVuSans"]
+    drawn = {glyph.writer: [len(stroke) for stroke in glyph.strokes] for glyph in bank.glyphs["x"]}["DejaVuSans"]
+
+    def share(hands: float) -> float:
+        """Of the letters x in a hundred formulas, those of the font."""
+        composer = Composer(bank, FORMULAS, longest=40, hands=hands)
+        random = np.random.default_rng(0)
+        made = [ink for _, ink in (composer.make(random) for _ in range(100))]
+        letters = [
+            [len(ink.strokes[index]) for index in symbol.strokes]
+            for ink in made
+            for symbol in ink.symbols
+            if symbol.label == "x"
+        ]
+        assert len(letters) > 5
+        return letters.count(drawn) / len(letters)
+
+    assert share(1.0) == 1.0
+    assert share(0.0) < 0.5

@@ -533,7 +533,7 @@ def test_train_keeps_its_result_by_name_and_prints_the_epochs(configuration: Pat
     assert header.split()[0] == "epoch" and len(row.split()) == 5
     assert Path(folder) == home / "checkpoints" / "mine"
     assert load("mine").config.name == "mine"
-    for name, message in (("mine", "there is a checkpoint 'mine' already"), ("a/b", "is a path")):
+    for name, message in (("mine", "There is a checkpoint 'mine' already"), ("a/b", "is no name for a checkpoint")):
         assert run(train.main, ["--config", str(configuration), "--name", name]) == 1
         assert message in capsys.readouterr().err
 
@@ -598,7 +598,7 @@ def test_finetune_from_a_store(toy_checkpoint: Path, home: Path, tmp_path: Path,
     assert load("mine").config.parent == load(toy_checkpoint).id
 
     assert run(finetune.main, [*common, "--out", "mine"]) == 1
-    assert "exists already" in capsys.readouterr().err
+    assert "There is a checkpoint 'mine' already" in capsys.readouterr().err
     # One is left, of which nothing can be held out: the gate refuses it.
     assert quick(*common, "--since", "2026-01-30", "--out", "other") == finetune.REFUSED
     printed = capsys.readouterr().out

@@ -53,6 +53,7 @@ _KINDS = (
 _KIND_OF = {token: kind.split() for kind in _KINDS for token in kind.split()}
 _DELIMITERS = (("(", ")"), ("[", "]"), (r"\{", r"\}"), (r"\langle", r"\rangle"), (r"\lfloor", r"\rfloor"),
                (r"\lceil", r"\rceil"), ("|", "|"), (r"\|", r"\|"))  # fmt: skip
+HAND = 60  # different symbols that make somebody's glyphs a hand
 _ADDITIONS = ("?", r"\aleph", r"\vdots", r"\ddots", r"\updownarrow", r"\&", r"\because", r"\models", r"\star")
 _LAID_OUT = UNWRITTEN | {r"\frac", r"\sqrt"}
 
@@ -81,12 +82,15 @@ class Composer:
         longest: int,
         exclude: Iterable[Sequence[str]] = (),
         matrices: float = 0.05,
+        hands: float = 0.0,
     ) -> None:
         """`formulas` as LaTeX; `exclude` holds captions (tokens) that are not to be written. Raises DatasetError.
 
-        A share of `matrices` is made of short formulas in rows: of those, lists have few.
+        A share of `matrices` is made of short formulas in rows: of those, lists have few. A share of `hands` is written
+        by one writer, all of its symbols that he ever wrote.
         """
-        self.bank, self.matrices = bank, matrices
+        self.bank, self.matrices, self.hands = bank, matrices, hands
+        self.writers = bank.writers(HAND)
         self.environments = {rf"\{end}{{{name}}}" for name in MATRICES for end in ("begin", "end")}
         kept = set(map(tuple, exclude))
         self.formulas = []
@@ -113,10 +117,14 @@ class Composer:
             tokens = self._chosen(random)
             drawn: dict[str, Sequence[Stroke]] = {}
             own = random.random() < 0.5  # one writer writes a symbol much the same each time
+            alone = self.writers and random.random() < self.hands
+            writer = self.writers[int(random.integers(len(self.writers)))] if alone else ""
 
-            def draw(token: str, drawn: dict[str, Sequence[Stroke]] = drawn, own: bool = own) -> Sequence[Stroke]:
+            def draw(
+                token: str, drawn: dict[str, Sequence[Stroke]] = drawn, own: bool = own, writer: str = writer
+            ) -> Sequence[Stroke]:
                 if token not in drawn or not own:
-                    drawn[token] = self.bank.pick(token, random).strokes
+                    drawn[token] = self.bank.pick(token, random, writer).strokes
                 return drawn[token]
 
             try:

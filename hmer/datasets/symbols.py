@@ -7,7 +7,9 @@ is made of what there is: an arrow to the left is one to the right, mirrored; a 
 
 import gzip
 import json
+import string
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +70,16 @@ CHARACTERS = {
     r"\|": chr(0x2225), r"\sharp": chr(0x266F), r"\%": "%", r"\#": "#", r"\&": "&",
     **{letter: letter for letter in "DJKOQUWZ"}, "?": "?", ":": ":", ";": ";", "*": "*",
 }  # fmt: skip
+# What CROHME has of many hands, for fonts that are hands of their own.
+COMMON = {
+    **{character: character for character in string.ascii_letters + string.digits + "()[]+=<>/!,"},
+    r"\{": "{", r"\}": "}",
+    **{f"\\{name}": chr(code) for name, code in {
+        "alpha": 0x3B1, "beta": 0x3B2, "gamma": 0x3B3, "theta": 0x3B8, "lambda": 0x3BB, "mu": 0x3BC, "pi": 0x3C0,
+        "sigma": 0x3C3, "phi": 0x3C6, "Delta": 0x394, "pm": 0xB1, "times": 0xD7, "div": 0xF7, "infty": 0x221E,
+        "neq": 0x2260, "leq": 0x2264, "geq": 0x2265, "int": 0x222B,
+    }.items()},
+}  # fmt: skip
 
 # Isolated characters whose LaTeX is another: what is not listed stands for itself, or is left out.
 _SPELT = {
@@ -90,6 +102,7 @@ class SymbolBank:
     def __init__(self, part: str = "") -> None:
         self.part = part
         self.glyphs: dict[str, list[Glyph]] = {}
+        self._by_writer: dict[tuple[str, str], list[Glyph]] = {}
 
     def __contains__(self, token: str) -> bool:
         return bool(self.glyphs.get(token))
@@ -100,7 +113,10 @@ class SymbolBank:
     def _add(self, token: str, strokes: Iterable[npt.ArrayLike], writer: str) -> None:
         parts = tuple(np.asarray(stroke, np.float32)[:, :2] for stroke in strokes if np.size(stroke))
         if token and parts:
-            self.glyphs.setdefault(token, []).append(Glyph(parts, writer))
+            glyph = Glyph(parts, writer)
+            self.glyphs.setdefault(token, []).append(glyph)
+            if writer:
+                self._by_writer.setdefault((writer, token), []).append(glyph)
 
     def add_ink(self, folder: Path) -> None:
         """Symbols of the segmented ink of a dataset folder, all of it: parts are the folders themselves."""
@@ -145,8 +161,11 @@ class SymbolBank:
                 if not self.part or (index >= held) == (self.part == "test"):
                     self._add(token, strokes, f"{file.stem} {index}")
 
-    def add_font(self, file: Path) -> None:
-        """The thinned glyphs of a font, all of it: parts are the fonts themselves. Raises DatasetError."""
+    def add_font(self, file: Path, *, whole: bool = False) -> None:
+        """The thinned glyphs of a font, all of it: parts are the fonts themselves. Raises DatasetError.
+
+        What CROHME has is taken only of `whole` fonts, those that somebody's hand was made into.
+        """
         from fontTools.ttLib import TTFont  # here: for preparing data only
         from PIL import ImageFont
 
@@ -155,7 +174,7 @@ class SymbolBank:
             font = ImageFont.truetype(str(file), 96)
         except Exception as error:  # whatever a damaged font makes of the two libraries
             raise DatasetError(f"{file}: cannot be read as a font ({error}).") from error
-        for token, character in CHARACTERS.items():
+        for token, character in (CHARACTERS | COMMON if whole else CHARACTERS).items():
             if ord(character) in known:
                 mask = font.getmask(character, mode="L")
                 if 0 not in mask.size:
@@ -172,10 +191,15 @@ class SymbolBank:
         for token, glyphs in made.items():
             self.glyphs.setdefault(token, []).extend(glyphs)
 
-    def pick(self, token: str, random: Random) -> Glyph:
-        """One of the token's glyphs, those of every source alike."""
-        choices = self.glyphs[token]
+    def pick(self, token: str, random: Random, writer: str = "") -> Glyph:
+        """One of the token's glyphs: the writer's, if there are any, otherwise those of every source alike."""
+        choices = self._by_writer.get((writer, token)) or self.glyphs[token]
         return choices[int(random.integers(len(choices)))]
+
+    def writers(self, fewest: int) -> list[str]:
+        """Those by name who wrote so many different symbols."""
+        counts = Counter(writer for writer, _ in self._by_writer)
+        return [writer for writer, count in counts.items() if count >= fewest]
 
 
 def thinned(mask: npt.NDArray[np.bool_]) -> list[Stroke]:
