@@ -17,6 +17,7 @@ Random = np.random.Generator
 
 # Standard deviations of a single symbol's rotation (radians), slant, and stretching (logarithm) in width and height.
 _SYMBOL_SPREAD = np.array([0.07, 0.08, 0.08, 0.06])
+_LONG = 1.5  # symbols longer than this are turned and slanted less
 _SYMBOL_BEND = 0.02  # standard deviation of how far the parts of a symbol are moved, in its own sizes
 SMALLEST_PX = 2.8  # of a printed symbol: half of what screenshots have
 
@@ -69,6 +70,10 @@ def _vary_symbols(
     for symbol in ink.symbols:
         own = np.concatenate([np.arange(ends[stroke] - counts[stroke], ends[stroke]) for stroke in symbol.strokes])
         angle, slant, wide, high = random.normal(0, 1, 4) * shape * _SYMBOL_SPREAD
+        # A long bar that is turned like a letter runs through what it divides; and size tells x from X.
+        extent = float(np.ptp(points[own], axis=0).max())
+        angle, slant = (value * min(1.0, _LONG / max(extent, 1e-6)) for value in (angle, slant))
+        wide, high = (value - (wide + high) / 4 for value in (wide, high))
         middle = (points[own].min(axis=0) + points[own].max(axis=0)) / 2
         matrix = _turned(angle) @ np.array([[np.exp(wide), slant], [0.0, np.exp(high)]])
         centred = points[own] - middle

@@ -56,8 +56,9 @@ _LOCK_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """What config.json holds. calibration: slope and offset of confidence (see `hmer.recognizer`); empty: none.
+    """What config.json holds. calibration: of the confidence in an answer, as `hmer.calibration` fits it; empty: none.
 
+    beam_calibration: the same after beam search, where more is known of an answer (see `Recognition.evidence`).
     parent: id of the checkpoint that it was trained from. corrections: hash of those that it was fine-tuned on.
     """
 
@@ -67,6 +68,7 @@ class CheckpointConfig:
     image: ImageConfig = field(default_factory=ImageConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     calibration: tuple[float, ...] = ()
+    beam_calibration: tuple[float, ...] = ()
     parent: str = ""
     corrections: str = ""
     created: str = ""
@@ -79,7 +81,13 @@ class CheckpointConfig:
         )
         check(0 < len(self.vocabulary) <= 20_000, "CheckpointConfig.vocabulary: from 1 to 20,000 tokens.")
         check(len(self.calibration) in (0, 2), "CheckpointConfig.calibration: empty, or slope and offset.")
-        check(all(map(math.isfinite, self.calibration)), "CheckpointConfig.calibration: must be finite numbers.")
+        check(
+            len(self.beam_calibration) in (0, 3), "CheckpointConfig.beam_calibration: empty, or two slopes and offset."
+        )
+        check(
+            all(map(math.isfinite, (*self.calibration, *self.beam_calibration))),
+            "CheckpointConfig: calibration and beam_calibration must be finite numbers.",
+        )
         forms = ", ".join(sorted(LABEL_FORMS))
         check(
             self.label_form in LABEL_FORMS, f"CheckpointConfig.label_form: {self.label_form!r} is not one of {forms}."

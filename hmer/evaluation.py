@@ -46,6 +46,11 @@ class Evaluation:
         return [*(without(answer.tokens, self.ignore) for answer in self.recognitions), *([] for _ in self.unread)]
 
     @property
+    def right(self) -> list[bool]:
+        """Whether each of `recognitions` is right."""
+        return [truth == said for truth, said in zip(self.truths, self.predictions, strict=True)][: len(self.items)]
+
+    @property
     def token_accuracy(self) -> float | None:
         """Next tokens that are right under teacher forcing; None if it was not measured, or there are none (CTC)."""
         return self.forced.correct / self.forced.count if self.forced and self.forced.count else None

@@ -265,7 +265,9 @@ def train_on(
             batches=map(list, zip(*streams, strict=True)),
         )  # fmt: skip
         step(steps)
-        base = dataclasses.replace(trainer.base, calibration=config.calibration)
+        base = dataclasses.replace(
+            trainer.base, calibration=config.calibration, beam_calibration=config.beam_calibration
+        )
         if recollection is not None:
             sizes = dataclasses.replace(base.model, recall=recollection.recall.config)
             base = dataclasses.replace(base, model=sizes)

@@ -12,6 +12,7 @@ import torch
 
 from hmer import decoding, latex
 from hmer.batch import of_like_area, of_like_size
+from hmer.calibration import LEAST, Evidence, calibrated
 from hmer.checkpoint import Checkpoint, load
 from hmer.config import Decoding
 from hmer.decoding import Hypothesis
@@ -46,7 +47,9 @@ class Replacement:
 class Recognition:
     """An answer. confidence: probability that the whole formula is right; token_confidence: one for each token.
 
-    log_prob: what the model gives the sequence, the end included; confidence is calibrated from it.
+    log_prob: what the model gives the sequence, the end included. evidence: what confidence is calibrated from: that;
+    or after a beam search with several answers what both reading directions and the language make of it, and the
+    logarithm of its probability among them.
     seconds: the share of this picture in the time of its batch. finished: False when the answer was cut at its longest.
     """
 
@@ -59,6 +62,7 @@ class Recognition:
     seconds: float
     log_prob: float
     finished: bool = True
+    evidence: Evidence = ()
 
 
 class Recognizer:
@@ -225,26 +229,31 @@ class Recognizer:
             for hypothesis, weight in zip(hypotheses, weights, strict=True):
                 words = tuple(self.model.vocabulary.decode(hypothesis.ids))
                 alternatives.append(Alternative(latex.pretty(words), words, weight / total))
+        evidence: Evidence = (best.log_prob,)
+        if settings.strategy == "beam" and settings.beam_width > 1:
+            evidence = (best.joint_log_prob, math.log(weights[0] / total) if weights[0] else LEAST)
         return Recognition(
             latex=latex.pretty(tokens),
             tokens=tokens,
-            confidence=self._confidence(best),
+            confidence=self._confidence(best, evidence),
             token_confidence=_token_confidence(best),
             alternatives=tuple(alternatives),
             checkpoint=self.id,
             seconds=seconds,
             log_prob=best.log_prob,
             finished=best.finished,
+            evidence=evidence,
         )
 
-    def _confidence(self, hypothesis: Hypothesis) -> float:
-        """Probability that the whole answer is right: a logistic curve over its log-probability, if calibrated."""
+    def _confidence(self, hypothesis: Hypothesis, evidence: Evidence) -> float:
+        """Probability that the whole answer is right, calibrated if the checkpoint is."""
         if not hypothesis.finished:
             return 0.0
-        if not self.config.calibration:
-            return math.exp(hypothesis.log_prob)
-        slope, offset = self.config.calibration
-        return 1.0 / (1.0 + math.exp(-max(min(slope * hypothesis.log_prob + offset, 60.0), -60.0)))
+        if len(evidence) > 1 and self.config.beam_calibration:
+            return calibrated(evidence, self.config.beam_calibration)
+        if self.config.calibration:
+            return calibrated((hypothesis.log_prob,), self.config.calibration)
+        return math.exp(hypothesis.log_prob)
 
 
 def whole_picture(source: Any) -> Grey:

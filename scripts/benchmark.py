@@ -75,18 +75,13 @@ def calibration(options: Namespace) -> dict[str, Any]:
 
     from hmer.benchmarks.calibration import calibration
     from hmer.evaluation import evaluate
-    from hmer.metrics import without
     from hmer.recognizer import Recognizer
 
     torch.set_num_threads(options.threads)
     recognizer = Recognizer.load(options.checkpoint)
     items = _items(options, recognizer.config.label_form)
     evaluation = evaluate(recognizer, items, settings(Decoding, options), ignore=options.ignore)
-    right = [
-        without(item.tokens, options.ignore) == without(answer.tokens, options.ignore)
-        for item, answer in zip(evaluation.items, evaluation.recognitions, strict=True)
-    ]
-    figures = calibration([answer.log_prob for answer in evaluation.recognitions], right)
+    figures = calibration([answer.evidence for answer in evaluation.recognitions], evaluation.right)
     return {"checkpoint": recognizer.id, **figures}
 
 

@@ -24,7 +24,7 @@ from hmer import checkpoint as checkpoints
 from hmer.calibration import fit_calibration
 from hmer.checkpoint import Checkpoint
 from hmer.command_line import run
-from hmer.config import check
+from hmer.config import Decoding, check
 from hmer.datasets.batches import symbol_positions
 from hmer.datasets.folder import Item, read_dataset, sample, write_labels
 from hmer.datasets.recombine import Formula, Recombiner
@@ -33,9 +33,9 @@ from hmer.evaluation import evaluate
 from hmer.finetune import REGRESSION, REPLAY
 from hmer.image import read_image
 from hmer.ink import draw, read_inkml, write_inkml
-from hmer.metrics import without
 from hmer.recognizer import Recognizer
 
+BEAM_WIDTH = 10
 SHORT = range(2, 10)
 TRIES = 20  # for each part that is wanted
 
@@ -74,14 +74,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     form = recognizer.config.label_form
     problems: list[str] = []
     validation = read_dataset(options.regression, form, problems)
-    evaluation = evaluate(recognizer, validation, ignore=options.ignore)
-    right = [
-        without(item.tokens, options.ignore) == without(answer.tokens, options.ignore)
-        for item, answer in zip(evaluation.items, evaluation.recognitions, strict=True)
-    ]
-    calibration = fit_calibration([answer.log_prob for answer in evaluation.recognitions], right)
-    print(f"validation: {evaluation.scores}")
-    config = dataclasses.replace(recognizer.config, name=Path(options.out).name, calibration=calibration, parent="")
+    # Greedy answers and those of a beam search are calibrated apart: more is known of the latter.
+    evaluation, searched = (
+        evaluate(recognizer, validation, decoding, ignore=options.ignore)
+        for decoding in (Decoding(), Decoding(strategy="beam", beam_width=BEAM_WIDTH))
+    )
+    calibration, beam_calibration = (
+        fit_calibration([answer.evidence for answer in found.recognitions], found.right)
+        for found in (evaluation, searched)
+    )
+    print(f"validation: greedy {evaluation.scores}\nbeam search {searched.scores}")
+    config = dataclasses.replace(
+        recognizer.config, name=Path(options.out).name, calibration=calibration, beam_calibration=beam_calibration,
+        parent="",
+    )  # fmt: skip
     card = Path(options.card).read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory(prefix="hmer-release-") as working:
         extra = checkpoints.resolve(options.carry) if options.carry else Path(working)
@@ -98,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _carry(regression, extra / REGRESSION, as_ink=False)
             (extra / "NOTICE").write_text(Path(options.notice).read_text(encoding="utf-8"), encoding="utf-8")
         checkpoints.save(options.out, recognizer.model, config, card=card, extra=extra, overwrite=True)
-    print(f"{options.out}: calibration {calibration}")
+    print(f"{options.out}: calibration {calibration}, after beam search {beam_calibration}")
     return 0
 
 

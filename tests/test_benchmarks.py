@@ -26,6 +26,7 @@ from hmer.benchmarks.newsymbols import parted, read_drawings
 from hmer.benchmarks.personalise import foreseeable_edits, personalise
 from hmer.benchmarks.robustness import BOUNDS, alike, cut_symbols, robustness
 from hmer.bootstrap import interval
+from hmer.calibration import calibrated, fit_calibration
 from hmer.datasets.batches import symbol_positions
 from hmer.datasets.folder import Item, read_dataset, read_rows, write_labels
 from hmer.errors import ConfigError, DatasetError
@@ -67,13 +68,24 @@ def test_a_calibrated_model_is_told_from_one_that_is_not() -> None:
     random = np.random.default_rng(1)
     log_probs = -random.exponential(1.0, 600)
     right = random.random(600) < np.exp(log_probs)
-    figures = calibration(log_probs.tolist(), right.tolist())
+    evidence = [(value,) for value in log_probs.tolist()]
+    figures = calibration(evidence, right.tolist())
     assert figures["n"] == 600
     assert not figures["distinguishable_from_perfect"]
     assert figures["brier_interval"][0] < figures["brier"] < figures["brier_interval"][1]
-    confidence = crosswise(log_probs.tolist(), right.tolist())
+    confidence = crosswise(evidence, right.tolist())
     _, bound = perfect_error(confidence)
     assert expected_calibration_error(np.sqrt(confidence), right.astype(float)) > bound  # far too sure
+
+
+def test_evidence_that_tells_more_is_weighed_more() -> None:
+    random = np.random.default_rng(2)
+    first, second = -random.exponential(1.0, 2_000), -random.exponential(1.0, 2_000)
+    right = random.random(2_000) < 1 / (1 + np.exp(-(2.0 * second + 1.5)))
+    evidence = list(zip(first.tolist(), second.tolist(), strict=True))
+    slope, other, offset = fit_calibration(evidence, right.tolist())
+    assert abs(slope) < 0.2 and other == pytest.approx(2.0, abs=0.4) and offset == pytest.approx(1.5, abs=0.3)
+    assert calibrated((-1.0, -100.0), (0.0, 2.0, 1.5)) < 1e-20
 
 
 def test_what_is_alike_alone() -> None:

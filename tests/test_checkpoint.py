@@ -57,7 +57,7 @@ def toy(seed: int = 0) -> tuple[torch.nn.Module, CheckpointConfig]:
 @pytest.mark.parametrize("architecture", sorted(MODELS))
 def test_round_trip(architecture: str, tmp_path: Path) -> None:
     config = CheckpointConfig(
-        "toy", VOCABULARY.words, model=narrow(architecture), calibration=(1.5, -0.25), parent="older-12", created="2026-01-01"
+        "toy", VOCABULARY.words, model=narrow(architecture), calibration=(1.5, -0.25), beam_calibration=(0.5, 2.0, 1.0), parent="older-12", created="2026-01-01"
     )  # fmt: skip
     model = build(config.model, VOCABULARY)
     out = save(tmp_path / "new" / "toy", model, config, card="# A toy\n")
@@ -106,6 +106,8 @@ DAMAGED_CONFIGS: list[tuple[dict[str, Any], str]] = [
     ({"vocabulary": [f"t{number}" for number in range(20_001)]}, "from 1 to 20,000"),
     ({"label_form": "latin"}, "label_form: 'latin' is not one of crohme"),
     ({"calibration": [1.0]}, "slope and offset"),
+    ({"beam_calibration": [1.0, 2.0]}, "two slopes and offset"),
+    ({"beam_calibration": [1.0, 2.0, float("inf")]}, "finite"),
     ({"calibration": [1.0, float("nan")]}, "finite"),
     ({"image": {"version": 2}}, "update hmer"),
     ({"model": {"decoder_width": 8192, "decoder_feedforward": 8192, "decoder_layers": 64}}, "asks for about [0-9,]+ parameters"),

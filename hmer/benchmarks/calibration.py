@@ -7,21 +7,20 @@ import numpy as np
 import numpy.typing as npt
 
 from hmer.bootstrap import interval
-from hmer.calibration import fit_calibration
+from hmer.calibration import Evidence, calibrated, fit_calibration
 
 Values = npt.NDArray[np.float64]
 
 
-def crosswise(log_probs: Sequence[float], right: Sequence[bool], folds: int = 10, seed: int = 0) -> Values:
+def crosswise(evidence: Sequence[Evidence], right: Sequence[bool], folds: int = 10, seed: int = 0) -> Values:
     """The confidence of every answer by a calibration that was fitted on the others: (n,)."""
     order = np.random.default_rng(seed).permutation(len(right))
     confidence = np.zeros(len(right))
     for fold in range(folds):
         out = order[fold::folds]
         rest = np.setdiff1d(order, out)
-        slope, offset = fit_calibration([log_probs[index] for index in rest], [right[index] for index in rest])
-        logits = np.clip(slope * np.asarray(log_probs)[out] + offset, -60, 60)
-        confidence[out] = 1 / (1 + np.exp(-logits))
+        fitted = fit_calibration([evidence[index] for index in rest], [right[index] for index in rest])
+        confidence[out] = [calibrated(evidence[index], fitted) for index in out]
     return confidence
 
 
@@ -60,9 +59,9 @@ def perfect_error(confidence: Values, draws: int = 2_000, seed: int = 0) -> tupl
     return float(np.mean(errors)), float(np.quantile(errors, 0.95))
 
 
-def calibration(log_probs: Sequence[float], right: Sequence[bool]) -> dict[str, Any]:
+def calibration(evidence: Sequence[Evidence], right: Sequence[bool]) -> dict[str, Any]:
     """Every figure of a set of answers; confidence is fitted crosswise."""
-    confidence = crosswise(log_probs, right)
+    confidence = crosswise(evidence, right)
     outcome = np.asarray(right, float)
     rows = np.column_stack([confidence, outcome])
     floor, bound = perfect_error(confidence)

@@ -137,7 +137,8 @@ class Source:
         if index not in self._formulas:
             item = self.items[index]
             ink = read_inkml(item.path)
-            self._formulas[index] = Formula(item.tokens, ink, tuple(symbol_positions(item.tokens, ink)))
+            positions = tuple(symbol_positions(item.tokens, ink))
+            self._formulas[index] = Formula(item.tokens, ink, positions, item.writer)
         return self._formulas[index]
 
     @property
@@ -181,6 +182,12 @@ def _serpentine(sample: Sample) -> tuple[int, int, int]:
     return group, step if group % 2 else -step, width if step % 2 else -width
 
 
+def _share_hands(recombiners: Sequence[Recombiner]) -> None:
+    """What is recombined from one folder may be written in the hands of the others."""
+    for recombiner in recombiners:
+        recombiner.donors = [other for other in recombiners if other is not recombiner and len(other)]
+
+
 class BatchStream(IterableDataset[Batch]):
     """Batches without end, from several sources by weight; every worker draws its own stream."""
 
@@ -200,6 +207,7 @@ class BatchStream(IterableDataset[Batch]):
         if worker is not None:
             torch.set_num_threads(1)
         random = np.random.default_rng((self.seed, worker.id if worker else 0))
+        _share_hands([source.recombiner for source in self.sources if source.augment.recombine])
         orders = [self._order(source, random) for source in self.sources]
         failures, most = 0, 20 + 2 * sum(map(len, self.sources))
         while True:

@@ -77,14 +77,20 @@ _GREEK = r"""
     \alpha \beta \gamma \delta \epsilon \varepsilon \zeta \eta \theta \vartheta \kappa \lambda \mu \nu \xi \pi \rho
     \sigma \tau \phi \varphi \chi \psi \omega \Gamma \Delta \Theta \Lambda \Xi \Pi \Sigma \Phi \Psi \Omega \ell
     \partial \nabla \hbar \infty
+    \mu \mu \mu \nu \phi \phi \pi \pi \delta \delta \alpha \beta \psi \lambda \gamma \sigma
 """.split()
-_INDICES = r"i j k l m n a b c 0 1 2 3 + - \mu \nu \rho \sigma \alpha \beta \lambda I J N A B".split()
+_INDICES = r"i i i j k l m n a b c 0 1 2 2 2 3 4 + - \mu \mu \nu \nu \rho \sigma \alpha \beta \lambda I J N A B".split()
+_MARKS = r"\dagger \dagger \dagger * \ast \perp \star \pm \mp \circ \| \infty".split()  # as scripts
 _RELATIONS = r"= = = = = = = \equiv \sim \simeq \approx \leq \geq < > \neq \rightarrow \propto \in \ll \gg".split()
 _SIGNS = r"+ + + + - - - - \pm \mp \cdot \times \otimes \oplus \wedge *".split()
 _ACCENTS = r"\bar \tilde \hat \dot \vec \overline \widetilde \widehat \ddot \check \breve \underline".split()
 _FONTS = r"\mathcal \mathcal \mathbf \mathbf \mathrm \mathbb \boldsymbol \mathsf \mathfrak \mathit".split()
 _FENCES = (("(", ")"), ("(", ")"), ("[", "]"), ("[", "]"), (r"\{", r"\}"), ("|", "|"), (r"\langle", r"\rangle"))
 _SPACES = [r"\,", r"\,", r"\,", r"~", r"~", r"\;", r"\:", r"\quad", r"\!"]
+# Authors put a little space where they please, before a comma, say; most never do, some all the time.
+_GAPS = (
+    (r"\,",), (r"\,",), (r"\,",), ("~",), ("~",), (r"\;",), (r"\,", r"\,"), ("~", "~"), (r"\;", r"\;"), (r"\:",), (r"\!",),
+)  # fmt: skip
 _FAR = (
     (r"\quad",), (r"\quad",), (r"\qquad",), ("~", "~"), (r"\;", r"\;"), (r"\quad", r"\quad"), ("~", "~", "~"), (r"\,", r"\,"),
 )  # fmt: skip
@@ -128,6 +134,8 @@ class Composer:
                 length = float(np.clip(np.exp(random.normal(np.log(52), 0.55)), 4, MAX_TOKENS))
                 kind = _KINDS[int(random.choice(len(_KINDS), p=_KIND_SHARES))]
                 tokens = self._ended(kind(self, list(part.tokens), length, random), random)
+            if random.random() < 0.3:
+                tokens = _spaced(tokens, random.uniform(0.02, 0.3), random)
             try:
                 made = tuple(latex.normalise(" ".join(tokens)))
             except LatexError:
@@ -216,8 +224,8 @@ class Composer:
             if way < 0.5:
                 fenced = [r"\left", opening, *inner, r"\right", closing]
             elif way < 0.6:
-                size = _pick(_SIZES, random)
-                fenced = [size + "l", opening, *inner, size + "r", closing]
+                size, plain = _pick(_SIZES, random), random.random() < 0.3
+                fenced = [size + "l" * (not plain), opening, *inner, size + "r" * (not plain), closing]
             else:
                 fenced = [opening, *inner, closing]
             return (
@@ -373,7 +381,7 @@ class Composer:
         chance = random.random()
         if tokens[-1] in (".", ",", r"\right") or tokens[-1].startswith(r"\end{a"):
             return tokens
-        gap = [_pick([r"\,", "~", r"\;"], random)] if random.random() < 0.25 else []
+        gap = _GAPS[int(random.integers(len(_GAPS)))] if random.random() < 0.35 else ()
         return [*tokens, *gap, "."] if chance < 0.36 else [*tokens, *gap, ","] if chance < 0.62 else tokens
 
 
@@ -386,6 +394,25 @@ _KIND_SHARES = (0.74, 0.12, 0.07, 0.035, 0.035)
 
 def _pick(choices: Sequence[str], random: Random) -> str:
     return choices[int(random.integers(len(choices)))]
+
+
+def _spaced(tokens: Sequence[str], share: float, random: Random) -> list[str]:
+    """The tokens with small spaces at a share of the places where authors put them."""
+    result: list[str] = []
+    level = 0
+    for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
+        result.append(token)
+        level += (token == "{") - (token == "}")
+        ends = token in ("}", ")", "]", "=", "+", "-", ",") or (token.isalnum() and random.random() < 0.3)
+        inside = level == 0 or (level == 1 and random.random() < 0.1)
+        if (
+            ends
+            and inside
+            and following not in ("{", "}", "^", "_", "&", r"\\", r"\limits", "")
+            and random.random() < share
+        ):
+            result += _GAPS[int(random.integers(len(_GAPS)))]
+    return result
 
 
 def _letter(random: Random) -> list[str]:
@@ -403,6 +430,8 @@ def _scripts(random: Random) -> list[str]:
     """A subscript, a superscript, both, or primes; mostly of one or two symbols."""
 
     def body() -> list[str]:
+        if random.random() < 0.04:
+            return [_pick(_MARKS, random)]
         count = 1 + int(random.random() < 0.35) + int(random.random() < 0.1)
         inner = [_pick(_INDICES, random) for _ in range(count)]
         return inner if inner[-1] not in "+-" or count == 1 else [*inner, "1"]

@@ -132,7 +132,7 @@ class Composer:
             except LatexError:
                 continue
             self.counts.update(set(tokens))
-            return tokens, _ink(tokens, sorted(box.placed, key=lambda placed: placed[0]))
+            return tokens, _ink(tokens, sorted(box.placed, key=lambda placed: placed[0]), writer)
 
     def _chosen(self, random: Random) -> tuple[str, ...]:
         """A formula as typed or with other symbols, or a single symbol."""
@@ -185,7 +185,7 @@ def _with_limits(tokens: Sequence[str]) -> tuple[str, ...]:
     return tuple(latex.reduce([token for token in tokens if token != r"\limits"], "crohme"))
 
 
-def _ink(tokens: Sequence[str], placed: Sequence[tuple[int, tuple[Stroke, ...]]]) -> Ink:
+def _ink(tokens: Sequence[str], placed: Sequence[tuple[int, tuple[Stroke, ...]]], writer: str) -> Ink:
     strokes: list[Stroke] = []
     symbols = []
     for position, own in placed:
@@ -193,7 +193,7 @@ def _ink(tokens: Sequence[str], placed: Sequence[tuple[int, tuple[Stroke, ...]]]
         label = "-" if tokens[position] == r"\frac" else tokens[position]
         symbols.append(Symbol(label, tuple(range(len(strokes), len(strokes) + len(own)))))
         strokes += own
-    return Ink(tuple(strokes), tuple(symbols), truth=" ".join(tokens))
+    return Ink(tuple(strokes), tuple(symbols), truth=" ".join(tokens), writer=writer)
 
 
 def shuffled(formulas: Sequence[tuple[str, str]], cap: int = 20_000, seed: int = 0) -> Iterator[str]:
@@ -221,10 +221,10 @@ def compose(
             tokens, ink = composer.make(random)
             name = f"{number:06}.inkml"
             write_inkml(ink, temporary / name, resolution=100.0)
-            rows.append((name, " ".join(tokens)))
+            rows.append((name, " ".join(tokens), ink.writer))
             if progress:
                 progress(1)
-        write_labels(temporary, rows, ("file", "latex"))
+        write_labels(temporary, rows, ("file", "latex", "writer"))
         temporary.chmod(0o755)
         temporary.rename(out)
     except BaseException:

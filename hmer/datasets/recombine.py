@@ -28,10 +28,13 @@ _ALIKE = (
     r"\forall \exists \infty \Delta \alpha \beta \gamma \theta \phi",
     r"\sin \cos \tan \log",
 )
+_NARROW = frozenset(["1", "i", "j", "l"])  # in their boxes nothing wider has room
 _ALIKE_OF: dict[str, list[list[str]]] = {}
 for _line in _ALIKE:
     for _token in _line.split():
         _ALIKE_OF.setdefault(_token, []).append(_line.split())
+NO_HAND = ("", "Unknown")  # what collections call writers whom they do not tell apart
+HAND = 20  # different symbols that make a writer's a hand to write others' formulas in
 _BRACKETS = (("(", ")"), ("[", "]"), ("|", "|"), (r"\{", r"\}"))
 
 # These fill the box that the formula leaves them, whatever their own proportions.
@@ -47,11 +50,22 @@ _NOTHING_ALONE = frozenset(
 
 @dataclass(frozen=True)
 class Formula:
-    """Ink and its caption; `positions[i]` is the token that the ink's symbol i is, or -1."""
+    """Ink and its caption; `positions[i]` is the token that the ink's symbol i is, or -1.
+
+    writer: empty if not known. unit: size of the usual symbol of what it was cut from, 0 where it is whole: what a part is
+    large or small beside.
+    """
 
     tokens: tuple[str, ...]
     ink: Ink
     positions: tuple[int, ...]
+    writer: str = ""
+    unit: float = 0.0
+
+    @property
+    def size(self) -> float:
+        """Size of the usual symbol, in the unit of the ink."""
+        return self.unit or symbol_size(self.ink)
 
     @property
     def complete(self) -> bool:
@@ -86,16 +100,27 @@ def parts(tokens: Sequence[str], start: int, end: int) -> list[tuple[int, int]]:
     return spans
 
 
+Instances = dict[str, list[tuple[int, int]]]  # by token: which symbols of which formulas
+
+
 class Recombiner:
-    """Makes formulas from a collection of complete ones; symbols and parts keep their writers' hands."""
+    """Makes formulas from a collection of complete ones; symbols and parts keep their writers' hands.
+
+    `donors` are others whose symbols are taken, too: more hands for the same layouts.
+    """
 
     def __init__(self, formulas: Sequence[Formula]) -> None:
         self.formulas = [formula for formula in formulas if formula.complete]
-        self._instances: dict[str, list[tuple[int, int]]] = {}
-        self._size = [symbol_size(formula.ink) for formula in self.formulas]
+        self.donors: Sequence[Recombiner] = ()
+        self._instances: Instances = {}
+        self._size = [formula.size for formula in self.formulas]
+        self._by_writer: dict[str, Instances] = {}
         for index, formula in enumerate(self.formulas):
+            own = self._by_writer.setdefault(formula.writer, {}) if formula.writer not in NO_HAND else {}
             for symbol, position in enumerate(formula.positions):
-                self._instances.setdefault(formula.tokens[position], []).append((index, symbol))
+                for instances in (self._instances, own):
+                    instances.setdefault(formula.tokens[position], []).append((index, symbol))
+        self._hands = [own for own in self._by_writer.values() if len(own) >= HAND]
 
     def __len__(self) -> int:
         return len(self.formulas)
@@ -136,29 +161,44 @@ class Recombiner:
             return formula
         symbols = [(formula.ink.symbols[index], formula.positions[index] - begin) for index in chosen]
         strokes = [[formula.ink.strokes[index] for index in symbol.strokes] for symbol, _ in symbols]
-        return _assemble(tokens[begin:stop], [position for _, position in symbols], strokes)
+        return _assemble(tokens[begin:stop], [position for _, position in symbols], strokes, formula.size)
 
     def rewritten(self, formula: Formula, random: Random) -> Formula:
-        """The same layout with symbols of other writers, and now and then with other symbols."""
+        """The same layout with symbols of other writers, or of one other, and now and then with other symbols."""
         tokens = list(formula.tokens)
         exchanged = self._exchange(sorted(set(tokens)), random) if random.random() < 0.6 else {}
         share = random.random()
-        size = symbol_size(formula.ink)
+        size = formula.size
+        donor = self._donor(random)
+        hand: Instances = {}
+        if donor._hands and random.random() < 0.5:
+            hand = donor._hands[int(random.integers(len(donor._hands)))]
+            share = max(share, 0.8)
         strokes = []
         for symbol, position in zip(formula.ink.symbols, formula.positions, strict=True):
             own = [formula.ink.strokes[index] for index in symbol.strokes]
             token = exchanged.get(tokens[position], tokens[position])
             if token != tokens[position] or random.random() < share:
-                own = self._instance(token, own, size, random)
+                changed = token != tokens[position]
+                if token in hand:
+                    own = donor._fitting(hand[token], token, own, size, random, changed=changed)
+                else:
+                    own = self._instance(token, own, size, random, changed=changed)
             tokens[position] = token
             strokes.append(own)
-        return _assemble(tuple(tokens), formula.positions, strokes)
+        return _assemble(tuple(tokens), formula.positions, strokes, size)
+
+    def _donor(self, random: Random) -> "Recombiner":
+        """This one, or as often one of the others."""
+        if not self.donors or random.random() < 0.5:
+            return self
+        return self.donors[int(random.integers(len(self.donors)))]
 
     def _exchange(self, tokens: Sequence[str], random: Random) -> dict[str, str]:
         """What some of the tokens become; rare symbols are taken more often than they were written."""
         exchanged: dict[str, str] = {}
         for token in tokens:
-            if token in _ALIKE_OF and random.random() < 0.4:
+            if token in _ALIKE_OF and token not in _NARROW and random.random() < 0.4:
                 alike = _ALIKE_OF[token][int(random.integers(len(_ALIKE_OF[token])))]
                 choices = [other for other in alike if other in self._instances]
                 weights = np.array([len(self._instances[other]) ** -0.5 for other in choices])
@@ -172,8 +212,8 @@ class Recombiner:
 
     def joined(self, left: Formula, right: Formula, random: Random) -> Formula:
         """Two formulas on one line, with an operator or a relation between them."""
-        size = symbol_size(left.ink)
-        factor = size / symbol_size(right.ink)
+        size = left.size
+        factor = size / right.size
         line, other_line = _axis(left), _axis(right) * factor
         edge = max(float(stroke[:, 0].max()) for stroke in left.ink.strokes)
         token = _JOINING[int(random.integers(len(_JOINING)))]
@@ -192,21 +232,46 @@ class Recombiner:
         for symbol, position in zip(right.ink.symbols, right.positions, strict=True):
             strokes.append([right.ink.strokes[index] * np.float32(factor) + shift for index in symbol.strokes])
             positions.append(position + len(tokens))
-        return _assemble((*tokens, *right.tokens), positions, strokes)
+        return _assemble((*tokens, *right.tokens), positions, strokes, size)
 
-    def _instance(self, token: str, own: Sequence[Stroke], size: float, random: Random) -> list[Stroke]:
-        """Somebody's `token` in the box of the strokes `own`, in a formula whose usual symbol is `size` large."""
-        choices = self._instances[token]
+    def _instance(
+        self, token: str, own: Sequence[Stroke], size: float, random: Random, *, changed: bool = False
+    ) -> list[Stroke]:
+        """Somebody's `token` in the box of the strokes `own`, in a formula whose usual symbol is `size` large.
+
+        `changed`: the box is another symbol's.
+        """
+        donor = self._donor(random)
+        if token not in donor._instances:
+            donor = self
+        return donor._fitting(donor._instances[token], token, own, size, random, changed=changed)
+
+    def _fitting(
+        self,
+        choices: Sequence[tuple[int, int]],
+        token: str,
+        own: Sequence[Stroke],
+        size: float,
+        random: Random,
+        *,
+        changed: bool,
+    ) -> list[Stroke]:
         index, symbol = choices[int(random.integers(len(choices)))]
         ink = self.formulas[index].ink
         strokes = [ink.strokes[stroke] for stroke in ink.symbols[symbol].strokes]
-        return fitted(strokes, own, size / self._size[index], 1.0 if token in _STRETCHED else 0.2)
+        stretched = token in _STRETCHED
+        return fitted(
+            strokes, own, size / self._size[index], 1.0 if stretched else 0.2, by_height=changed and not stretched
+        )
 
 
-def fitted(strokes: Sequence[Stroke], box: Sequence[Stroke], scale: float, most: float) -> list[Stroke]:
+def fitted(
+    strokes: Sequence[Stroke], box: Sequence[Stroke], scale: float, most: float, *, by_height: bool = False
+) -> list[Stroke]:
     """`strokes` in the middle of the box of others, their proportions changed by exp(2 * most) at most.
 
-    What is next to nothing in one direction (a bar, a dot) has no proportions; `scale` serves where both are.
+    What is next to nothing in one direction (a bar, a dot) has no proportions; `scale` serves where both are. With
+    `by_height` they get the height of the box: how large a letter is tells which it is, how wide its box was does not.
     """
     low, high = _corners(strokes)
     box_low, box_high = _corners(box)
@@ -218,7 +283,7 @@ def fitted(strokes: Sequence[Stroke], box: Sequence[Stroke], scale: float, most:
         factors = np.full(2, scale)
     else:
         ratios = np.log(np.where(usable, want, 1) / np.where(usable, have, 1))
-        middle = float(ratios[usable].mean())
+        middle = float(ratios[1] if by_height and usable[1] else ratios[usable].mean())
         factors = np.exp(middle + np.clip(np.where(usable, ratios - middle, 0), -most, most))
     middle_to, middle_from = (box_low + box_high) / 2, (low + high) / 2
     return [((stroke - middle_from) * factors + middle_to).astype(np.float32) for stroke in strokes]
@@ -240,11 +305,13 @@ def _axis(formula: Formula) -> float:
     return float(np.median(middles)) if middles else float(np.concatenate(formula.ink.strokes)[:, 1].mean())
 
 
-def _assemble(tokens: Sequence[str], positions: Sequence[int], strokes: Sequence[Sequence[Stroke]]) -> Formula:
-    """A formula from the strokes of each symbol."""
+def _assemble(
+    tokens: Sequence[str], positions: Sequence[int], strokes: Sequence[Sequence[Stroke]], unit: float
+) -> Formula:
+    """A formula from the strokes of each symbol; `unit` as in `Formula`."""
     flat: list[Stroke] = []
     symbols = []
     for position, group in zip(positions, strokes, strict=True):
         symbols.append(Symbol(tokens[position], tuple(range(len(flat), len(flat) + len(group)))))
         flat.extend(group)
-    return Formula(tuple(tokens), Ink(tuple(flat), tuple(symbols)), tuple(positions))
+    return Formula(tuple(tokens), Ink(tuple(flat), tuple(symbols)), tuple(positions), unit=unit)

@@ -88,6 +88,9 @@ _SPELT = {
 }  # fmt: skip
 
 
+UNKNOWN = "Unknown"  # what CROHME calls several writers
+
+
 @dataclass(frozen=True)
 class Glyph:
     """Somebody's symbol: strokes, y downward, in any unit."""
@@ -199,14 +202,16 @@ class SymbolBank:
     def writers(self, fewest: int) -> list[str]:
         """Those by name who wrote so many different symbols."""
         counts = Counter(writer for writer, _ in self._by_writer)
-        return [writer for writer, count in counts.items() if count >= fewest]
+        return [writer for writer, count in counts.items() if count >= fewest and writer != UNKNOWN]
 
 
 def thinned(mask: npt.NDArray[np.bool_]) -> list[Stroke]:
     """The strokes along the middle of a shape: (H, W) bool -> polylines in pixels."""
     from skimage.morphology import skeletonize
 
-    skeleton: npt.NDArray[np.bool_] = skeletonize(np.pad(mask, 2))  # type: ignore[no-untyped-call]
+    mask = np.pad(mask, 2)
+    skeleton: npt.NDArray[np.bool_] = skeletonize(mask)  # type: ignore[no-untyped-call]
+    _, pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     neighbours = cv2.filter2D(skeleton.astype(np.uint8), -1, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT)
     left = {(int(row), int(column)) for row, column in zip(*np.nonzero(skeleton), strict=True)}
     # Ends first, so that lines are followed from one end to the other.
@@ -222,7 +227,12 @@ def thinned(mask: npt.NDArray[np.bool_]) -> list[Stroke]:
             left.discard(following)
         # Where lines cross, the first took the crossing; the others reach back to it.
         strokes.append(_to_touch(line, skeleton, left))
-    strokes = [stroke for stroke in strokes if len(stroke) > 3] or strokes[:1]
+    # Spurs of the skeleton are left out, but not dots: the longest of what hangs together stays, however short.
+    longest: dict[int, list[tuple[int, int]]] = {}
+    for stroke in strokes:
+        piece = int(pieces[stroke[0]])
+        longest[piece] = max(longest.get(piece, []), stroke, key=len)
+    strokes = [stroke for stroke in strokes if len(stroke) > 3 or longest[int(pieces[stroke[0]])] is stroke]
     return [_simplified(np.array(stroke, np.float32)[:, ::-1]) for stroke in strokes]
 
 

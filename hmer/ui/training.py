@@ -21,9 +21,9 @@ from typing import Any
 
 from annotations import Selection, Status, write_dataset
 from hmer import checkpoint
-from hmer.config import Decoding, check
+from hmer.config import check
 from hmer.errors import HmerError
-from hmer.ui.services import Seen, Services
+from hmer.ui.services import STANDARD, Seen, Services
 
 log = logging.getLogger(__name__)
 
@@ -199,12 +199,11 @@ def read_anew(services: Services, reference: str) -> int:
     One picture after the other: requests come between. Raises CheckpointError or StoreError.
     """
     recognizer = services.recognizers.get(reference)
-    decoding = Decoding()
     count = 0
     for number in services.store.unread(recognizer.id, Selection(statuses=(Status.PENDING, Status.DRAFT))):
         try:
-            (answer,) = recognizer.recognize([services.store.image(number)], decoding)
-            services.store.add_prediction(number, Seen(b"", answer, decoding, reference).prediction)
+            (answer,) = recognizer.recognize([services.store.image(number)], STANDARD)
+            services.store.add_prediction(number, Seen(b"", answer, STANDARD, reference).prediction)
             count += 1
         except HmerError as error:  # deleted meanwhile, or a picture that this checkpoint cannot read
             log.warning("annotation %d was not read anew: %s", number, error)

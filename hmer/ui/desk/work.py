@@ -12,10 +12,9 @@ from pathlib import Path
 from annotations import Annotation, AnnotationStore, Reason, Refusal, Selection, Status
 from annotations.intake import Found, pictures_in
 from hmer import latex
-from hmer.config import Decoding
 from hmer.errors import BadImage, ConfigError, LatexError, StoreError
 from hmer.metrics import token_edits
-from hmer.ui.services import Seen, Services
+from hmer.ui.services import STANDARD, Seen, Services
 
 OPEN = (Status.PENDING, Status.DRAFT)
 DISAGREEING = "most disagreeing"
@@ -208,7 +207,6 @@ def take_in(services: Services, paths: Sequence[Path], reference: str, *, source
     CheckpointError, or StoreError when the store fails.
     """
     recognizer = services.recognizers.get(reference)
-    decoding = Decoding()
     done = TakenIn()
     for items in _some_at_once(pictures_in(paths)):
         prepared, usable = [], []
@@ -226,8 +224,8 @@ def take_in(services: Services, paths: Sequence[Path], reference: str, *, source
             except BadImage as error:
                 refused.append(Refusal(item.name, str(error)))
         saved = 0
-        for item, answer in zip(usable, recognizer.recognize_prepared(prepared, decoding), strict=True):
-            prediction = Seen(item.content, answer, decoding, reference).prediction
+        for item, answer in zip(usable, recognizer.recognize_prepared(prepared, STANDARD), strict=True):
+            prediction = Seen(item.content, answer, STANDARD, reference).prediction
             created = services.store.add(item.content, prediction=prediction, source=source).created
             saved, known = saved + created, known + (not created)  # the same picture twice in one batch
         done = TakenIn(done.saved + saved, done.known + known, (*done.refused, *refused))
