@@ -97,12 +97,18 @@ class Database:
 
     # --- copies -------------------------------------------------------------------------------------------
 
-    def backup(self, path: str | Path) -> None:
+    def backup(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write a copy of everything to one SQLite file, while the database stays in use.
 
-        Raises StoreError, also for a database server (which has tools of its own).
+        Raises StoreError where a file stands at `path` and `overwrite` is off, where it is the database itself, and for
+        a database server (which has tools of its own).
         """
         path = Path(path).absolute()
+        if path.exists():
+            if self._file is not None and path.samefile(self._file):
+                raise StoreError(f"{path} is the annotation store itself; give the backup another name.")
+            if not overwrite:
+                raise StoreError(f"{path} exists already; choose another name, or ask for overwriting.")
         with self._raw_connection() as connection, _explained(f"backup {path}"):
             sqlite.copy_to_file(connection, path)
 

@@ -190,7 +190,8 @@ def _write_metadata_jsonl(folder: Path, rows: Rows) -> None:
 
 def _write_metadata_csv(folder: Path, rows: Rows) -> None:
     with (folder / METADATA_CSV).open("w", encoding="utf-8", newline="") as table:
-        writer = csv.DictWriter(table, ("file_name", *FIELDS, "ink"), extrasaction="ignore", lineterminator="\n")
+        # Python 3.11 quotes a line break in a cell only where the end of a line has it: both kinds, as RFC 4180 ends them.
+        writer = csv.DictWriter(table, ("file_name", *FIELDS, "ink"), extrasaction="ignore", lineterminator="\r\n")
         writer.writeheader()
         for row in rows:
             writer.writerow({name: quoted(text) for name, text in {"file_name": row["file"], **row}.items()})

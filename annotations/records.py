@@ -112,7 +112,10 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Reading:
-    """An accepted correction's tokens beside the LaTeX that a checkpoint had read before; None where none had."""
+    """An accepted correction's tokens beside the LaTeX that a checkpoint had read before; None where none had.
+
+    created_at: when it was read, which may be long after the picture came; without a reading, when it came.
+    """
 
     tokens: tuple[str, ...]
     latex: str | None

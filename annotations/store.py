@@ -510,7 +510,12 @@ class AnnotationStore:
         """The accepted corrections beside what was read before, the newest first."""
         table = models.Annotation
         query = (
-            select(table.tokens, models.Prediction.latex, models.Prediction.checkpoint, table.created_at)
+            select(
+                table.tokens,
+                models.Prediction.latex,
+                models.Prediction.checkpoint,
+                func.coalesce(models.Prediction.created_at, table.created_at).label("created_at"),
+            )
             .outerjoin(table.prediction)
             .where(table.status == Status.ACCEPTED.value)
             .order_by(*ORDERS["newest"])
@@ -572,12 +577,13 @@ class AnnotationStore:
 
     # --- backup -------------------------------------------------------------------------------------------
 
-    def backup(self, path: str | Path) -> None:
+    def backup(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write a copy of the whole store to one SQLite file, while the store stays in use.
 
-        Raises StoreError, also for a store on a database server (which has tools of its own).
+        Raises StoreError where a file stands there and `overwrite` is off, and for a store on a database server (which
+        has tools of its own).
         """
-        self._database.backup(path)
+        self._database.backup(path, overwrite=overwrite)
 
     def restore(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Replace the whole store by a backup, which is checked and brought to the current schema first.

@@ -48,7 +48,7 @@ class Seen:
             return functional.pad(x, (0, 0) * (x.dim() - 2) + (0, cells - x.shape[1]))
 
         return cls(
-            torch.cat([padded(part.cells) for part in parts]).float(),
+            torch.cat([padded(part.cells.float()) for part in parts]),  # autocast to bf16 joins no halves
             torch.cat([padded(part.mask) for part in parts]),
             torch.cat([padded(part.places) for part in parts]).long(),
         )

@@ -134,6 +134,6 @@ def speaking(checkpoint: Checkpoint, language: LanguageModel, weight: float) -> 
     state = {name: value for name, value in checkpoint.model.state_dict().items() if not name.startswith("language.")}
     state |= {f"language.{name}": value for name, value in language.state_dict().items()}
     model.load_state_dict(state)
-    return Checkpoint(
-        model.eval(), dataclasses.replace(checkpoint.config, model=sizes), checkpoint.id, checkpoint.folder
-    )
+    # Confidence after beam search was fitted with the say of another language model.
+    changed = dataclasses.replace(checkpoint.config, model=sizes, beam_calibration=())
+    return Checkpoint(model.eval(), changed, checkpoint.id, checkpoint.folder)

@@ -25,6 +25,8 @@ from hmer.vocabulary import END_ID, SPECIAL, START_ID
 
 log = logging.getLogger(__name__)
 
+NARROWEST = 5  # of fewer answers the best one's share says little
+
 
 @dataclass(frozen=True)
 class Alternative:
@@ -230,7 +232,7 @@ class Recognizer:
                 words = tuple(self.model.vocabulary.decode(hypothesis.ids))
                 alternatives.append(Alternative(latex.pretty(words), words, weight / total))
         evidence: Evidence = (best.log_prob,)
-        if settings.strategy == "beam" and settings.beam_width > 1:
+        if settings.strategy == "beam" and settings.beam_width >= NARROWEST:
             evidence = (best.joint_log_prob, math.log(weights[0] / total) if weights[0] else LEAST)
         return Recognition(
             latex=latex.pretty(tokens),
@@ -249,7 +251,7 @@ class Recognizer:
         """Probability that the whole answer is right, calibrated if the checkpoint is."""
         if not hypothesis.finished:
             return 0.0
-        if len(evidence) > 1 and self.config.beam_calibration:
+        if len(evidence) > 1 and self.config.beam_calibration:  # fitted for searches of width 10, and near it
             return calibrated(evidence, self.config.beam_calibration)
         if self.config.calibration:
             return calibrated((hypothesis.log_prob,), self.config.calibration)

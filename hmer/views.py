@@ -55,14 +55,15 @@ class Views:
     ) -> None:
         self.model, self.vocabulary, self.image, self.augment = model, vocabulary, image, augment
         self._random = np.random.default_rng(seed)
-        self._known: dict[Path, list[View]] = {}
+        # Two annotators may read one picture differently.
+        self._known: dict[tuple[Path, tuple[str, ...]], list[View]] = {}
 
     def of(self, items: Sequence[Item], count: int, progress: Callable[[int], None] | None = None) -> list[list[View]]:
         """At least `count` views of each item. `progress` is told how many were looked at, after each batch."""
         source = Source(items, self.vocabulary, self.image, self.augment)
         drawn: list[tuple[Item, Sample]] = []
         for index, item in enumerate(items):
-            own = self._known.setdefault(item.path, [])
+            own = self._known.setdefault((item.path, item.tokens), [])
             try:
                 drawn += [(item, source.sample(index, self._random)) for _ in range(count - len(own))]
             except (BadImage, BadInk) as error:
@@ -72,11 +73,11 @@ class Views:
             parts = [drawn[index] for index in group]
             found = self._look([(sample, item.tokens) for item, sample in parts])
             for (item, _), view in zip(parts, found, strict=True):
-                self._known[item.path].append(view)
+                self._known[item.path, item.tokens].append(view)
             done += len(group)
             if progress is not None:
                 progress(done)
-        return [own for own in (self._known[item.path] for item in items) if own]
+        return [own for own in (self._known[item.path, item.tokens] for item in items) if own]
 
     @torch.no_grad()
     def _look(self, pictures: Sequence[tuple[Sample, tuple[str, ...]]]) -> list[View]:

@@ -161,7 +161,7 @@ def routing(options: Namespace) -> dict[str, Any]:
     assert isinstance(reader, Automatic)
     figures = {}
     for name, folder in (("handwritten", options.data), ("printed", options.printed)):
-        line = figures[name] = routing(reader, folder, options.limit, options.ignore)
+        line = figures[name] = routing(reader, folder, options.limit, options.ignore, settings(Decoding, options))
         rates = "  ".join(f"{who} {value:.3f}" for who, value in line["exprate"].items())
         print(f"{name:<12} n {line['n']}  chosen {line['chosen']}  right: {rates}")
     return figures

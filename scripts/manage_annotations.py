@@ -90,7 +90,7 @@ def build_parser() -> ArgumentParser:
             sub.add_argument("--source", type=str, default="", help="where a row names no source")
         if name == "export":
             sub.add_argument("--held_out_share", type=float, default=0.0, help="share of formulas, 0 to 1")
-        if name in ("export", "restore"):
+        if name in ("export", "backup", "restore"):
             sub.add_argument("--overwrite", action="store_true", help="replace what is there")
         if name == "history":
             sub.add_argument("annotation", nargs="?", type=int | None, help="of this annotation (default: of all)")
@@ -188,7 +188,7 @@ def purge(store: AnnotationStore, options: Namespace) -> int:
 
 def back_up(store: AnnotationStore, options: Namespace) -> int:
     """Copy the store to a file."""
-    store.backup(options.file)
+    store.backup(options.file, overwrite=options.overwrite)
     print(f"{store.count()} annotations backed up to {options.file}")
     return 0
 

@@ -171,6 +171,17 @@ def test_no_cell_is_computed_and_every_cell_comes_back(text: str) -> None:
     assert unquoted(cell) == text
 
 
+def test_line_breaks_in_cells_come_back(store: AnnotationStore, tmp_path: Path) -> None:
+    for seed, end in enumerate(("\r", "\n", "\r\n")):
+        store.add(picture(seed), correction=f"x{end}+1", status="accepted")
+    write_annotations(store, tmp_path / "out", "csv", selection=Selection())
+    with AnnotationStore(tmp_path / "other.db") as other:
+        assert import_annotations(other, tmp_path / "out").created == 3
+        assert sorted(str(row.correction) for row in other.find()) == sorted(
+            str(row.correction) for row in store.find()
+        )
+
+
 def test_a_spreadsheet_computes_nothing_of_the_csv(store: AnnotationStore, tmp_path: Path) -> None:
     evil = "=HYPERLINK(1)"
     store.add(picture(0), correction="-1", status="accepted", annotator=evil, source="@SUM(1)")

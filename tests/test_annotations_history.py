@@ -250,6 +250,9 @@ def test_readings_are_what_was_read_before(store: AnnotationStore) -> None:
         (("a", "~", "b"), None, None), (("y",), "x", "c"),
     ]  # fmt: skip
     assert store.readings(limit=2)[1].created_at == first.created_at
+    store.add_prediction(first.id, Prediction("z", "new"))
+    anew = store.readings()[1]
+    assert anew.latex == "x" or anew.created_at > first.created_at  # when it was read, not when the picture came
     assert len(store.readings(limit=1)) == 1
 
 

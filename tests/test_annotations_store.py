@@ -612,6 +612,21 @@ def test_backup_and_restore(sqlite_store: AnnotationStore, tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["backup.db"]
 
 
+def test_a_backup_takes_nothings_place_unasked(sqlite_store: AnnotationStore, tmp_path: Path) -> None:
+    sqlite_store.add(picture(), correction="x")
+    taken = tmp_path / "thesis.tex"
+    taken.write_text("years of work")
+    with pytest.raises(StoreError, match="exists already"):
+        sqlite_store.backup(taken)
+    assert taken.read_text() == "years of work"
+    file = Path(sqlite_store.name.removeprefix("sqlite:///"))
+    for overwrite in (False, True):
+        with pytest.raises(StoreError, match="the annotation store itself"):
+            sqlite_store.backup(file, overwrite=overwrite)
+    sqlite_store.backup(taken, overwrite=True)
+    assert AnnotationStore(taken).count() == 1
+
+
 def test_a_restore_that_fails_changes_nothing(sqlite_store: AnnotationStore, tmp_path: Path) -> None:
     row = sqlite_store.add(picture(), correction="x").annotation
     sqlite_store.backup(tmp_path / "backup.db")

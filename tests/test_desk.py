@@ -99,6 +99,27 @@ def test_what_was_deleted_meanwhile_is_passed_over(services: Services) -> None:
     assert decided(values, services, Status.SKIPPED, "Ada")[PICTURE] == values[PICTURE]
 
 
+def test_what_others_decided_on_before_it_was_shown_is_passed_over(services: Services) -> None:
+    store = services.store
+    ids = waiting(store, ("x", 0.1), ("y", 0.2), ("z", 0.3))
+    page = queue.shown(work.queue(store, "least confident", ""), services)
+    store.update_correction(ids[1], "a", status="accepted", by="Bob")
+    page = decided(page, services, Status.ACCEPTED, "Ada", text="x")
+    assert page[TEXT] == "z"
+    back = queue.shown(page[0].moved(-1), services)
+    assert back[TEXT] == "x"  # her own can be looked at again
+    assert store.get(ids[1]).annotator == "Bob"
+
+
+def test_undo_keeps_what_was_typed(services: Services) -> None:
+    waiting(services.store, ("x", 0.1), ("y", 0.2))
+    page = queue.shown(work.queue(services.store, "least confident", ""), services)
+    page = decided(page, services, Status.ACCEPTED, "Ada", text="x")
+    page = queue.undone(page[0].keeping(page[1], "y+1"), services, "Ada")
+    assert page[TEXT] == "x"
+    assert decided(page, services, Status.ACCEPTED, "Ada", text="x")[TEXT] == "y+1"
+
+
 def test_nobody_decides_on_what_is_not_on_the_page(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(queue.gr, "Warning", said.append)
@@ -506,6 +527,8 @@ def test_search_pages_and_edits(services: Services) -> None:
         browse.selection("", "", "any", "any", "any", "yesterday", "")
     row = browse.saved(4, "y", "rejected", "illegible", services, "Bob")
     assert (row.correction, row.status, row.reason, row.annotator) == ("y", "rejected", "illegible", "Ada")
+    with pytest.raises(ConfigError, match="Type the LaTeX"):
+        browse.saved(4, " ", "accepted", None, services, "Bob")
     with pytest.raises(ConfigError, match="Choose a line"):
         browse.saved(0, "y", "accepted", None, services, "")
 

@@ -62,6 +62,13 @@ def test_a_picture_is_looked_at_once(items: list[Item], monkeypatch: pytest.Monk
         views.of(items[:1], 3)
 
 
+def test_a_picture_that_two_read_differently_has_views_of_either(items: list[Item]) -> None:
+    other = dataclasses.replace(items[0], tokens=items[1].tokens)
+    own, others = views_of(model_of("transformer")).of([items[0], other], 2)
+    assert {view.tokens for view in own} == {items[0].tokens}
+    assert {view.tokens for view in others} == {items[1].tokens}
+
+
 def test_taken_apart_and_joined_in_another_order() -> None:
     mask = torch.tensor([[True] * 20, [True] * 5 + [False] * 15])
     cells = torch.randn(2, 20, 4) * mask[..., None]

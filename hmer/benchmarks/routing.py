@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from hmer.config import Decoding
 from hmer.datasets.folder import read_dataset
 from hmer.errors import BadImage, DatasetError
 from hmer.metrics import without
@@ -14,7 +15,13 @@ from hmer.routing import Automatic, reader_of, surest
 SEED = 0
 
 
-def routing(reader: Automatic, folder: str | Path, limit: int = 0, ignore: list[str] | None = None) -> dict[str, Any]:
+def routing(
+    reader: Automatic,
+    folder: str | Path,
+    limit: int = 0,
+    ignore: list[str] | None = None,
+    decoding: Decoding | None = None,
+) -> dict[str, Any]:
     """Read a dataset folder with every reader: n, how often each was chosen, and the ExpRate of each and of the choice.
 
     Labels and answers are compared in the label form of the reader that gave the answer, without the tokens of
@@ -33,7 +40,7 @@ def routing(reader: Automatic, folder: str | Path, limit: int = 0, ignore: list[
                 prepared[place] = each.read(items[name][index].path)
             except BadImage:
                 continue
-        found = each.recognize_prepared(list(prepared.values()))
+        found = each.recognize_prepared(list(prepared.values()), decoding)
         for place, answer in zip(prepared, found, strict=True):
             answers[place][name] = answer
     taken: Counter[str] = Counter()

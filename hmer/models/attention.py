@@ -165,7 +165,7 @@ class LstmModel(Model):
             if self.symbol_weight:
                 scores = self.symbol_head(encoded.extra["cells"])
                 terms["symbol"] = symbol_loss(scores, owners, encoded.mask, batch.tokens, self.symbol_weight)
-        said = None if self.training else logits.detach().log_softmax(-1)
+        said = None if self.training else logits.detach().float().log_softmax(-1)
         return dataclasses.replace(loss_of(terms, logits, targets), log_probs=said)
 
     def start(self, encoded: Encoded, beams: int, *, reverse: bool = False) -> tuple[Step, State, Tensor]:

@@ -313,7 +313,7 @@ class TransformerModel(Model):
             scores = self.symbol_head(encoded.extra["cells"])
             terms["symbol"] = symbol_loss(scores, owners, encoded.mask, batch.tokens, self.symbol_weight)
         count = len(batch.tokens)
-        said = None if self.training else logits.detach().log_softmax(-1)
+        said = None if self.training else logits.detach().float().log_softmax(-1)
         loss = loss_of(terms, logits[:count], targets[:count])
         return dataclasses.replace(loss, looks=looks, log_probs=said, features=features)
 

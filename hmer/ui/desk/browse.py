@@ -120,6 +120,8 @@ def saved(annotation_id: int, text: str, status: str, reason: str | None, servic
     Raises ConfigError, LatexError or StoreError.
     """
     _check_open(annotation_id)
+    if status == Status.ACCEPTED and not text.strip():
+        raise ConfigError("Type the LaTeX first, or choose another status.")
     row = services.store.get(annotation_id)
     why = Reason.of(reason) if reason and status == Status.REJECTED else None
     untouched = row.correction is None and text == work.proposal(row) and status not in (Status.ACCEPTED, Status.DRAFT)

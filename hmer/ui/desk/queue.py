@@ -64,7 +64,7 @@ def shown(at: work.Queue, services: Services) -> tuple[Any, ...]:
     if annotation is None:
         empty = '<p class="hm-empty">Nothing more is waiting here. Choose another order, or take pictures in.</p>'
         return (at, 0, empty, "", "", "", "", gr.Radio(choices=[], value=None, visible=False), progress(at, services))
-    at = replace(at, seen=(annotation.id, annotation.updated_at))
+    at = replace(at, seen=(annotation.id, annotation.updated_at), shown=at.shown | {annotation.id})
     text = at.typed.get(annotation.id) or work.proposal(annotation, second=at.second)
     others = readings(annotation)
     return (
@@ -102,6 +102,7 @@ def decided(at: work.Queue, number: int, services: Services, status: Status, by:
 def undone(at: work.Queue, services: Services, by: str) -> tuple[Any, ...]:
     """Take the last decision back and show its item again. Raises StoreError."""
     annotation_id = work.undo_last(services.store, by)
+    at = at.without(annotation_id)
     if annotation_id in at.ids:
         return shown(at.moved(at.ids.index(annotation_id) - at.position), services)
     return shown(at.moved(-1), services)
@@ -217,8 +218,8 @@ def wire(panel: QueuePanel, services: Services, name: gr.Textbox, who: Callable[
         return handler
 
     @explained
-    def undo(at: work.Queue, given: str, request: gr.Request) -> Any:
-        return undone(at, services, who(given, request))
+    def undo(at: work.Queue, number: int, text: str, given: str, request: gr.Request) -> Any:
+        return undone(at.keeping(number, text), services, who(given, request))
 
     def choose(order: str) -> tuple[Any, Any]:
         names = services.store.names()["checkpoint"]
@@ -236,7 +237,7 @@ def wire(panel: QueuePanel, services: Services, name: gr.Textbox, who: Callable[
     }
     for key, handler in handlers.items():
         panel.buttons[key].click(handler, [panel.state, panel.number, panel.text, name], panel.outputs, **quiet)
-    panel.buttons["undo"].click(undo, [panel.state, name], panel.outputs, **quiet)
+    panel.buttons["undo"].click(undo, [panel.state, panel.number, panel.text, name], panel.outputs, **quiet)
     for key, steps in (("previous", -1), ("next", 1)):
         panel.buttons[key].click(
             explained(lambda at, number, text, steps=steps: shown(at.keeping(number, text).moved(steps), services)),

@@ -1,6 +1,7 @@
 """What the desk's panels do with the store. Knows no gradio."""
 
 import base64
+import contextlib
 import html
 import io
 import itertools
@@ -32,7 +33,7 @@ class Queue:
     """The numbers of the annotations to look at, and where one stands; `second` asks for further opinions.
 
     `typed` holds by number what was typed and not saved, so that looking elsewhere loses nothing. `seen` is the
-    annotation that is on the page and when it had last been changed.
+    annotation that is on the page and when it had last been changed. `shown`: those that were on the page at all.
     """
 
     ids: tuple[int, ...] = ()
@@ -40,6 +41,7 @@ class Queue:
     second: bool = False
     typed: Mapping[int, str] = field(default_factory=dict)
     seen: tuple[int, datetime] | None = None
+    shown: frozenset[int] = frozenset()
 
     def moved(self, steps: int) -> "Queue":
         """Some steps on or back, at most just behind the last."""
@@ -87,12 +89,16 @@ def _difference(one: str, other: str) -> float:
 
 
 def current(store: AnnotationStore, at: Queue) -> tuple[Queue, Annotation | None]:
-    """The annotation at the queue's place; what was deleted meanwhile is passed over. None at the end."""
+    """The annotation at the queue's place. None at the end.
+
+    What was deleted meanwhile is passed over, and what others have decided on before it was shown here.
+    """
     while at.position < len(at.ids):
-        try:
-            return at, store.get(at.ids[at.position])
-        except StoreError:
-            at = replace(at, ids=at.ids[: at.position] + at.ids[at.position + 1 :])
+        with contextlib.suppress(StoreError):
+            annotation = store.get(at.ids[at.position])
+            if at.second or annotation.status in OPEN or annotation.id in at.shown:
+                return at, annotation
+        at = replace(at, ids=at.ids[: at.position] + at.ids[at.position + 1 :])
     return at, None
 
 
@@ -153,12 +159,15 @@ class Page:
 
 def grid_page(store: AnnotationStore, size: int, passed: Sequence[int] = ()) -> Page:
     """The most confident ones that wait, but those in `passed`."""
-    wanted = [
-        row
-        for row in store.find(Selection(statuses=OPEN), order="most confident", limit=size + len(passed) + 100)
-        if row.id not in passed and latex.is_valid(proposal(row)) and proposal(row).strip()
-    ]
-    return Page(tuple(wanted[:size]))
+    limit = size + len(passed) + 100
+    while True:
+        rows = store.find(Selection(statuses=OPEN), order="most confident", limit=limit)
+        wanted = [
+            row for row in rows if row.id not in passed and latex.is_valid(proposal(row)) and proposal(row).strip()
+        ]
+        if len(wanted) >= size or len(rows) < limit:
+            return Page(tuple(wanted[:size]))
+        limit *= 4  # the surest readings cannot be accepted as they stand
 
 
 def accept_all(store: AnnotationStore, shown: Mapping[int, str], by: str) -> tuple[tuple[int, ...], dict[int, str]]:
