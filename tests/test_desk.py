@@ -24,6 +24,7 @@ from hmer.errors import BadImage, ConfigError, LatexError, StoreError
 from hmer.recognizer import Recognizer, Replacement
 from hmer.ui import api, symbols
 from hmer.ui.desk import browse, charts, grid, intake, queue, work, write_this
+from hmer.ui.desk.page import who
 from hmer.ui.draw_and_upload import examples
 from hmer.ui.options import AppOptions
 from hmer.ui.services import Services
@@ -239,6 +240,12 @@ def test_whoever_logged_in_signs(services: Services, tmp_path: Path) -> None:
         LocalContext.request.reset(token)
     second = save(upload, "y", annotator="Bob")["id"]
     assert [services.store.get(number).annotator for number in (first, second)] == ["ada", "Bob"]
+
+
+def test_who_shares_a_login_signs_with_a_name() -> None:
+    request: Any = SimpleNamespace(username="lab")
+    assert [who(name, request) for name in (" Ada  Byron", "", None)] == ["Ada Byron", "lab", "lab"]  # type: ignore[arg-type]
+    assert who("", SimpleNamespace(username=None)) == ""  # type: ignore[arg-type]
 
 
 def test_a_second_opinion_can_be_changed(services: Services) -> None:
@@ -620,6 +627,7 @@ def test_a_drawing_is_saved_with_its_label(services: Services) -> None:
     assert "Saved</strong> as No. 1" in write_this.saved(drawn, "[[[3, 3, 0], [153, 3, 1]]]", "x", services, "Ada")
     row = services.store.get(1)
     assert (row.correction, str(row.status), row.annotator, row.source) == ("x", "accepted", "Ada", "write this")
+    assert row.prediction is not None  # what was read, so that what it shows to be weak is known
     assert services.store.strokes(1) == (((53.0, 103.0, 0.0), (203.0, 103.0, 1.0)),)
     assert "Saved before" in write_this.saved(drawn, "no strokes", "x", services, "Ada")
 

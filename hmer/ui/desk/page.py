@@ -16,8 +16,8 @@ HEADER = """<header class="hm-header"><h1>Correction desk</h1>
 
 
 def who(given: str, request: gr.Request) -> str:
-    """Whose work it is: the name that was logged in with, or the one given on the page."""
-    return request.username or " ".join((given or "").split())
+    """Whose work it is: the name given on the page, or else the one that was logged in with, which a group may share."""
+    return " ".join((given or "").split()) or request.username or ""
 
 
 def add_desk(blocks: gr.Blocks, services: Services) -> None:

@@ -1,5 +1,6 @@
 """Write this: a formula rich in weak or new symbols is shown, and its drawing is saved with its label."""
 
+import contextlib
 import html
 import io
 import math
@@ -21,7 +22,7 @@ from hmer.errors import BadImage, DatasetError, HmerError, LatexError
 from hmer.routing import plain
 from hmer.ui import draw_and_upload
 from hmer.ui.messages import explained, warn
-from hmer.ui.services import Services
+from hmer.ui.services import STANDARD, Services
 from hmer.ui.typeset import formula_view, typeset
 
 SOURCE = "write this"
@@ -104,12 +105,19 @@ def next_formula(reference: str, wanted: str, shown: str, services: Services) ->
 
 
 def saved(drawing: Any, strokes: str, formula: str, services: Services, by: str) -> str:
-    """Keep a drawing of the formula shown, accepted. Raises BadImage, LatexError or StoreError."""
+    """Keep a drawing of the formula shown, accepted, with what is read in it: that tells which symbols are still weak.
+
+    Raises BadImage, LatexError or StoreError.
+    """
     image = draw_and_upload.image_of_drawing(drawing)
     if PIL.Image.open(io.BytesIO(image)).getextrema() == (255, 255):
         raise BadImage("The sheet is empty. Write the formula on it, then save.")
+    read = None
+    with contextlib.suppress(HmerError):  # what the model cannot read is the more worth keeping
+        read = services.recognize(image, STANDARD, services.options.checkpoint, drawn=True).prediction
     result = services.store.add(
         image,
+        prediction=read,
         correction=formula,
         status=Status.ACCEPTED,
         annotator=by,
