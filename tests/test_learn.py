@@ -53,7 +53,7 @@ def test_it_learns_in_a_process_and_what_waits_is_read_anew(services: Services, 
     assert "1 waiting pictures were read anew by mine-1" in state.log
     prediction = services.store.get(waiting.id).prediction
     assert prediction is not None and prediction.checkpoint == new.id
-    assert read_anew(services, "mine-1") == 0
+    assert list(read_anew(services, "mine-1")) == []
     assert suggested_name() == "mine-2"
     assert 'aria-valuenow="40"' in learn.bar(State(running=True, what="learning", share=0.4))
     assert "mine-1 can be chosen" in learn.told(state)
@@ -104,3 +104,13 @@ def test_cancelled_or_killed_nothing_is_left(services: Services, data_folder: Pa
     assert "crashed (exit code -9)" in state.log[-1]
     assert list((data_folder / "checkpoints").iterdir()) == [data_folder / "checkpoints" / "toy"]
     assert services.store.count(Selection()) == len(FORMULAS | DELTA)
+
+
+def test_reading_anew_goes_on_where_it_was_stopped(services: Services) -> None:
+    for size in (40, 50, 60):
+        services.store.add(picture_of(FORMULAS["1"], size=size))
+    steps = read_anew(services, "toy")
+    assert next(steps) == (1, 3)
+    steps.close()  # type: ignore[attr-defined]
+    assert list(read_anew(services, "toy")) == [(1, 2), (2, 2)]
+    assert State(running=True, learnt="mine-1").can_stop

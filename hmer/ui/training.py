@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from multiprocessing.connection import Connection
@@ -59,8 +60,8 @@ class State:
 
     @property
     def can_stop(self) -> bool:
-        """Whether there is something to cancel."""
-        return self.running and not self.learnt
+        """Whether there is something to cancel: learning, or what follows it, reading anew what waits."""
+        return self.running
 
 
 class Training:
@@ -131,11 +132,13 @@ class Training:
             self._preparation.start()
 
     def cancel(self) -> None:
-        """Stop; nothing is left behind. A process that does not listen is ended."""
+        """Stop; nothing is left behind. A process that does not listen is ended. What was learnt already stays."""
         if self._stop is None or self._process is None or not self.state.can_stop:
             return
         self._set(what="cancelling")
         self._stop.set()
+        if self.state.learnt:
+            return
         timer = threading.Timer(PATIENCE_S, self._process.terminate)
         timer.daemon = True
         timer.start()
@@ -184,30 +187,35 @@ class Training:
             self._set(running=False)
 
     def _read_anew(self, reference: str) -> None:
+        assert self._stop is not None
+        count, total = 0, 0
         try:
-            count = read_anew(self._services, reference)
+            for count, total in read_anew(self._services, reference):
+                if self._stop.is_set():
+                    break
+                self._set(share=count / total)
         except HmerError as error:
             self._say(f"What waits could not be read anew: {error}")
         else:
             if count:
-                self._say(f"{count} waiting pictures were read anew by {reference}")
+                rest = f"; {total - count} were left" if count < total else ""
+                self._say(f"{count} waiting pictures were read anew by {reference}{rest}")
 
 
-def read_anew(services: Services, reference: str) -> int:
-    """Read what waits for correction with a checkpoint that has not read it yet; how many.
+def read_anew(services: Services, reference: str) -> Iterator[tuple[int, int]]:
+    """Read what waits for correction with a checkpoint that has not read it yet; after each, how many of how many.
 
     One picture after the other: requests come between. Raises CheckpointError or StoreError.
     """
     recognizer = services.recognizers.get(reference)
-    count = 0
-    for number in services.store.unread(recognizer.id, Selection(statuses=(Status.PENDING, Status.DRAFT))):
+    numbers = services.store.unread(recognizer.id, Selection(statuses=(Status.PENDING, Status.DRAFT)))
+    for count, number in enumerate(numbers, start=1):
         try:
             (answer,) = recognizer.recognize([services.store.image(number)], STANDARD)
             services.store.add_prediction(number, Seen(b"", answer, STANDARD, reference).prediction)
-            count += 1
         except HmerError as error:  # deleted meanwhile, or a picture that this checkpoint cannot read
             log.warning("annotation %d was not read anew: %s", number, error)
-    return count
+        yield count, len(numbers)
 
 
 def suggested_name() -> str:
