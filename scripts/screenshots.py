@@ -91,7 +91,9 @@ def open_app(page: Page, url: str) -> None:
 
 def draw(page: Page, strokes: Sequence[Stroke], at: Point = (0.35, 0.4)) -> None:
     """Draw with real mouse moves; `at` is where the writing begins, in shares of the sketchpad."""
-    box = page.locator("#hm-sketch canvas").first.bounding_box()
+    sheet = page.locator("#hm-sketch canvas").first
+    sheet.scroll_into_view_if_needed()  # below it, a long list of readings may have been looked at
+    box = sheet.bounding_box()
     if box is None:
         raise RuntimeError("The sketchpad cannot be seen.")
     left, top = box["x"] + at[0] * box["width"], box["y"] + at[1] * box["height"]

@@ -10,9 +10,8 @@ from gradio.components import Component
 from hmer.config import AUTOMATIC, Decoding, from_dict
 from hmer.grammar import SYMBOL_SETS
 from hmer.routing import plain
-from hmer.ui.services import Services
+from hmer.ui.services import STANDARD, Services
 
-_DEFAULT = Decoding()
 FIELDS = tuple(item.name for item in fields(Decoding))
 
 
@@ -73,43 +72,43 @@ def layout(services: Services) -> DecodingPanel:
             )  # fmt: skip
             refresh = gr.Button("Refresh list", size="sm", scale=1, min_width=110, elem_id="hm-refresh")
         controls["strategy"] = gr.Radio(
-            [("Greedy", "greedy"), ("Beam search", "beam"), ("Sampling", "sample")], value=_DEFAULT.strategy,
-            label="Decoding", info="Beam search is slower, right more often, and lists other readings.", elem_id="hm-strategy",
+            [("Greedy", "greedy"), ("Beam search", "beam"), ("Sampling", "sample")], value=STANDARD.strategy,
+            label="Decoding", info="Beam search is right more often and lists other readings; greedy is quicker.", elem_id="hm-strategy",
         )  # fmt: skip
-        with gr.Group(visible=_DEFAULT.strategy == "beam", elem_id="hm-beam") as beam:
+        with gr.Group(visible=STANDARD.strategy == "beam", elem_id="hm-beam") as beam:
             controls["beam_width"] = gr.Slider(
-                1, 20, _DEFAULT.beam_width, step=1, label="Beam width", elem_id="hm-beam-width", buttons=[]
+                1, 20, STANDARD.beam_width, step=1, label="Beam width", elem_id="hm-beam-width", buttons=[]
             )
             controls["length_penalty"] = gr.Slider(
-                0, 3, _DEFAULT.length_penalty, step=0.1, label="Length penalty", buttons=[],
+                0, 3, STANDARD.length_penalty, step=0.1, label="Length penalty", buttons=[],
                 info="Above 1 prefers longer answers.", elem_id="hm-length-penalty",
             )  # fmt: skip
-        with gr.Group(visible=_DEFAULT.strategy == "sample", elem_id="hm-sample") as sample:
+        with gr.Group(visible=STANDARD.strategy == "sample", elem_id="hm-sample") as sample:
             controls["temperature"] = gr.Slider(
-                0.1, 3, _DEFAULT.temperature, step=0.1, label="Temperature", buttons=[],
+                0.1, 3, STANDARD.temperature, step=0.1, label="Temperature", buttons=[],
                 elem_id="hm-temperature",
             )  # fmt: skip
             controls["top_k"] = gr.Slider(
-                0, 100, _DEFAULT.top_k, step=1, label="Top k", info="0 keeps all tokens.", buttons=[],
+                0, 100, STANDARD.top_k, step=1, label="Top k", info="0 keeps all tokens.", buttons=[],
                 elem_id="hm-top-k",
             )  # fmt: skip
             controls["top_p"] = gr.Slider(
-                0.05, 1, _DEFAULT.top_p, step=0.05, label="Top p", buttons=[], elem_id="hm-top-p"
+                0.05, 1, STANDARD.top_p, step=0.05, label="Top p", buttons=[], elem_id="hm-top-p"
             )
             controls["seed"] = gr.Number(
-                _DEFAULT.seed, precision=0, label="Seed", info="Empty draws anew each time.", elem_id="hm-seed"
+                STANDARD.seed, precision=0, label="Seed", info="Empty draws anew each time.", elem_id="hm-seed"
             )
         with gr.Row():
             controls["symbols"] = gr.Dropdown(
                 [("All that the checkpoint knows", "all"), *((name, name) for name in SYMBOL_SETS)],
-                value=_DEFAULT.symbols, allow_custom_value=True, label="Symbols",
+                value=STANDARD.symbols, allow_custom_value=True, label="Symbols",
                 info="Or type tokens with spaces between them.", elem_id="hm-symbols",
             )  # fmt: skip
             controls["max_length"] = gr.Slider(
-                10, 500, _DEFAULT.max_length, step=10, label="Longest answer", info="In tokens.", buttons=[],
+                10, 500, STANDARD.max_length, step=10, label="Longest answer", info="In tokens.", buttons=[],
                 elem_id="hm-max-length",
             )  # fmt: skip
-        controls["grammar"] = gr.Checkbox(_DEFAULT.grammar, label="Well-formed LaTeX only", elem_id="hm-grammar")
+        controls["grammar"] = gr.Checkbox(STANDARD.grammar, label="Well-formed LaTeX only", elem_id="hm-grammar")
     return DecodingPanel(checkpoint, refresh, beam, sample, controls)
 
 

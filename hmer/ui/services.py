@@ -27,7 +27,7 @@ from hmer.ui.options import AppOptions
 from hmer.vocabulary import UNWRITTEN
 
 LOADED_CHECKPOINTS = 3  # how many are kept in memory
-# What waits on the desk is read so: who mends is better served by the better answer, and by others to choose from.
+# A person who has to mend what is wrong is better served by the better answer, and by others to choose from.
 STANDARD = Decoding(strategy="beam", beam_width=10)
 CONCURRENT_REQUESTS = 32  # for one picture each: so many may meet in a batch (see hmer.together)
 

@@ -69,7 +69,7 @@ def test_draw_read_mend_save(page: Page, app: App) -> None:
     assert annotation.status == "accepted"
     assert annotation.prediction is not None
     assert annotation.prediction.latex == "2+3"
-    assert annotation.prediction.decoding["strategy"] == "greedy"
+    assert annotation.prediction.decoding["strategy"] == "beam"
     with AnnotationStore(app.store, create=False) as store:
         strokes = store.strokes(annotation.id)
     assert strokes is not None  # as they were when it was read
@@ -128,7 +128,8 @@ def test_blank_sheet_says_why(page: Page, app: App) -> None:
 def test_example_and_settings_that_apply(page: Page, app: App) -> None:
     open_app(page, app.url)
     page.locator("#hm-settings button").first.click()
-    for name in ("#hm-beam-width", "#hm-temperature", "#hm-seed"):
+    expect(page.locator("#hm-beam-width")).to_be_visible()
+    for name in ("#hm-temperature", "#hm-seed"):
         expect(page.locator(name)).to_have_count(0)
     page.get_by_label("Sampling").check()
     expect(page.locator("#hm-temperature")).to_be_visible()
