@@ -60,6 +60,7 @@ class CheckpointConfig:
 
     beam_calibration: the same after beam search, where more is known of an answer (see `Recognition.evidence`).
     parent: id of the checkpoint that it was trained from. corrections: hash of those that it was fine-tuned on.
+    learnt_from: a short hash of each correction that it or one that it descends from was fine-tuned on.
     """
 
     name: str
@@ -71,6 +72,7 @@ class CheckpointConfig:
     beam_calibration: tuple[float, ...] = ()
     parent: str = ""
     corrections: str = ""
+    learnt_from: tuple[str, ...] = ()
     created: str = ""
     hmer_version: str = __version__
 
@@ -80,6 +82,7 @@ class CheckpointConfig:
             "CheckpointConfig.name: from 1 to 100 printable characters.",
         )
         check(0 < len(self.vocabulary) <= 20_000, "CheckpointConfig.vocabulary: from 1 to 20,000 tokens.")
+        check(len(self.learnt_from) <= 50_000, "CheckpointConfig.learnt_from: at most 50,000 corrections.")
         check(len(self.calibration) in (0, 2), "CheckpointConfig.calibration: empty, or slope and offset.")
         check(
             len(self.beam_calibration) in (0, 3), "CheckpointConfig.beam_calibration: empty, or two slopes and offset."

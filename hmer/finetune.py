@@ -162,10 +162,19 @@ class Learnt:
         """It in memory, to measure it."""
         return Recognizer(Checkpoint(self.blended(strength).eval(), self.config, self.config.name))
 
-    def save(self, folder: Path, strength: float, *, card: str = "", corrections: str = "", sets: bool = True) -> Path:
+    def save(
+        self,
+        folder: Path,
+        strength: float,
+        *,
+        card: str = "",
+        corrections: str = "",
+        learnt_from: tuple[str, ...] = (),
+        sets: bool = True,
+    ) -> Path:
         """Write the checkpoint; with `sets` the parent's replay and regression sets travel along."""
         config = dataclasses.replace(
-            self.config, name=folder.name, corrections=corrections,
+            self.config, name=folder.name, corrections=corrections, learnt_from=learnt_from,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )  # fmt: skip
         extra = self.parent if sets else None
@@ -306,8 +315,8 @@ def fine_tune(
     """Fine-tune a checkpoint on a dataset folder, and let the gate decide; `force` keeps what it refuses.
 
     Rows whose `split` is `held_out` are kept from training and measured on if they are ENOUGH_HELD_OUT; else all rows
-    are trained on, and measured on by cross-validation. `steps` 0 chooses by the number of corrections. `report` is
-    told what is being done and the share of all work that is done.
+    are trained on, and measured on by cross-validation, those apart that the checkpoint has been taught already. `steps`
+    0 chooses by the number of corrections. `report` is told what is being done and the share of all work that is done.
     Raises DatasetError, CheckpointError, and CheckpointError too if `out` exists or it was cancelled.
     """
     out = Path(out)
@@ -321,13 +330,17 @@ def fine_tune(
     items = read_dataset(data, old.config.label_form, problems)
     for problem in problems:
         log.warning("left out: %s", problem)
-    held_out = [item for item in items if item.split == "held_out"]
+    known = set(old.config.learnt_from)
+    fresh = [index for index, name in enumerate(correction_hashes(items)) if name not in known]
+    # The split is fixed by the LaTeX as it was written; two ways to write it can be the same here.
+    apart = {item.tokens for item in items if item.split == "held_out"}
+    held_out = [items[index] for index in fresh if items[index].tokens in apart]
     folds: list[tuple[list[int], list[int]]] = []
     train = items
     if len(held_out) >= ENOUGH_HELD_OUT:
-        train = [item for item in items if item.split != "held_out"]
+        train = [item for item in items if item.tokens not in apart]
     else:
-        folds = fold_indices(items, folds_for(len(items)))
+        folds = fold_indices(items, folds_for(len(fresh)), fresh) or fold_indices(items, folds_for(len(items)))
         held_out = []
     if not train:
         raise DatasetError(f"{data}: every row is held out; nothing is left to train on.")
@@ -339,7 +352,8 @@ def fine_tune(
     views = Views(old.model, grown, old.config.image, AugmentConfig(), seed)
     steps = steps or steps_for(len(train))
     fold_steps = max(1, round(steps * FOLD_STEPS))
-    readings = 2 * (len(items if folds else held_out) + (len(regression.reader.items) if regression else 0))
+    measured = sum(len(kept) for _, kept in folds) if folds else len(held_out)
+    readings = 2 * (measured + (len(regression.reader.items) if regression else 0))
     work = _training_work(len(train), steps) + readings * READING_WORK
     work += sum(_training_work(len(rest), fold_steps) for rest, _ in folds)
     progress = Progress(work, report, cancelled)
@@ -381,7 +395,8 @@ def fine_tune(
         card = _card_part(verdict, old.id, corrections, len(items), strength)
         if regression is not None and not (parent / REGRESSION).is_dir():
             raise CheckpointError(f"{parent}: was removed while it was learnt from; begin again. Nothing was changed.")
-        folder = learnt.save(out, strength, card=card, corrections=corrections)
+        learnt_from = tuple(sorted(known | set(correction_hashes(train))))
+        folder = learnt.save(out, strength, card=card, corrections=corrections, learnt_from=learnt_from)
         if regression is not None and verdict.regression is not None:  # it may be the next parent
             regression.remember(Recognizer.load(folder), verdict.regression.after)
     progress.end()
@@ -456,29 +471,45 @@ class _Judge:
         return Comparison("regression set", self.regression_before, now)
 
 
-def fold_indices(items: Sequence[Item], count: int) -> list[tuple[list[int], list[int]]]:
+def fold_indices(
+    items: Sequence[Item], count: int, measured: Sequence[int] | None = None
+) -> list[tuple[list[int], list[int]]]:
     """For each part of a cross-validation the indices to train on and those to measure on; none if there is too little.
 
     A formula is in one part with all its drawings, so that it cannot be known by heart. A symbol that stands alone is
-    divided by drawing: a new one could not be learnt otherwise.
+    divided by drawing: a new one could not be learnt otherwise. Of `measured` alone where it is given; the others are
+    trained on in every part.
     """
+    chosen = range(len(items)) if measured is None else measured
     groups: dict[tuple[object, ...], list[int]] = {}
-    for index, item in enumerate(items):
-        groups.setdefault(item.tokens if len(item.tokens) > 1 else (item.tokens, index), []).append(index)
+    for index in chosen:
+        tokens = items[index].tokens
+        groups.setdefault(tokens if len(tokens) > 1 else (tokens, index), []).append(index)
     ordered = sorted(
         groups.values(), key=lambda group: hashlib.sha256(" ".join(items[group[0]].tokens).encode()).digest()
     )
     count = min(count, len(ordered))
     if count < 2:
         return []
-    parts = [[index for group in ordered[number::count] for index in group] for number in range(count)]
-    return [([index for other in parts if other is not part for index in other], part) for part in parts]
+    folds = []
+    for number in range(count):
+        part = [index for group in ordered[number::count] for index in group]
+        formulas = {items[index].tokens for index in part if len(items[index].tokens) > 1}
+        apart = set(part) | {index for index, item in enumerate(items) if item.tokens in formulas}
+        folds.append(([index for index in range(len(items)) if index not in apart], part))
+    return folds
+
+
+def correction_hashes(items: Sequence[Item]) -> list[str]:
+    """For each item a hash of its picture and label, whatever its file is called: 16 hexadecimal digits."""
+    pictures = [hashlib.sha256(item.path.read_bytes()).hexdigest() for item in items]
+    rows = [f"{picture} {' '.join(item.tokens)}" for picture, item in zip(pictures, items, strict=True)]
+    return [hashlib.sha256(row.encode()).hexdigest()[:16] for row in rows]
 
 
 def corrections_hash(items: Sequence[Item]) -> str:
     """A hash of pictures and labels, whatever their order and file names."""
-    rows = sorted(f"{hashlib.sha256(item.path.read_bytes()).hexdigest()} {' '.join(item.tokens)}" for item in items)
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+    return hashlib.sha256("\n".join(sorted(correction_hashes(items))).encode()).hexdigest()
 
 
 def _card_part(verdict: Verdict, parent: str, corrections: str, count: int, strength: float) -> str:

@@ -540,6 +540,19 @@ def test_search_pages_and_edits(services: Services) -> None:
         browse.saved(0, "y", "accepted", None, services, "")
 
 
+def test_what_somebody_changed_meanwhile_is_not_overwritten(services: Services) -> None:
+    (number,) = waiting(services.store, ("x", 0.5))
+    *_, seen = browse.opened(number, services)
+    services.store.update_correction(number, "y", by="Bob")
+    with pytest.raises(ConfigError, match="changed No. 1 meanwhile"):
+        browse.saved(number, "z", "accepted", None, services, "Ada", seen=seen)
+    with pytest.raises(ConfigError, match="meanwhile"):
+        browse.check_open(number, services, seen)
+    assert services.store.get(number).correction == "y"
+    *_, seen = browse.opened(number, services)
+    assert browse.saved(number, "z", "accepted", None, services, "Ada", seen=seen).correction == "z"
+
+
 def test_filters_by_day_and_their_clearing(services: Services) -> None:
     store = services.store
     for seed, moment in enumerate(("2026-11-29T23:59:59.999999", "2026-11-30T00:00", "2026-11-30T23:59:59.999999")):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from toys import DELTA, FORMULAS, VOCABULARY, narrow, write_dataset
 
+from hmer import finetune
 from hmer.batch import Batch
 from hmer.checkpoint import load, read_config
 from hmer.config import AugmentConfig, ImageConfig, TrainConfig
@@ -68,6 +69,15 @@ def test_parts_of_a_cross_validation(tmp_path: Path) -> None:
     assert fold_indices(items[:2], 3) == []  # one formula: nothing to measure on
 
 
+def test_what_the_parent_was_taught_is_trained_on_and_not_measured(tmp_path: Path) -> None:
+    formulas = [("a", "+", "b"), ("a", "+", "b"), ("c", "+", "d"), ("e", "=", "f"), ("g", "=", "h")]
+    items = [Item(tmp_path / f"{index}.png", tokens) for index, tokens in enumerate(formulas)]
+    folds = fold_indices(items, 2, [0, 2])
+    assert sorted(kept for _, kept in folds) == [[0], [2]]
+    # The other drawing of what is measured is left out as well.
+    assert {tuple(rest) for rest, _ in folds} == {(2, 3, 4), (0, 1, 3, 4)}
+
+
 def test_few_corrections_are_trusted_less_unless_they_hold_something_new(toy_checkpoint: Path) -> None:
     model, config = load(toy_checkpoint).model, read_config(toy_checkpoint)
     learnt = Learnt(toy_checkpoint, {}, model, config, "", ())
@@ -111,6 +121,39 @@ def test_the_new_checkpoint_knows_its_parent_and_more_symbols(
     assert shares == sorted(shares) and shares[-1] == 1.0 and {what for what, _ in said} >= {"learning", "comparing"}
     # Both checkpoints' results are remembered: the child may be the next parent.
     assert len(list((data_folder / "regression").glob("*.json"))) == 2
+
+
+def test_a_second_fine_tuning_measures_on_what_is_new(parent: Path, toy_data: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(toy_data, tmp_path / "data")
+    rows = (data / LABELS).read_text(encoding="utf-8").splitlines()
+    (data / LABELS).write_text("\n".join(rows[:4]) + "\n", encoding="utf-8")
+    first = fine_tune(parent, data, tmp_path / "first", steps=1, threads=1, force=True).folder
+    assert first is not None and len(read_config(first).learnt_from) == 3
+    (data / LABELS).write_text("\n".join(rows[:6]) + "\n", encoding="utf-8")
+    second = fine_tune(first, data, tmp_path / "second", steps=1, threads=1, force=True)
+    assert second.verdict.corrections is not None and len(second.verdict.corrections.before) == 2
+    assert second.folder is not None
+    learnt_from = read_config(second.folder).learnt_from
+    assert len(learnt_from) == 5 and set(read_config(first).learnt_from) < set(learnt_from)
+    # Nothing new: all of it, as there is nothing else.
+    again = fine_tune(second.folder, data, tmp_path / "again", steps=1, threads=1, force=True)
+    assert again.verdict.corrections is not None and len(again.verdict.corrections.before) == 5
+
+
+def test_the_same_formula_written_otherwise_is_on_the_same_side(
+    parent: Path, toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = shutil.copytree(toy_data, tmp_path / "data")
+    formulas = read_rows(data)
+    picture = formulas[0]["file"]
+    rows = [f"{row['file']}\t{row['latex']}\ttrain" for row in formulas[1:]]
+    rows += [f"{picture}\t\\mathbf c + x\theld_out", f"{picture}\tc + x\ttrain"]
+    (data / LABELS).write_text("\n".join(["file\tlatex\tsplit", *rows]) + "\n", encoding="utf-8")
+    monkeypatch.setattr(finetune, "ENOUGH_HELD_OUT", 1)
+    result = fine_tune(parent, data, tmp_path / "child", steps=1, threads=1, force=True)
+    assert result.verdict.corrections is not None and len(result.verdict.corrections.before) == 2
+    assert result.folder is not None
+    assert len(read_config(result.folder).learnt_from) == len(formulas) - 1
 
 
 def test_what_the_gate_refuses_is_not_kept(parent: Path, toy_data: Path, data_folder: Path, tmp_path: Path) -> None:

@@ -691,6 +691,35 @@ def test_prepare_crohme_with_published_captions(tmp_path: Path) -> None:
     assert [row["latex"] for row in read_rows(tmp_path / "out")] == ["x _ { 0 }", "1"]
 
 
+def test_prepare_crohme_holds_out_whole_writers(tmp_path: Path, capsys: Capture) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for number in range(20):
+        writer = f"writer{number // 4}" if number < 16 else ""
+        text = inkml_of(ink_of(FORMULAS["1"]), "1").replace("toy", writer)
+        (raw / f"{number}.inkml").write_text(text, encoding="utf-8")
+    out, apart = tmp_path / "out", tmp_path / "held" / "out"
+    command = [str(raw), "--out", str(out), "--held_out", str(apart), "--share", "0.3"]
+    assert prepare_crohme.main(command) == 0
+    assert f"{apart}: 8 formulas of writers who are not in {out}" in capsys.readouterr().out
+    kept, held = read_rows(out), read_rows(apart)
+    assert (len(kept), len(held)) == (12, 8)
+    assert "" in {row["writer"] for row in kept}  # nobody knows who they are
+    assert len({row["writer"] for row in held}) == 2
+    assert not {row["writer"] for row in held} & {row["writer"] for row in kept}
+    assert {path.name for path in apart.glob("*.inkml")} == {row["file"] for row in held}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["held", "out", "raw"]
+
+    assert run(prepare_crohme.main, command) == 1
+    assert "exists already" in capsys.readouterr().err
+    other = [str(raw), "--out", str(tmp_path / "a"), "--held_out"]
+    assert run(prepare_crohme.main, [*other, str(tmp_path / "a")]) == 1
+    assert run(prepare_crohme.main, [*other, str(tmp_path / "b"), "--share", "1.5"]) == 1
+    assert "choose one between 0 and 1" in capsys.readouterr().err
+    assert run(prepare_crohme.main, [*other, str(tmp_path / "b"), "--share", "0.99"]) == 0  # the unnamed are left
+    assert len(read_rows(tmp_path / "a")) == 4
+
+
 # -- what they share --
 
 

@@ -106,20 +106,31 @@ def opened(annotation_id: int, services: Services) -> tuple[Any, ...]:
         f"{f'<p>Readings</p><ul>{read}</ul>' if read else ''}<p>History</p><ul>{changes or '<li>none</li>'}</ul></div>"
     )
     seen = work.picture(services.store, annotation_id) + work.near_by(services.store, annotation_id)
-    return (annotation_id, seen, text, *correct.preview(text, None, services), str(row.status), row.reason, about)
+    form = (str(row.status), row.reason, about, row.updated_at.isoformat())
+    return (annotation_id, seen, text, *correct.preview(text, None, services), *form)
 
 
 def closed(said: str) -> tuple[Any, ...]:
     """Values of the editor's outputs when there is nothing to edit."""
-    return (0, f'<p class="hm-empty" id="{NOTHING}">{html.escape(said)}</p>', "", "", "", None, None, "")
+    return (0, f'<p class="hm-empty" id="{NOTHING}">{html.escape(said)}</p>', "", "", "", None, None, "", "")
 
 
-def saved(annotation_id: int, text: str, status: str, reason: str | None, services: Services, by: str) -> Annotation:
+def saved(
+    annotation_id: int,
+    text: str,
+    status: str,
+    reason: str | None,
+    services: Services,
+    by: str,
+    *,
+    seen: str | None = None,
+) -> Annotation:
     """Save what was edited; a mere reading becomes nobody's correction unless it is accepted or kept as a draft.
 
-    Raises ConfigError, LatexError or StoreError.
+    `seen`: when what was edited had last been changed, as the page was told. Raises ConfigError, also if it was changed
+    since, LatexError or StoreError.
     """
-    _check_open(annotation_id)
+    check_open(annotation_id, services, seen)
     if status == Status.ACCEPTED and not text.strip():
         raise ConfigError("Type the LaTeX first, or choose another status.")
     row = services.store.get(annotation_id)
@@ -129,9 +140,15 @@ def saved(annotation_id: int, text: str, status: str, reason: str | None, servic
     return work.decide(services.store, annotation_id, Status.of(status), text=changed, reason=why, by=by)
 
 
-def _check_open(annotation_id: int) -> None:
+def check_open(annotation_id: int, services: Services, seen: str | None = None) -> None:
+    """Raise ConfigError if no annotation is open, or if it was changed since it was `seen` (None: whatever it is)."""
     if not annotation_id:
         raise ConfigError("Choose a line of the table first.")
+    if seen is not None and services.store.get(annotation_id).updated_at.isoformat() != seen:
+        raise ConfigError(
+            f"Somebody has changed No. {annotation_id} meanwhile: nothing was done. Choose its line again to see it "
+            "(what you typed is lost then: copy it first)."
+        )
 
 
 # --- layout -----------------------------------------------------------------------------------------------
@@ -163,8 +180,8 @@ class BrowsePanel:
 
     @property
     def edited(self) -> list[Any]:
-        """What `saved` takes: number, text, status, reason."""
-        return [self.editor[0], self.editor[2], self.editor[5], self.editor[6]]
+        """What `saved` takes: number, when it had been changed, text, status, reason."""
+        return [self.editor[0], self.editor[8], self.editor[2], self.editor[5], self.editor[6]]
 
 
 def layout(services: Services) -> BrowsePanel:
@@ -191,7 +208,9 @@ def layout(services: Services) -> BrowsePanel:
         headers=HEADERS, value=[], interactive=False, type="array", datatype="str", max_chars=120, elem_id="hm-b-table",
         show_label=False, buttons=[], column_widths=["8%", "16%", "14%", "14%", "14%", "34%"],
     )  # fmt: skip
-    number = gr.Number(0, precision=0, visible="hidden", elem_id="hm-b-number")  # as the page shows it, whatever comes
+    # Both as the page shows them, whatever comes.
+    number = gr.Number(0, precision=0, visible="hidden", elem_id="hm-b-number")
+    changed = gr.Textbox("", visible="hidden", elem_id="hm-b-changed")
     with gr.Row(elem_classes="hm-columns"):
         with gr.Column(scale=6, min_width=320):
             seen = gr.HTML("", elem_id="hm-b-picture", padding=False)
@@ -215,7 +234,7 @@ def layout(services: Services) -> BrowsePanel:
             with gr.Row(elem_classes="hm-buttons"):
                 sure = gr.Checkbox(False, label="Erase the picture and its history for good", elem_id="hm-b-sure")
                 purge = gr.Button("Erase", variant="stop", elem_id="hm-b-purge")
-    editor = [number, seen, text, formula, problem, status, reason, about]
+    editor = [number, seen, text, formula, problem, status, reason, about, changed]
     return BrowsePanel(filters, search, clear, page, back, on, table, tally, editor, save, delete, undo, sure, purge)
 
 
@@ -239,6 +258,7 @@ def wire(panel: BrowsePanel, services: Services, name: gr.Textbox, who: Callable
     @explained
     def save(
         number: int,
+        seen: str,
         text: str,
         status: str,
         reason: str | None,
@@ -247,13 +267,13 @@ def wire(panel: BrowsePanel, services: Services, name: gr.Textbox, who: Callable
         request: gr.Request,
         *filters: str,
     ) -> Any:
-        row = saved(number, text, status, reason, services, who(given, request))
+        row = saved(number, text, status, reason, services, who(given, request), seen=seen)
         gr.Info("Saved.")
         return (*opened(row.id, services), *found(selection(*filters), page, services))
 
     @explained
-    def delete(number: int, given: str, page: int, request: gr.Request, *filters: str) -> Any:
-        _check_open(number)
+    def delete(number: int, seen: str, given: str, page: int, request: gr.Request, *filters: str) -> Any:
+        check_open(number, services, seen)
         services.store.delete(number, by=who(given, request))
         return (*closed(f"No. {number} is deleted. Undo brings it back."), *found(selection(*filters), page, services))
 
@@ -266,7 +286,7 @@ def wire(panel: BrowsePanel, services: Services, name: gr.Textbox, who: Callable
 
     @explained
     def purge(number: int, sure: bool, page: int, *filters: str) -> Any:
-        _check_open(number)
+        check_open(number, services)
         if not sure:
             raise ConfigError("Erasing cannot be undone: tick the box beside the button first.")
         count = services.store.purge(number)
@@ -289,7 +309,7 @@ def wire(panel: BrowsePanel, services: Services, name: gr.Textbox, who: Callable
     panel.on.click(turn(1), [panel.page, *panel.filters], table, **quiet)
     panel.table.select(choose, panel.table, panel.editor, **quiet)
     panel.save.click(save, [*panel.edited, name, panel.page, *panel.filters], both, **quiet)
-    panel.delete.click(delete, [panel.number, name, panel.page, *panel.filters], both, **quiet)
+    panel.delete.click(delete, [panel.number, panel.editor[8], name, panel.page, *panel.filters], both, **quiet)
     panel.undo.click(undo, [name, panel.page, *panel.filters], both, **quiet)
     panel.purge.click(purge, [panel.number, panel.sure, panel.page, *panel.filters], [panel.sure, *both], **quiet)
     panel.editor[2].change(
