@@ -4,19 +4,22 @@ import dataclasses
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hmer import latex
 from hmer.batch import Batch, Seen, of_like_size
+from hmer.bootstrap import Values, interval
 from hmer.config import Decoding
 from hmer.datasets.batches import Sample, collate
 from hmer.datasets.folder import Item
 from hmer.errors import HmerError
 from hmer.image import Grey
-from hmer.metrics import Scores, by_length, by_structure, by_symbol, confusions, score, without
+from hmer.metrics import Scores, by_length, by_structure, by_symbol, confusions, score, token_edits, without
 from hmer.recognizer import Recognition, Recognizer
 
 
@@ -60,6 +63,11 @@ class Evaluation:
         """Negative log-likelihood a token; None if it was not measured."""
         return -self.forced.log_likelihood / self.forced.tokens if self.forced and self.forced.tokens else None
 
+    def outcomes(self) -> dict[Path, "Outcome"]:
+        """How each item was read, by its file."""
+        every = zip((*self.items, *self.unread), self.truths, self.predictions, strict=True)
+        return {item.path: Outcome(truth == said, token_edits(truth, said), len(truth)) for item, truth, said in every}
+
     def figures(self) -> dict[str, Any]:
         """Every figure by the name that evaluate.py's JSON gives it."""
         scores = dataclasses.asdict(self.scores)
@@ -78,6 +86,15 @@ class Evaluation:
 
 
 @dataclasses.dataclass(frozen=True)
+class Outcome:
+    """Of one item: whether the answer is the truth, the edits between them, the tokens of the truth."""
+
+    right: bool
+    edits: int
+    tokens: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Forced:
     """Sums under teacher forcing, and which captions are right; see `hmer.models.base.Loss`."""
 
@@ -90,6 +107,27 @@ class Forced:
     def __add__(self, other: "Forced") -> "Forced":
         ours, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
         return Forced(*(one + two for one, two in zip(ours, theirs, strict=True)))
+
+
+def compared(ours: Evaluation, theirs: Evaluation) -> dict[str, Any]:
+    """Ours against another checkpoint's answers on the same items, paired: for JSON, with 95 % intervals over the items.
+
+    won, lost: right with ours only, with theirs only. gain: of ExpRate. token_error_rate_change: ours minus theirs.
+    """
+    mine, other = ours.outcomes(), theirs.outcomes()
+    pairs = [(mine[path], other[path]) for path in mine if path in other]
+    gains = np.array([float(one.right) - float(two.right) for one, two in pairs])
+    edits = np.array([(one.edits - two.edits, one.tokens) for one, two in pairs], float).reshape(-1, 2)
+
+    def change(rows: Values) -> float:
+        return float(rows[:, 0].sum() / max(rows[:, 1].sum(), 1.0))
+
+    return {
+        "n": len(pairs), "won": int((gains > 0).sum()), "lost": int((gains < 0).sum()),
+        "exprate": float(np.mean([two.right for _, two in pairs])) if pairs else 0.0,
+        "gain": float(gains.mean()) if pairs else 0.0, "gain_interval": list(interval(gains)),
+        "token_error_rate_change": change(edits), "token_error_rate_interval": list(interval(edits, change)),
+    }  # fmt: skip
 
 
 def evaluate(

@@ -16,7 +16,7 @@ from hmer.cleanup import clean_up, effect, join
 from hmer.command_line import add_decoding, run, settings
 from hmer.config import Decoding, check
 from hmer.datasets.folder import read_dataset, sample
-from hmer.evaluation import Evaluation, evaluate
+from hmer.evaluation import Evaluation, compared, evaluate
 from hmer.recognizer import Recognizer
 from hmer.rendered import rendered_match
 from hmer.report import write_report
@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--checkpoint", type=str, default="handwritten", help="a bundled name or a checkpoint folder")
     parser.add_argument("--data", type=str, required=True, help="a dataset folder")
+    parser.add_argument("--against", type=str, default="", help="a second checkpoint, compared on the same items")
     parser.add_argument("--limit", type=int, default=0, help="measure on so many items, drawn in a fixed way (0: all)")
     parser.add_argument("--ignore", nargs="*", type=str, default=[], help="tokens dropped from both sides")
     parser.add_argument("--json", type=str, default="", help="write every figure to this file")
@@ -50,23 +51,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         check(Path(file).absolute().parent.is_dir(), f"{file}: its folder does not exist; make it first.")
 
     recognizer = Recognizer.load(options.checkpoint)
+    other = Recognizer.load(options.against) if options.against else None
+    if other is not None:
+        form, theirs = recognizer.config.label_form, other.config.label_form
+        check(form == theirs, f"--against: its label form is {theirs}, not {form}; the two cannot be compared.")
     problems: list[str] = []
     items = sample(read_dataset(options.data, recognizer.config.label_form, problems), options.limit)
-    with tqdm(total=len(items), desc="reading", disable=None) as bar:
-        evaluation = evaluate(
-            recognizer,
-            items,
-            settings(Decoding, options),
-            ignore=options.ignore,
-            teacher_forcing=True,
-            progress=lambda done: bar.update(done - bar.n),
-        )
+
+    def measured(reader: Recognizer) -> Evaluation:
+        with tqdm(total=len(items), desc=f"reading with {reader.id}", disable=None) as bar:
+            return evaluate(
+                reader,
+                items,
+                settings(Decoding, options),
+                ignore=options.ignore,
+                teacher_forcing=reader is recognizer,
+                progress=lambda done: bar.update(done - bar.n),
+            )
+
+    evaluation = measured(recognizer)
     for problem in (*problems, *evaluation.problems):
         print(f"not read: {problem}", file=sys.stderr)
     figures = {"checkpoint": recognizer.id, "data": str(options.data), **evaluation.figures()}
     if options.rendered_match:
         figures["rendered_match"] = rendered_match(evaluation.truths, evaluation.predictions)
     print(table(figures))
+    if other is not None:
+        figures["against"] = {"checkpoint": other.id, **compared(evaluation, measured(other))}
+        print(comparison(figures["against"]))
     if options.clean_up:
         figures["clean_up"] = dataclasses.asdict(effect(evaluation.truths, evaluation.predictions))
         print(clean_up_table(figures["clean_up"]))
@@ -98,6 +110,17 @@ def table(figures: dict[str, Any]) -> str:
         for item in figures["confusions"][:10]
     ]
     return "\n".join(lines)
+
+
+def comparison(figures: dict[str, Any]) -> str:
+    """The paired comparison with another checkpoint, as text."""
+    low, high = figures["gain_interval"]
+    less, more = figures["token_error_rate_interval"]
+    return (
+        f"against {figures['checkpoint']}, paired, n = {figures['n']}: ExpRate {figures['exprate']:.4f} there, "
+        f"gain {figures['gain']:+.4f} (95 %: {low:+.4f} to {high:+.4f}; {figures['won']} won, {figures['lost']} lost), "
+        f"token error rate {figures['token_error_rate_change']:+.4f} ({less:+.4f} to {more:+.4f})"
+    )
 
 
 def clean_up_table(effects: dict[str, Any]) -> str:

@@ -230,6 +230,35 @@ def test_evaluate_writes_every_figure(toy_checkpoint: Path, toy_data: Path, tmp_
     assert figures["checkpoint"] == recognizer.id
 
 
+def test_evaluate_compares_two_checkpoints(
+    toy_checkpoint: Path, toy_data: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    knowing = resolve("handwritten")
+    empty = load(toy_checkpoint)
+    with torch.no_grad():
+        for value in empty.model.parameters():
+            value.zero_()
+    other = save(tmp_path / "empty", empty.model, empty.config)
+    data = Path(shutil.copytree(toy_data, tmp_path / "data"))
+    (data / "unread.png").write_bytes(b"no picture")
+    columns = (data / "labels.tsv").read_text(encoding="utf-8").splitlines()[0].count("\t") + 1
+    with (data / "labels.tsv").open("a", encoding="utf-8") as rows:
+        rows.write("\t".join(["unread.png", "x", "", ""][:columns]) + "\n")
+    common = ["--data", str(data), "--max_length", "20", "--checkpoint"]
+    ours = evaluated([*common, str(knowing), "--against", str(other)], tmp_path / "figures.json")
+    paired, right = ours["against"], round(ours["exprate"] * ours["n"])
+    assert (paired["n"], paired["won"], paired["lost"], paired["exprate"]) == (ours["n"], right, 0, 0.0)
+    assert 0 < right < ours["n"]
+    assert 0 < paired["gain_interval"][0] <= paired["gain"] == ours["exprate"] <= paired["gain_interval"][1]
+    assert paired["token_error_rate_change"] < 0
+    assert f"{right} won, 0 lost" in capsys.readouterr().out
+    theirs = evaluated([*common, str(other), "--against", str(knowing)], tmp_path / "figures.json")
+    assert (theirs["against"]["won"], theirs["against"]["lost"]) == (0, right)
+    printed = save(tmp_path / "printed", empty.model, dataclasses.replace(empty.config, label_form="printed"))
+    assert run(evaluate.main, [*common, str(knowing), "--against", str(printed)]) == 1
+    assert "cannot be compared" in capsys.readouterr().err
+
+
 def test_evaluate_reports_and_measures_more_where_asked(
     toy_checkpoint: Path, toy_data: Path, tmp_path: Path, capsys: Capture
 ) -> None:
