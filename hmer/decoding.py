@@ -68,17 +68,14 @@ def _ruled(log_probs: Tensor, rules: Rules | None, prefixes: Sequence[tuple[int,
     return log_probs.masked_fill(~rules(prefixes).to(log_probs.device), MINUS_INFINITY).log_softmax(-1)
 
 
-SHORTEST_LOOP, MOST_COPIES, LONGEST_PERIOD = (
-    32,
-    4,
-    40,
-)  # tokens; no row of zeros or of dots that people write is as long
+# Tokens, copies and tokens: no row of zeros or dots, and no matrix of equal rows, that people write is as long.
+SHORTEST_LOOP, MOST_COPIES, LONGEST_PERIOD = 32, 8, 40
 
 
 def loop_start(ids: Sequence[int]) -> int | None:
     """Where a sequence began to repeat itself for ever, one copy left in; None if it does not.
 
-    A loop: the last 32 tokens or more are four copies or more of the same up to 40 tokens.
+    A loop: the last 32 tokens or more are eight copies or more of the same up to 40 tokens.
     """
     for period in range(1, min(LONGEST_PERIOD, len(ids) // MOST_COPIES) + 1):
         length = max(SHORTEST_LOOP, MOST_COPIES * period)
@@ -205,12 +202,16 @@ def filter_log_probs(log_probs: Tensor, *, temperature: float = 1.0, top_k: int 
 
 @dataclass
 class _Beam:
-    """The search for one picture: live hypotheses and those that ended, best first."""
+    """The search for one picture: live hypotheses and those that ended, best first.
+
+    `looped`: the likeliest that began to repeat itself, with its log-probability, copies and all.
+    """
 
     ids: list[tuple[int, ...]]
     log_probs: list[tuple[float, ...]]
     ended: list[Hypothesis]
     done: bool = False
+    looped: tuple[float, Hypothesis] | None = None
 
 
 def beam(
@@ -227,7 +228,8 @@ def beam(
     """Beam search for B pictures at once: `first` and the state have B * width rows. Best hypothesis first.
 
     A picture is done when `width` hypotheses have ended and no live one scores better than the worst of them.
-    With nothing ended at `max_length`, live hypotheses are returned, `finished` False.
+    A loop, or what is not at its end at `max_length`, comes first, `finished` False, where it is likelier than all that
+    ended: those are the same reading broken off somewhere.
     """
     rows = len(first)
     count = rows // width
@@ -245,7 +247,6 @@ def beam(
         next_rows, next_ids = [], []
         for picture, item in enumerate(beams):
             live: list[tuple[int, int, float, float]] = []
-            looped: Hypothesis | None = None
             for rank, (total, place) in enumerate(zip(best_list[picture], where_list[picture], strict=True)):
                 if total == MINUS_INFINITY or item.done:
                     break
@@ -260,15 +261,14 @@ def beam(
                     start = loop_start((*item.ids[parent], token))
                     if start is None:
                         live.append((parent, token, here, total))
-                    elif looped is None:
+                    elif item.looped is None or total > item.looped[0]:
                         probabilities = item.log_probs[parent][:start]
-                        looped = Hypothesis(item.ids[parent][:start], probabilities, False, _score(total, length, 1.0))
+                        score = _score(total, length, length_penalty)
+                        item.looped = total, Hypothesis(item.ids[parent][:start], probabilities, False, score)
             item.ended.sort(key=lambda hypothesis: -hypothesis.score)
             del item.ended[width:]
             if not live:
                 item.done = True
-                if looped is not None and not item.ended:
-                    item.ended.append(looped)
             elif len(item.ended) == width:
                 item.done = item.ended[-1].score >= _score(live[0][3], length, length_penalty)
             base = picture * width
@@ -288,7 +288,7 @@ def beam(
             break
         state = select_rows(state, torch.tensor(next_rows, device=first.device))
         last = torch.tensor(next_ids, device=first.device)
-    return [item.ended or _unfinished(item, sums[picture], length_penalty) for picture, item in enumerate(beams)]
+    return [_found(item, sums[picture], length_penalty)[:width] for picture, item in enumerate(beams)]
 
 
 def forced(step: Step, state: State, first: Tensor, sequences: Sequence[Sequence[int]], *, end_id: int) -> list[float]:
@@ -363,19 +363,24 @@ def informed(
 
 
 def _reordered(hypotheses: Sequence[Hypothesis], penalty: float) -> list[Hypothesis]:
-    """Scored by all that is known of them, best first; what did not end comes last."""
+    """Scored by all that is known of them, best first; what did not end stays at the head or comes last."""
     scored = [replace(item, score=_score(item.joint_log_prob, len(item.log_probs), penalty)) for item in hypotheses]
-    return sorted(scored, key=lambda item: (not item.finished, -item.score))
+    head = [item for item in scored[:1] if not item.finished]
+    return head + sorted(scored[len(head) :], key=lambda item: (not item.finished, -item.score))
 
 
-def _unfinished(item: _Beam, sums: Tensor, penalty: float) -> list[Hypothesis]:
-    """Live hypotheses of a search that reached its maximal length without an end, best first."""
+def _found(item: _Beam, sums: Tensor, penalty: float) -> list[Hypothesis]:
+    """What ended, best first; at its head what did not, where it is likelier than all of them; or live ones alone."""
     live = [
-        Hypothesis(ids, log_probs, False, _score(total, len(ids), penalty))
+        (total, Hypothesis(ids, log_probs, False, _score(total, len(ids), penalty)))
         for ids, log_probs, total in zip(item.ids, item.log_probs, sums.tolist(), strict=True)
         if total != MINUS_INFINITY
     ]
-    return sorted(live, key=lambda hypothesis: -hypothesis.score)
+    unfinished = sorted([*live, *filter(None, [item.looped])], key=lambda pair: -pair[0])
+    if not item.ended:
+        return [hypothesis for _, hypothesis in unfinished]
+    best = max(hypothesis.log_prob for hypothesis in item.ended)
+    return [hypothesis for total, hypothesis in unfinished[:1] if total > best] + item.ended
 
 
 def ctc_greedy(

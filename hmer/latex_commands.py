@@ -70,9 +70,10 @@ def simplify(name: str, tokens: list[str], bodies: list[list[str]], style: int) 
             tokens[0] = usual
     if name == r"\genfrac" and ["".join(body) for body in bodies[:4]] == ["(", ")", "0pt", ""]:
         return [Item([r"\binom", *tokens[tokens.index("}", tokens.index("t")) + 3 :]], kind)]
-    if name == r"\mbox" and style < 2:
+    if name == r"\mbox" and style < 2 and "$" not in bodies[0]:  # its mathematics is never in display style
         tokens[0] = r"\text"
-    if name == r"\mathop" and tokens[2:4] == [r"\mathrm", "{"] and all(text.isalpha() for text in tokens[4:-2]):
+    letters = tokens[4:-2]  # TeX centres a single one on the axis
+    if name == r"\mathop" and tokens[2:4] == [r"\mathrm", "{"] and len(letters) > 1 and all(map(str.isalpha, letters)):
         name, bodies = r"\operatorname*", [tokens[4:-2]]
         tokens = [name, "{", *bodies[0], "}"]
     if name in (r"\operatorname", r"\operatorname*"):
@@ -116,5 +117,23 @@ def in_font(font: str, items: list[Item]) -> list[Item]:
         last -= 1
     if first == last:
         return items
+    # Brackets stay together: SU(2) is upright as a whole.
+    while first > 0 and _lacks_partner(items[first:last], "close"):
+        first -= 1
+    while last < len(items) and _lacks_partner(items[first:last], "open"):
+        last += 1
     inner = flatten(items[first:last])
     return [*items[:first], Item([font, "{", *emit(inner), "}"], "ord"), *items[last:]]
+
+
+def _lacks_partner(items: list[Item], kind: str) -> bool:
+    """Whether a delimiter of a kind (open or close) has no partner among the items."""
+    waiting = 0
+    for item in items if kind == "close" else items[::-1]:
+        if item.kind == kind:
+            if not waiting:
+                return True
+            waiting -= 1
+        elif item.kind in ("open", "close"):
+            waiting += 1
+    return False

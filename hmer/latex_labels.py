@@ -135,7 +135,7 @@ def _crohme_nodes(nodes: Tree) -> Tree:
             here = max(here, bracket_end(nodes, here) + 1)
             if here < len(nodes) and not isinstance(nodes[here], str):
                 body = _crohme_nodes(nodes[here])
-                if node in known.TEXT_COMMANDS:
+                if node in known.TEXT_COMMANDS or "t" in known.SIGNATURES.get(node, ""):
                     body = [part for part in body if part != "$"]
                 here += 1
                 _splice(result, body, nodes, here)
@@ -219,6 +219,8 @@ def _crohme_command(result: Tree, name: str, nodes: Tree, here: int) -> int:
                 here = end + 1
         elif here < len(nodes) and not isinstance(nodes[here], str):
             body = nodes[here] if kind == "r" else _crohme_nodes(nodes[here])
+            if kind == "t":
+                body = [part for part in body if part != "$"]
             while kind == "s" and body and body[-1] == r"\\":
                 body.pop()
             result.append(body)
@@ -510,6 +512,9 @@ def _spelt_space(mu: int) -> tuple[str, ...]:
     """A width by so few spaces as can be, the widest first; 1 and 2 mu are none, and less than none goes by 3."""
     if mu <= 2:
         return (r"\!",) * round(-mu / 3)
+    wide = max(0, (mu - _LARGEST_SPACE_MU) // _SPACE_MU[r"\qquad"])  # of a run without end
+    if wide:
+        return (r"\qquad",) * wide + _spelt_space(mu - wide * _SPACE_MU[r"\qquad"])
     spellings = [(name, *_spelt_space(mu - _SPACE_MU[name])) for name in _SPELLING if _is_spelt(mu - _SPACE_MU[name])]
     return min(spellings, key=len)
 

@@ -52,6 +52,12 @@ def is_unknown(text: str) -> bool:
 
 def unknown_command(token: Token) -> LatexError:
     name = token.text
+    if name in (r"\begin", r"\end"):
+        return LatexError(
+            f"{name} needs the name of an environment in braces, as {name}{{aligned}}.", token.start, token.end
+        )
+    if name in known.KNOWN_COMMANDS:
+        return LatexError(f"{name} cannot stand here.", token.start, token.end)
     nearest = difflib.get_close_matches(name, known.KNOWN_COMMANDS, n=3, cutoff=0.7) if len(name) <= 30 else []
     hint = f" Did you mean {' or '.join(sorted(nearest))}?" if nearest else " Check its spelling."
     return LatexError(f"{shortened(name)} is not a command that is known here.{hint}", token.start, token.end)

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NoReturn
 
 from hmer import latex_symbols as known
@@ -433,6 +434,8 @@ class _Parser:
             if text == closer and level == 0:
                 return body
             level += (text == "{") - (text == "}")
+            if level > MAX_DEPTH:
+                self.fail(f"The argument of {shortened(owner.text)} is nested more than {MAX_DEPTH} deep.", owner)
             body.append(text)
             if level < 0:
                 break
@@ -494,11 +497,15 @@ class _Parser:
         """\\not strikes through the next symbol, with or without braces around it."""
         if self.pos >= len(self.tokens):
             self.fail(r"\not needs a symbol to strike through.", token)
+        if self.peek() == "}":
+            return [Item([r"\not"], "rel")]  # `{\not} D`
         if self.peek() in _CLOSERS or self.peek() in _SCRIPT_STARTS:
             self.fail(r"\not needs a symbol to strike through.", token)
-        if self.peek() in known.SPACES:
+        if self.peek() in known.SPACES or self.peek() in _SKIPS:
             return [Item([r"\not"], "rel")]  # drawn over what is shifted back under it
+        self.enter()
         struck = self.nucleus()
+        self.depth -= 1
         if len(struck) == 1 and struck[0].inner is not None:
             struck = struck[0].inner
         if all(item.kind in ("space", "op") and not item.scripted for item in struck):
@@ -524,16 +531,27 @@ class _Parser:
         return simplify(unit, [unit, "{", *body, "}"], [body], self.style)
 
     def root(self, token: Token) -> list[Item]:
-        index: list[Item] = []
-        while self.pos < len(self.tokens) and self.peek() != r"\of":
-            if self.peek() in _CLOSERS:
-                self.fail(r"\root needs its \of.", token)
-            index.extend(self.item())
-        if self.pos >= len(self.tokens):
-            self.fail(r"\root needs its \of.", token)
-        self.pos += 1
+        index = self.items_until(r"\of", token)
         body = self.argument(token)
-        return [Item([r"\sqrt", "[", *protect_brackets(emit(flatten(index))), "]", "{", *body, "}"], "ord")]
+        return [Item([r"\sqrt", "[", *protect_brackets(emit(index)), "]", "{", *body, "}"], "ord")]
+
+    def items_until(self, closer: str, owner: Token) -> list[Item]:
+        """What stands between a command of plain TeX and the word that ends its first argument."""
+        self.enter()
+        done: list[Item] = []
+        font, font_from = "", 0
+        while self.peek() != closer:
+            if self.pos >= len(self.tokens) or self.peek() in _CLOSERS:
+                self.fail(f"{owner.text} needs its {closer}.", owner)
+            if self.peek() in known.FONT_SWITCHES:
+                done[font_from:] = in_font(font, done[font_from:])
+                font, font_from = known.FONT_SWITCHES[self.next().text], len(done)
+            else:
+                done.extend(self.item())
+        self.pos += 1
+        self.depth -= 1
+        done[font_from:] = in_font(font, done[font_from:])
+        return flatten(done)
 
     def math_choice(self, token: Token) -> list[Item]:
         choices = []
@@ -558,14 +576,9 @@ class _Parser:
         return [Item([], "ord", inner=inner)]
 
     def build_relation(self, token: Token) -> list[Item]:
-        over: list[Item] = []
-        while self.peek() != r"\over":
-            if self.pos >= len(self.tokens) or self.peek() in _CLOSERS:
-                self.fail(r"\buildrel needs its \over.", token)
-            over.extend(self.item())
-        self.pos += 1
+        over = self.items_until(r"\over", token)
         base = self.argument(token)
-        return [Item([r"\stackrel", "{", *emit(flatten(over)), "}", "{", *base, "}"], "rel")]
+        return [Item([r"\stackrel", "{", *emit(over), "}", "{", *base, "}"], "rel")]
 
     # -- environments --
 
@@ -587,7 +600,8 @@ class _Parser:
             if name == "array":
                 columns = count_columns(arguments[0])
         rows = self.rows(opener, name, name in known.DISPLAY_ENVIRONMENTS, columns)
-        return self.environment_item(name, arguments, rows)
+        # TeX takes split inside of an equation only, and aligned looks the same.
+        return self.environment_item("aligned" if name == "split" else name, arguments, rows)
 
     def environment_item(self, name: str, arguments: list[list[str]], rows: "list[Row]") -> Item:
         tokens = [rf"\begin{{{name}}}"]
@@ -685,7 +699,7 @@ class _Parser:
                 self.fail(f"{owner.text} needs an argument in braces.", owner)
             return [self.next().text]
         spaced = self.tokens[self.pos].start > owner.end and self.is_spaced_out(self.pos)
-        return self.text(spaced)
+        return self.text(spaced, owner)
 
     def is_spaced_out(self, start: int) -> bool:
         """Whether a text is spelt as tokens, `{ l i k e ~ t h i s }`, so that its blanks mean nothing."""
@@ -699,8 +713,10 @@ class _Parser:
                 return False
         return False
 
-    def text(self, spaced: bool) -> list[str]:
+    def text(self, spaced: bool, owner: Token) -> list[str]:
+        """The group of a text; mathematics in it is as large as around it, but in \\mbox, and what else makes a box."""
         opener = self.next()
+        boxed = known.TEXT_SYNONYMS.get(owner.text, owner.text) not in known.TEXT_COMMANDS - {r"\mbox"}
         self.enter()
         body: list[str] = []
         previous = opener
@@ -716,13 +732,13 @@ class _Parser:
                 self.pos += 1
                 break
             if text == "{":
-                inner = self.text(spaced)
+                inner = self.text(spaced, owner)
                 switches = any(part in known.FONT_SWITCHES for part in inner)
                 body += ["{", *inner, "}"] if switches else inner
             elif text in ("$", r"\("):
                 self.pos += 1
                 closer = "$" if text == "$" else r"\)"
-                style, self.style = self.style, 1
+                style, self.style = self.style, 1 if boxed else self.style
                 mathematics = self.items()
                 self.style = style
                 self.close(closer, token, f"This {text} in a text is never closed: add a {closer}.")
@@ -741,11 +757,11 @@ class _Parser:
         if name in known.TEXT_COMMANDS:
             if self.peek() != "{":
                 self.fail(f"{text} needs an argument in braces.", token)
-            inner = self.text(spaced)
+            inner = self.text(spaced, token)
             return inner if name in (r"\text", r"\mbox") else [name, "{", *inner, "}"]
         if text in known.TEXT_ACCENTS:
             if self.peek() == "{":
-                return [text, "{", *self.text(spaced), "}"]
+                return [text, "{", *self.text(spaced, token), "}"]
             if self.pos >= len(self.tokens) or self.peek() in _CLOSERS:
                 self.fail(f"{text} needs a letter.", token)
             return [text, "{", self.next().text, "}"]
@@ -781,6 +797,7 @@ _CLOSERS = frozenset(
     }
 )
 _CONTROL_SPACES = frozenset({"\\ ", "\\\n", "\\\t"})
+_SKIPS = frozenset({r"\hskip", r"\kern", r"\mskip", r"\mkern", r"\hspace", r"\hspace*", r"\mspace"})
 _SCRIPT_STARTS = frozenset({"_", "^", "'", r"\sb", r"\sp", "′", "’"})
 _NO_ARGUMENT = frozenset({r"\limits", r"\nolimits", r"\hline"}) | frozenset(known.FONT_SWITCHES) | known.INFIX
 _PLAIN_MATRICES = frozenset({r"\matrix", r"\pmatrix", r"\cases"})
@@ -799,18 +816,39 @@ _SPECIAL: dict[str, Callable[[_Parser, Token], list[Item]]] = {
 
 
 def _lists_with_infix(tokens: list[Token]) -> frozenset[int]:
-    r"""Where the lists start that turn into a fraction by an \over in them."""
-    starts, stack = set(), [0]
+    r"""Where the lists start that turn into a fraction by an \over in them; that of \buildrel makes none."""
+    starts: set[int] = set()
+    stack = [_Open(0)]
     for here, token in enumerate(tokens):
         text = token.text
         if text == "{" or text.startswith(r"\begin{"):
-            stack.append(here + 1)
+            stack.append(_Open(here + 1))
+        elif text == "[" and here and known.SIGNATURES.get(tokens[here - 1].text, "").startswith("o"):
+            stack.append(_Open(here + 1, bracket=True))
         elif text == r"\left":
-            stack.append(here + 2)
-        elif (text in ("}", r"\right") or text.startswith(r"\end{")) and len(stack) > 1:
+            stack.append(_Open(here + 2))
+        elif text == "]" and stack[-1].bracket:
             stack.pop()
+        elif (text in ("}", r"\right") or text.startswith(r"\end{")) and len(stack) > 1:
+            while stack[-1].bracket:  # never closed
+                stack.pop()
+            if len(stack) > 1:
+                stack.pop()
         elif text in ("&", r"\\", r"\cr"):
-            stack[-1] = here + 1
+            stack[-1] = _Open(here + 1)
+        elif text == r"\buildrel":
+            stack[-1].relations += 1
+        elif text == r"\over" and stack[-1].relations:
+            stack[-1].relations -= 1
         elif text in known.INFIX:
-            starts.add(stack[-1])
+            starts.add(stack[-1].start)
     return frozenset(starts)
+
+
+@dataclass
+class _Open:
+    """A list of items that has begun: where, whether in an optional argument, how many \\buildrel wait for their \\over."""
+
+    start: int
+    bracket: bool = False
+    relations: int = 0

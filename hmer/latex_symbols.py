@@ -138,7 +138,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "textellipsis": r"\ldots",
         "dotsb": r"\cdots", "dotsm": r"\cdots", "dotsi": r"\cdots",
         "thinspace": r"\,", "medspace": r"\:", ">": r"\:", "thickspace": r"\;", "negthinspace": r"\!",
-        " ": "~", "\t": "~", "\n": "~", "space": "~", "nobreakspace": "~", "enskip": r"\enspace",
+        " ": "~", "\t": "~", "\n": "~", "nobreakspace": "~", "enskip": r"\enspace",
         "Alpha": "A", "Beta": "B", "Epsilon": "E", "Zeta": "Z", "Eta": "H", "Iota": "I", "Kappa": "K",
         "Mu": "M",
         "Nu": "N", "Omicron": "O", "Rho": "P", "Tau": "T", "Chi": "X",
@@ -218,7 +218,7 @@ INFIX = frozenset(INFIX_PLAIN) | _words("atop brack brace above overwithdelims a
 IGNORED = _words(
     """nonumber notag allowbreak nobreak relax protect displaylimits noindent tiny scriptsize footnotesize
     small normalsize large Large LARGE huge Huge null unboldmath upshape mdseries normalfont break
-    nolinebreak vfill hfill smallskip medskip bigskip / *"""
+    nolinebreak space vfill hfill smallskip medskip bigskip / *"""
 )
 IGNORED_WITH_ARGUMENT = _words("label tag tag* color cline vspace")
 

@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"{json.dumps(as_json('clipboard', answer), ensure_ascii=False) if options.json else text}\n")
         sys.stdout.flush()
         clipboard.write_text(text)
+        _warn_if_cut("clipboard", answer)
         return 0
     return max([_file(read, file, options.form, options.json) for file in options.files])
 
@@ -89,7 +90,15 @@ def _file(read: Callable[[Any], Recognition], file: str, form: str, as_object: b
     line = json.dumps(as_json(file, answer), ensure_ascii=False) if as_object else f"{file}\t{text}"
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+    _warn_if_cut(file, answer)
     return 0
+
+
+def _warn_if_cut(name: str, answer: Recognition) -> None:
+    if not answer.finished:
+        sys.stderr.write(
+            f"{name}: was not read to its end: the model began to repeat itself, or --max_length is too short.\n"
+        )
 
 
 def as_json(file: str, answer: Recognition) -> dict[str, Any]:
@@ -99,6 +108,7 @@ def as_json(file: str, answer: Recognition) -> dict[str, Any]:
         "latex": answer.latex,
         "tokens": list(answer.tokens),
         "confidence": answer.confidence,
+        "finished": answer.finished,
         "alternatives": [
             {"latex": other.latex, "tokens": list(other.tokens), "probability": other.probability}
             for other in answer.alternatives

@@ -10,6 +10,7 @@ shell escape, files outside of a temporary folder are neither read nor written, 
 
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 
 from hmer import latex
 from hmer import latex_symbols as known
@@ -40,6 +42,7 @@ _SECONDS_A_RUN, _SECONDS_A_FORMULA = 15.0, 0.05
 _PATIENCE = 20  # a busy machine gives a process a small part of the time; what counts is the processor's
 _MEMORY_BYTES = 2_000_000_000
 _FILE_BYTES = 400_000_000
+_MOST_PIXELS = 40_000_000
 
 _SANS = r"""\usepackage{sansmath}\AtBeginDocument{\sansmath\sffamily}"""
 FONTS = {
@@ -54,20 +57,21 @@ SIZES_PT = (8, 9, 10, 11, 12, 14)
 
 _PREAMBLE = r"""\documentclass[10pt]{article}
 \usepackage{amsmath,amssymb,mathtools,mathrsfs}
-%s
+%(font)s
 \usepackage{bm}
 \allowdisplaybreaks
 \makeatletter
 \def\color{\@ifnextchar[{\hmer@color}{\@gobble}}\def\hmer@color[#1]#2{}\def\textcolor#1#2{#2}
 \providecommand\mathds{\mathbb}\providecommand\iddots{\mathinner{\ldotp\cdot\cdot}}
-\def\hmerbegin#1{\immediate\write-1{<begin #1>}}
-\def\hmerend#1{\immediate\write-1{<end #1 \the\currentgrouplevel>}}
+\def\hmermark#1{\immediate\write-1{<%(secret)s #1>}}
+\def\hmerbegin#1{\hmermark{begin #1}}
+\def\hmerend#1{\hmermark{end #1 \the\currentgrouplevel}}
 \newbox\hmerbox
 \def\hmership#1{%%
-  \ifdim\wd\hmerbox>%dpt \immediate\write-1{<large #1>}\else
+  \ifdim\wd\hmerbox>%(width)dpt \hmermark{large #1}\else
   \dimen0=\ht\hmerbox\advance\dimen0\dp\hmerbox
-  \ifdim\dimen0>%dpt \immediate\write-1{<large #1>}\else
-  \csname RawShipout\endcsname\box\hmerbox \immediate\write-1{<ship #1>}\fi\fi}
+  \ifdim\dimen0>%(height)dpt \hmermark{large #1}\else
+  \csname RawShipout\endcsname\box\hmerbox \hmermark{ship #1}\fi\fi}
 \makeatother
 \tracinglostchars=3
 \begin{document}
@@ -179,8 +183,9 @@ def _spelt_letters(tokens: Sequence[Token]) -> set[int]:
 
 
 _DIMENSIONS = re.compile(
-    r"\\(?:hspace|vspace|mspace|raisebox|rule(?:\s*\[[^\]{}]*\])?\s*\{[^{}]*\}|begin\{array\}|begin\{subarray\}|begin\{alignedat\})\s*\*?"
+    r"\\(?:hspace|vspace|mspace|raisebox|rule(?:\s*\[[^\]{}]*\])?\s*\{[^{}]*\}|begin\{subarray\}|begin\{alignedat\})\s*\*?"
     r"(?:\s*\[[^\]{}]*\])?(?:\s*\{[^{}]*\})|\\\\\s*\*?\s*\[[^\]{}]*\]"
+    r"|\\begin\{array\}(?:\s*\[[^\]{}]*\])?\s*\{(?:[^{}]|\{[^{}]*\})*\}|\\genfrac(?:\s*\{(?:\\[{}]|[^{}])*\}){4}"
 )
 _SKIPS = re.compile(r"(\\(?:hskip|kern|mskip|mkern|above)\b)((?:\s*[-+.,\d])+)\s*((?:[a-z]\s*){2})")
 
@@ -190,7 +195,7 @@ def _joined_dimensions(source: str) -> str:
 
     def joined(match: re.Match[str]) -> str:
         command, rest = re.match(r"(\\(?:begin\{[a-z]+\}|[a-z]+|\\))(.*)", match.group(), re.DOTALL).groups()  # type: ignore[union-attr]
-        return str(command + re.sub(r"\s+", "", rest))
+        return str(command + re.sub(r"(\\[A-Za-z]+\s)?\s*", r"\1", rest))  # a command is kept from what follows it
 
     source = _DIMENSIONS.sub(joined, source)
     return _SKIPS.sub(lambda m: m[1] + re.sub(r"\s+", "", m[2]) + re.sub(r"\s+", "", m[3]) + " ", source)
@@ -199,9 +204,9 @@ def _joined_dimensions(source: str) -> str:
 def _page(number: int, job: Job, source: str) -> str:
     beside = rf"\hskip {job.gap_pt}pt\relax\hbox{{{job.number}}}" if job.number else ""
     size = rf"\fontsize{{{job.size_pt}}}{{{round(job.size_pt * 1.2)}}}\selectfont"
-    # The two groups keep whatever the formula sets to itself.
+    # The groups keep whatever the formula sets to itself; an \over in it then turns what is in display style, too.
     return (
-        rf"\hmerbegin{{{number}}}\setbox\hmerbox\hbox{{{size}${{\displaystyle {source}}}${beside}}}"
+        rf"\hmerbegin{{{number}}}\setbox\hmerbox\hbox{{{size}${{\displaystyle {{{source}}}}}${beside}}}"
         rf"\hmership{{{number}}}\hmerend{{{number}}}"
     )
 
@@ -242,13 +247,12 @@ class _Outcome:
     ended: list[int]
 
 
-_MARK = re.compile(r"<(begin|end|large|ship) (\d+)(?: (\d+))?>")
-
-
 def _latex(folder: Path, font: str, pages: dict[int, tuple[Job, str]], seconds: float) -> _Outcome:
     """Run latex and read in its log what became of each formula."""
     body = "\n".join(_page(number, job, source) for number, (job, source) in pages.items())
-    source = _PREAMBLE % (FONTS[font], *LARGEST_PT) + body + "\n\\csname @@end\\endcsname\n"
+    secret = secrets.token_hex(8)  # TeX prints the formulas, too: none can know how a mark is written
+    setting = {"font": FONTS[font], "secret": secret, "width": LARGEST_PT[0], "height": LARGEST_PT[1]}
+    source = _PREAMBLE % setting + body + "\n\\csname @@end\\endcsname\n"
     (folder / "formulas.tex").write_text(source, encoding="utf-8")
     command = ["latex", "-no-shell-escape", "-interaction=batchmode", "formulas.tex"]
     finished = _call(command, folder, seconds + _SECONDS_A_FORMULA * len(pages))
@@ -260,8 +264,9 @@ def _latex(folder: Path, font: str, pages: dict[int, tuple[Job, str]], seconds: 
     pages_in_file: list[int] = []
     ended: list[int] = []
     current: int | None = None
+    mark_of = re.compile(rf"<{secret} (begin|end|large|ship) (\d+)(?: (\d+))?>")
     for place, line in enumerate(lines):
-        mark = _MARK.search(line)
+        mark = mark_of.search(line)
         if mark:
             kind, number = mark[1], int(mark[2])
             if kind == "begin":
@@ -311,7 +316,18 @@ def _draw(folder: Path, dpi: int, pages: Sequence[int], done: list[Grey | Failur
 
 def _take(path: Path, number: int, done: list[Grey | Failure | None]) -> bool:
     """Read a page that was drawn, unless its formula has failed; False if it is not there or damaged."""
-    grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+    if not path.is_file():
+        return False
+    try:
+        with PIL.Image.open(path) as header:  # what is large by what was moved out of its box is not decoded
+            width, height = header.size
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError):
+        return False
+    if width * height > _MOST_PIXELS:
+        if done[number] is None:
+            done[number] = Failure(f"a picture of {width} x {height} px")
+        return True
+    grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if grey is None:
         return False
     if done[number] is None:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from hmer.command_line import run
 from hmer.config import check
-from hmer.datasets.compose import Composer, read_formulas, usable_parts
+from hmer.datasets.compose import Composer, keys_of, read_formulas, usable_parts
 from hmer.datasets.im2latex import as_typeset
 from hmer.datasets.rendering import CHUNK, Make, Plan, render_dataset
 from hmer.latex import LABEL_FORMS
@@ -77,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         make: Make = functools.partial(composed, composer, count, options.seed)
     else:
         if options.exclude:
-            formulas = [(part.source, " ".join(part.tokens)) for part in usable_parts(formulas, excluded)]
+            forbidden = keys_of(excluded)
+            formulas = [row for row in formulas if keys_of([row[1]]).isdisjoint(forbidden)]
         if options.limit:
             chosen = sorted(random.Random(options.seed).sample(range(len(formulas)), min(options.limit, len(formulas))))
             formulas = [formulas[index] for index in chosen]

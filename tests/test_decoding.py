@@ -99,6 +99,10 @@ def test_a_beam_wide_enough_gives_the_exact_list(vocabulary: int, width: int, pe
         found = beam(*table.start([0, 1], width), **settings)
         for picture, hypotheses in enumerate(found):
             expected = every_answer(table, picture, 4, penalty)
+            if not hypotheses[0].finished:
+                cut = hypotheses.pop(0)  # likelier as far as it goes than any that ended
+                assert len(cut.ids) == 4
+                assert cut.log_prob > max(hypothesis.log_prob for hypothesis in hypotheses)
             assert [hypothesis.ids for hypothesis in hypotheses] == [ids for _, ids in expected]
             assert [hypothesis.score for hypothesis in hypotheses] == pytest.approx(
                 [score for score, _ in expected], abs=1e-5
@@ -111,7 +115,7 @@ def test_a_beam_wide_enough_gives_the_exact_list(vocabulary: int, width: int, pe
 def test_rescoring_weighs_both_directions() -> None:
     forward, backward = Table(4, 0), Table(4, 1)
     for penalty in (0.0, 1.0):
-        found = beam(*forward.start([0, 1], 3), width=3, end_id=END, max_length=5, length_penalty=penalty)
+        found = beam(*forward.start([0, 1], 3), width=3, end_id=END, max_length=60, length_penalty=penalty)
         found[1] = found[1][:1]  # fewer than the width
         both = rescored(found, *backward.start([0, 1], 3), start_id=END, width=3, length_penalty=penalty)
         assert [len(hypotheses) for hypotheses in both] == [len(hypotheses) for hypotheses in found]
@@ -128,7 +132,7 @@ def test_rescoring_weighs_both_directions() -> None:
 def plain_beam(table: Table, picture: int, width: int, max_length: int, penalty: float) -> list[tuple[int, ...]]:
     """Beam search as a textbook writes it: one picture, Python lists, same rules for keeping and stopping."""
     live: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
-    ended: list[tuple[float, tuple[int, ...]]] = []
+    ended: list[tuple[float, float, tuple[int, ...]]] = []
     for length in range(1, max_length + 1):
         grown = [
             (total + float(table.log_probs(picture, ids)[token]), ids, token)
@@ -136,12 +140,13 @@ def plain_beam(table: Table, picture: int, width: int, max_length: int, penalty:
             for token in range(table.vocabulary)
         ]
         grown.sort(key=lambda entry: -entry[0])
-        ended += [(total / length**penalty, ids) for total, ids, token in grown[:width] if token == END]
+        ended += [(total / length**penalty, total, ids) for total, ids, token in grown[:width] if token == END]
         ended = sorted(ended, key=lambda entry: -entry[0])[:width]
         live = [(total, (*ids, token)) for total, ids, token in grown if token != END][:width]
         if len(ended) == width and ended[-1][0] >= live[0][0] / length**penalty:
-            break
-    return [ids for _, ids in ended] or [ids for _, ids in live]
+            return [ids for _, _, ids in ended]
+    cut = [ids for total, ids in live if all(total > other for _, other, _ in ended)]
+    return [*(cut[:1] if ended else cut), *(ids for _, _, ids in ended)][:width]
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 5])
@@ -224,13 +229,14 @@ def test_what_does_not_end_is_unfinished_and_as_long_as_allowed() -> None:
         ([1, 2, 3] + [7] * 32, 4),
         ([9, *([1, 2, 3] * 11)], 4),
         ([9, *([1, 2, 3] * 10)], None),
-        (list(range(20)) * 4, 20),
-        (list(range(20)) * 3, None),
+        (list(range(20)) * 8, 20),
+        (list(range(20)) * 7, None),
+        (list(range(10)) * 7, None),  # a matrix of seven equal rows
         ([1, 2] * 15 + [3], None),
         (list(range(100)), None),
     ],
 )
-def test_a_loop_is_what_repeats_four_times_and_long(ids: list[int], start: int | None) -> None:
+def test_a_loop_is_what_repeats_eight_times_and_long(ids: list[int], start: int | None) -> None:
     assert loop_start(ids) == start
 
 
@@ -239,6 +245,32 @@ def test_loops_are_cut_and_unfinished() -> None:
     assert hypothesis.ids == (1,) and len(hypothesis.log_probs) == 1 and not hypothesis.finished
     (found,) = beam(only_one, {}, torch.tensor([9, 9]), width=2, end_id=END, max_length=500)
     assert [(item.ids, item.finished) for item in found] == [((1,), False)]
+
+
+def hardly_ends(ids: Tensor, state: State) -> tuple[Tensor, State]:
+    """A model that goes on counting, and at every step might as well end, but hardly."""
+    following = (ids - 1) % 40 + 2
+    scores = torch.full((len(ids), 42), -20.0)
+    scores[:, END] = -6.0
+    return scores.scatter(1, following[:, None], 0.0).log_softmax(-1), state
+
+
+def hardly_ends_its_loop(ids: Tensor, state: State) -> tuple[Tensor, State]:
+    """The same with two tokens in turn."""
+    scores = torch.full((len(ids), 4), -20.0)
+    scores[:, END] = -6.0
+    return scores.scatter(1, torch.where(ids == 2, 3, 2)[:, None], 0.0).log_softmax(-1), state
+
+
+@pytest.mark.parametrize("model", [hardly_ends, hardly_ends_its_loop])
+def test_a_beam_does_not_pass_off_a_part_as_the_whole(model: Step) -> None:
+    (single,) = greedy(model, {}, torch.tensor([1]), end_id=END, max_length=60)
+    (found,) = beam(model, {}, torch.tensor([1] * 5), width=5, end_id=END, max_length=60)
+    assert not single.finished and not found[0].finished
+    assert found[0].ids == single.ids
+    assert len(found) == 5 and all(item.finished for item in found[1:])
+    both = rescored([found], model, {}, torch.tensor([1] * 5), start_id=END, width=5, length_penalty=1.0)
+    assert not both[0][0].finished and all(item.finished for item in both[0][1:])
 
 
 def only_one(ids: Tensor, state: State) -> tuple[Tensor, State]:

@@ -90,6 +90,17 @@ def test_composed_formulas_are_not_those_excluded(tmp_path: Path) -> None:
     assert all(row["latex"] != "a b c" for row in rows)
 
 
+@pytest.mark.usefixtures("without_tex")
+def test_a_list_loses_what_is_excluded_and_nothing_else(tmp_path: Path) -> None:
+    source, excluded, out = tmp_path / "list.txt", tmp_path / "validation.txt", tmp_path / "out"
+    formulas = [f"a + b_{{{number}}} = c" for number in range(24)] + [r"\mathfrak{x}", r"\frac{a}", "a b c"]
+    source.write_text("\n".join(formulas) + "\n", encoding="utf-8")
+    excluded.write_text("{ a } b c\n", encoding="utf-8")
+    assert render_formulas.main([str(source), "--out", str(out), "--exclude", str(excluded)]) == 0
+    assert len(read_rows(out)) == 25
+    assert r"\frac{a}" in (out / "not_rendered.tsv").read_text(encoding="utf-8")
+
+
 def test_looks_are_many() -> None:
     looks = [draw_look(np.random.default_rng(seed)) for seed in range(400)]
     assert {look.name for look in looks} == {"im2latex", "tex", "ziamath"}
@@ -131,7 +142,7 @@ def test_published_lists_are_spelt_as_they_were_typeset() -> None:
 
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
-    (tmp_path / "formulas.lst").write_text("x+1\n\\frac{a}\ny z\n\xe9\n", encoding="latin-1")
+    (tmp_path / "formulas.lst").write_bytes(b"x+1\r\n\\frac{a}\ny\rz\n\xe9\n")  # breaks are \n alone
     (tmp_path / "train.lst").write_text("0 aa basic\n2 bb basic\n1 cc basic\n2 missing basic\n0 aa basic\n")
     images = tmp_path / "images"
     images.mkdir()

@@ -98,7 +98,9 @@ def test_predict_json(toy_checkpoint: Path, files: list[str], capsys: Capture) -
     assert [item["file"] for item in objects] == [*files, missing]
     assert [set(item) == {"file", "error"} for item in objects] == [False, True, False, True]
     answer = expected(toy_checkpoint, files[0])
-    assert set(objects[0]) == {"file", "latex", "tokens", "confidence", "alternatives", "checkpoint", "seconds"}
+    assert set(objects[0]) == {
+        "file", "latex", "tokens", "confidence", "finished", "alternatives", "checkpoint", "seconds",
+    }  # fmt: skip
     assert objects[0]["latex"] == answer.latex
     assert objects[0]["tokens"] == list(answer.tokens)
     assert objects[0]["confidence"] == pytest.approx(answer.confidence)

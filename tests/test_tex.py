@@ -9,6 +9,7 @@ import pytest
 
 from hmer import tex
 from hmer.errors import LatexError, RenderError
+from hmer.latex import normalise
 from hmer.rendered import difference, looks_the_same
 from hmer.tex import Failure, Job, safe_source, typeset
 
@@ -45,6 +46,9 @@ def test_what_could_do_more_than_typeset_does_not_reach_tex(formula: str) -> Non
             r"\begin{array}{cc} a & b \\[2pt] c & d \end{array}",
         ),
         (r"a \kern 2 p t b", r"a \kern2pt b"),
+        (r"\genfrac { \{ } { } { 0 p t } { } { a } { b }", r"\genfrac{\{}{}{0pt}{} { a } { b }"),
+        (r"\begin{array} { p { 3 c m } l } a \end{array}", r"\begin{array}{p{3cm}l} a \end{array}"),
+        (r"\begin{array} { @ { \quad c } } a \end{array}", r"\begin{array}{@{\quad c}} a \end{array}"),
         (r"\text{two words}", r"\text{two words}"),
         (r"a \text { s o ~ t h a t } b", r"a \text {so~that} b"),
         (r"\text { i f ~ $ x _ { 1 } $ \ldots a n d }", r"\text {if~$ x _ { 1 } $\ldots and}"),
@@ -76,17 +80,19 @@ class FakeTex:
     @staticmethod
     def latex(folder: Path) -> bool:
         log, pages = [], []
-        for line in (folder / "formulas.tex").read_text().splitlines():
+        document = (folder / "formulas.tex").read_text()
+        secret = document.split(r"\immediate\write-1{<")[1].split(" ")[0]
+        for line in document.splitlines():
             if not line.startswith(r"\hmerbegin{"):
                 continue
             number = line.split("{")[1].split("}")[0]
             if r"\xi" in line:
                 (folder / "formulas.log").write_text("\n".join(log[: max(0, len(log) - 3)]))
                 return False
-            log.append(f"<begin {number}>")
+            log.append(f"<{secret} begin {number}>")
             if r"\eta" in line:
                 log += ["! Undefined control sequence.", r"l.14 ... \eta", "  }"]
-            log += [f"<ship {number}>", f"<end {number} 0>"]
+            log += [f"<{secret} ship {number}>", f"<{secret} end {number} 0>"]
             pages.append(line)
         (folder / "formulas.log").write_text("\n".join(log))
         (folder / "formulas.dvi").write_text("\n".join(pages))
@@ -157,6 +163,35 @@ def test_pictures_belong_to_their_formulas_behind_a_failure() -> None:
     alone = typeset([Job("x + y + z")])
     assert [isinstance(result, Failure) for result in together] == [False, True, True, True, False]
     assert np.array_equal(together[4], alone[0])  # type: ignore[arg-type]
+
+
+@needs_tex
+def test_a_formula_cannot_write_the_marks_of_the_log() -> None:
+    alone = typeset([Job("W + W")])[0]
+    forged = [r"\oiint\text{<ship 0><x>}", r"\oiint\text{<large 99999999>}", r"\oiint\text{<begin 0><end 0 0>}"]
+    first, *failed, second, third = typeset([Job(formula) for formula in ["a", *forged, "W + W", "i"]])
+    assert all(isinstance(one, Failure) and "oiint" in one.reason for one in failed)
+    assert not isinstance(first, Failure) and not isinstance(third, Failure)
+    assert np.array_equal(second, alone)  # type: ignore[arg-type]
+
+
+@needs_tex
+@pytest.mark.parametrize(
+    ("formula", "like"),
+    [
+        (r"a\atop b", r"\genfrac{}{}{0pt}{}{a}{b}"),
+        (r"{n\brack k}+1", r"\genfrac{[}{]}{0pt}{}{n}{k}+1"),
+        (r"a+b\over c", r"\frac{a+b}{c}"),
+        (r"\mbox{$\sum_i\frac ab$}", r"\textstyle\sum_i\frac ab"),
+        (r"{\rm SU(2)}", r"\mathrm{SU(2)}"),
+        (r"x\buildrel\rm def\over=y", r"x\stackrel{\mathrm{def}}{=}y"),
+        (r"\begin{split}a&=b\\c&=d\end{split}", r"\begin{aligned}a&=b\\c&=d\end{aligned}"),
+    ],
+)
+def test_a_normal_form_looks_like_what_was_typed(formula: str, like: str) -> None:
+    normal, typed = typeset([Job(" ".join(normalise(formula))), Job(like)])
+    assert not isinstance(normal, Failure) and not isinstance(typed, Failure)
+    assert difference(normal, typed) == 0
 
 
 @needs_tex

@@ -5,6 +5,7 @@ accents and fonts, limits, conditions behind a space, a full stop at the end, ar
 Everything is made by one random generator, so that the same seed gives the same formulas.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -47,14 +48,18 @@ def key_of(formula: str) -> str:
     return " ".join(latex.label_tokens(formula, "crohme"))
 
 
+def keys_of(formulas: Iterable[str]) -> set[str]:
+    """`key_of` each; what is not well-formed cannot be equal to what is."""
+    keys = set()
+    for formula in formulas:
+        with contextlib.suppress(LatexError):
+            keys.add(key_of(formula))
+    return keys
+
+
 def usable_parts(formulas: Iterable[tuple[str, str]], exclude: Iterable[str] = ()) -> list[Part]:
     """Normal forms of what is well-formed, without what is equal to one of `exclude`, and without rare tokens."""
-    forbidden = set()
-    for formula in exclude:
-        try:
-            forbidden.add(key_of(formula))
-        except LatexError:
-            continue  # what is not well-formed cannot be equal to what is
+    forbidden = keys_of(exclude)
     parts: dict[Tokens, Part] = {}
     for source, formula in formulas:
         try:

@@ -69,7 +69,8 @@ def prepare_im2latex(formulas: Path, split: Path, images: Path, out: Path) -> Im
 
 def _lines(path: Path, encoding: str) -> list[str]:
     try:
-        return path.read_text(encoding=encoding).split("\n")
+        # The published list has carriage returns inside of lines: line breaks are \n alone.
+        return path.read_bytes().decode(encoding).split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: cannot be read ({error}).") from error
 

@@ -281,8 +281,8 @@ def finish(folder: Path) -> Rendered:
     rows: list[list[str]] = []
     refused: list[list[str]] = []
     for part in sorted(folder.glob(f"[0-9]*/{LABELS}")):
-        rows += [line.split("\t") for line in part.read_text(encoding="utf-8").splitlines()]
-        refused += [line.split("\t") for line in (part.parent / REFUSED).read_text(encoding="utf-8").splitlines()]
+        rows += [line.split("\t") for line in part.read_text(encoding="utf-8").split("\n")[:-1]]
+        refused += [line.split("\t") for line in (part.parent / REFUSED).read_text(encoding="utf-8").split("\n")[:-1]]
     write_labels(folder, rows, ("file", "latex", "source", "look"))
     text = "latex\treason\n" + "".join("\t".join(row) + "\n" for row in refused)
     (folder / REFUSED).write_text(text, encoding="utf-8")
@@ -314,7 +314,7 @@ def render_dataset(
     left = chunks_left(folder, plan)
     work = functools.partial(_make_and_render, folder, plan, make, as_given)
     if progress is not None:
-        progress(plan.count - min(len(left) * CHUNK, plan.count))
+        progress(plan.count - sum(min(CHUNK, plan.count - number * CHUNK) for number in left))
     if processes <= 1:
         for size in map(work, left):
             if progress is not None:

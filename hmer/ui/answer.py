@@ -30,7 +30,9 @@ def facts(answer: Recognition) -> str:
         f'<span class="hm-muted">{answer.seconds:.2f} s · {html.escape(answer.checkpoint)}</span>',
     ]
     if not answer.finished:
-        parts.append('<span class="hm-pill hm-low">cut off · raise “Longest answer” in the settings</span>')
+        parts.append(
+            '<span class="hm-pill hm-low">not read to its end · it repeats itself, or raise “Longest answer”</span>'
+        )
     return f'<div class="hm-facts" role="status">{"".join(parts)}</div>'
 
 
