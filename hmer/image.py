@@ -24,6 +24,7 @@ from hmer.paper import clean
 
 Grey = npt.NDArray[np.uint8]
 
+_PALEST = 80  # levels of 255 by which ink is darker than paper at least
 _FLAT = 0.35  # a component lower than this share of its width is a bar: fraction, minus, root
 
 
@@ -248,13 +249,13 @@ def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0) -> Prepared:
     Raises BadImage if there is no ink, or more writing than fits the largest picture.
     """
     mask = ink_mask(grey)
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    if not len(columns):
+    box = _extent(mask)
+    if box is None:
         raise BadImage("The picture is blank: nothing darker than its paper was found. Draw or photograph a formula.")
-    left, right = int(columns[0]), int(columns[-1]) + 1
-    top, bottom = int(rows[0]), int(rows[-1]) + 1
-    mask = mask[top:bottom, left:right]
-    scale = zoom * config.writing_px / writing_size(mask)
+    left, top, right, bottom = box
+    size_px = writing_size(mask[top:bottom, left:right])
+    left, top, right, bottom = _with_pale_ink(grey, box, size_px)
+    scale = zoom * config.writing_px / size_px
     inner = 2 * config.margin_px
     width, height = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
     shrink = min(
@@ -278,6 +279,31 @@ def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0) -> Prepared:
     canvas = np.full((_round_up(height + inner, multiple), _round_up(width + inner, multiple)), 255, np.uint8)
     canvas[margin : margin + height, margin : margin + width] = small
     return Prepared(canvas, scale, left - margin / scale, top - margin / scale)
+
+
+def _extent(mask: npt.NDArray[np.uint8]) -> tuple[int, int, int, int] | None:
+    """Left, top, right, bottom of what is inked; None if nothing is."""
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    return (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1) if len(columns) else None
+
+
+def _with_pale_ink(grey: Grey, box: tuple[int, int, int, int], size_px: float) -> tuple[int, int, int, int]:
+    """The box grown to hold what is much paler than most of the ink, as a term shown dimmed, or a full stop in small print.
+
+    Only by symbols that stand clear of it: the soft edges of dark ink leave it as it is.
+    """
+    pale = (grey < 255 - _PALEST).astype(np.uint8)
+    left, top, right, bottom = box
+    pale[top:bottom, left:right] = 0
+    if not cv2.countNonZero(pale):
+        return box
+    _, _, stats, _ = cv2.connectedComponentsWithStats(pale, connectivity=8)
+    least = (0.1 * size_px) ** 2
+    for x, y, wide, tall, area in stats[1:].tolist():
+        outside = max(left - x, x + wide - right, top - y, y + tall - bottom)
+        if area >= least and outside > max(2.0, 0.08 * size_px):
+            left, top, right, bottom = min(left, x), min(top, y), max(right, x + wide), max(bottom, y + tall)
+    return left, top, right, bottom
 
 
 def _round_up(value: int, multiple: int) -> int:

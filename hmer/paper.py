@@ -23,6 +23,8 @@ Pixels = npt.NDArray[np.uint8]
 BLANK = "The picture is blank: nothing that differs from its paper was found. Draw or photograph a formula."
 
 _EVEN = 6  # levels that one paper colour may vary by
+_PALEST_TONE, _TONE_SHARE = 48, 0.03  # a second colour of paper, as a screen has: how far from the first, how common
+_NO_PAPER = 60  # levels that a bar at the side differs by from the paper
 _LIGHT_PAPER = 0.4  # how much likelier light paper is than dark before looking; in shares of area and border
 _HEADROOM = 200  # where flattened paper lies, so that noise above it is not cut off
 _PAPER_FROM = 0.86  # what is at least this share as bright as the paper around it is paper
@@ -37,6 +39,7 @@ def clean(picture: Pixels) -> Pixels:
     """
     if picture.ndim == 3 and _is_grey(picture):
         picture = np.ascontiguousarray(picture[:, :, 1])
+    picture = _without_bars(picture)
     darkness = _from_even_paper(picture)
     photographed = darkness is None
     if darkness is None:
@@ -66,15 +69,41 @@ def _histogram(grey: Pixels) -> npt.NDArray[np.int64]:
     return cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().astype(np.int64)
 
 
+def _without_bars(picture: Pixels) -> Pixels:
+    """Without flat bars along whole sides that are no paper: letterboxes, frames, the header of a window."""
+    for _ in range(4):
+        picture = np.rot90(picture[_bar_px(picture) :])
+    return np.ascontiguousarray(picture)
+
+
+def _bar_px(picture: Pixels) -> int:
+    """How many rows at the top have one colour from side to side that the paper below them has not."""
+    height = picture.shape[0]
+    least = max(8, height // 40)  # a rule at the edge may have been written
+    if height < 4 * least:
+        return 0
+    colour = picture[0, 0].astype(np.int16)
+    if np.abs(picture[[0, least]] - colour).max() > _EVEN:
+        return 0
+    rows = np.abs(picture - colour).reshape(height, -1).max(axis=1) <= _EVEN
+    thickness = height if rows.all() else int(rows.argmin())
+    if not least < thickness < 0.8 * height:
+        return 0
+    rest = picture[thickness + 2 :].astype(np.int16)  # behind an edge that was smoothed
+    paper = np.median(rest[:: 1 + height // 50, :: 1 + picture.shape[1] // 50], axis=(0, 1))
+    like_paper = np.abs(rest[0] - paper).reshape(picture.shape[1], -1).max(axis=1) <= 24
+    return thickness + 1 if np.abs(paper - colour).max() > _NO_PAPER and like_paper.mean() > 0.6 else 0
+
+
 # ---- even paper
 
 
 def _from_even_paper(picture: Pixels) -> Pixels | None:
     """Distance from the paper's colour, 0 to 255; None if the paper is not one even colour."""
     paper = _paper_colour(picture)
-    if _is_between(_furthest(picture[::4, ::4], paper), 0.2):
+    if _is_between(_without_tones(_furthest(picture[::4, ::4], paper)), 0.2):
         return None  # the usual answer for a photograph, at a sixteenth of the price
-    furthest = _furthest(picture, paper)
+    furthest = _without_tones(_furthest(picture, paper))
     if _is_between(furthest, 0.15):
         return None
     # Paper must be close to every place: a shadow is a place without any paper of this colour.
@@ -85,10 +114,22 @@ def _from_even_paper(picture: Pixels) -> Pixels | None:
     if (near <= 5).mean() > 0.01:
         return None
     if picture.ndim == 3:
-        furthest = _ink_distance(picture, paper, furthest)
+        furthest = _without_tones(_ink_distance(picture, paper, furthest))
     if cv2.countNonZero(furthest) > 0.7 * furthest.size:
         furthest = np.asarray(cv2.threshold(furthest, _EVEN, 0, cv2.THRESH_TOZERO)[1], np.uint8)
     return furthest
+
+
+def _without_tones(distance: Pixels) -> Pixels:
+    """0 up to the palest tones that whole areas have, to the level: a header, every other row of a table, a quotation."""
+    counts = _histogram(distance)
+    near = np.convolve(counts, np.ones(7, np.int64), "same")
+    tones = (counts > _TONE_SHARE * distance.size) & (counts > 0.6 * near)
+    tones[: _EVEN + 1] = tones[_PALEST_TONE:] = False
+    if not tones.any():
+        return distance
+    darkest = int(np.flatnonzero(tones)[-1])
+    return np.asarray(cv2.threshold(distance, darkest + 3, 0, cv2.THRESH_TOZERO)[1], np.uint8)
 
 
 def _is_between(furthest: Pixels, share: float) -> bool:

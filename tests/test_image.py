@@ -228,6 +228,41 @@ def test_a_tight_crop_keeps_its_polarity(thickness_px: float) -> None:
     assert np.array_equal(read_image(tight), tight)
 
 
+@pytest.mark.parametrize("ink", [0, 255])
+def test_flat_bars_at_the_sides_are_no_ink(ink: int) -> None:
+    page = np.pad(PLAIN, ((60, 60), (200, 200)), constant_values=255)
+    if ink:
+        page = 255 - page
+    header, letterbox, frame, all_but_one = (page.copy() for _ in range(4))
+    header[:60] = 20 + ink // 2
+    letterbox[:, :90] = letterbox[:, -90:] = ink
+    frame[:20] = frame[-20:] = frame[:, :20] = frame[:, -20:] = ink
+    all_but_one[:, :150] = ink
+    for picture in (header, letterbox, frame, all_but_one):
+        _assert_like_plain(picture, most=0.1)
+
+
+def test_a_bar_that_was_written_stays() -> None:
+    """Overlined from edge to edge of a tight crop."""
+    drawn = PLAIN[15:-20, 25:-30].copy()
+    drawn[:6] = 0
+    assert prepare(read_image(drawn), CONFIG).pixels[CONFIG.margin_px : CONFIG.margin_px + 3].mean() < 128
+
+
+@pytest.mark.parametrize("tone", [(235, 235, 235), (245, 245, 245), (205, 225, 255)])
+def test_a_second_tone_of_a_screen_is_paper(tone: tuple[int, ...]) -> None:
+    page = np.pad(COLOUR, ((200, 200), (200, 200), (0, 0)), constant_values=255)
+    page[:90] = tone
+    _assert_like_plain(page, most=0.5)  # the palest edge of the ink goes with the tone
+
+
+def test_a_dimmed_part_is_not_cut_off() -> None:
+    half = PLAIN.shape[1] // 3
+    dimmed = PLAIN.copy()
+    dimmed[:, :half] = 255 - (255 - PLAIN[:, :half]) // 255 * 90
+    assert prepare(read_image(dimmed), CONFIG).pixels.shape == prepare(read_image(PLAIN), CONFIG).pixels.shape
+
+
 def _photographed(picture: Array, noise: float, falloff: float, shadow: float = 0.0) -> Array:
     height, width = picture.shape[:2]
     x, y = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
