@@ -352,7 +352,7 @@ def _call(command: Sequence[str], folder: Path, seconds: float) -> bool:
         "openin_any": "p", "openout_any": "p", "shell_escape": "f", "max_print_line": "2000", "error_line": "200",
         "half_error_line": "100",
         # Fonts of a resolution are made once; not once for each run.
-        "TEXMFVAR": os.environ.get("TEXMFVAR", str(Path(tempfile.gettempdir()) / f"hmer-texmf-{_user()}")),
+        "TEXMFVAR": os.environ.get("TEXMFVAR") or str(_fonts_folder() or folder),
     }  # fmt: skip
     try:
         done = subprocess.run(  # noqa: S603 (fixed programs, on a file that was checked)
@@ -364,8 +364,15 @@ def _call(command: Sequence[str], folder: Path, seconds: float) -> bool:
     return done.returncode >= 0  # negative: ended by a signal, as limits do
 
 
-def _user() -> str:
-    return str(os.getuid()) if hasattr(os, "getuid") else "user"
+def _fonts_folder() -> Path | None:
+    """Where fonts are kept from run to run: a folder of this user's; None if somebody else has made it."""
+    user = os.getuid() if hasattr(os, "getuid") else None
+    folder = Path(tempfile.gettempdir()) / f"hmer-texmf-{user if user is not None else 'user'}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder if user is None or (not folder.is_symlink() and folder.stat().st_uid == user) else None
+    except OSError:
+        return None
 
 
 def _bound(seconds: float) -> Callable[[], None] | None:

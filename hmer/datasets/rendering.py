@@ -265,10 +265,11 @@ def begin(folder: Path, plan: Plan) -> None:
             raise DatasetError(
                 f"{folder}: was begun with other formulas or settings; choose another folder, or delete it."
             )
-    elif (folder / LABELS).exists() or any(folder.iterdir()):
+    elif any(path.name != f"{PLAN}.new" for path in folder.iterdir()):
         raise DatasetError(f"{folder}: holds something else; choose a new folder.")
     else:
-        file.write_text(noted, encoding="utf-8")
+        (folder / f"{PLAN}.new").write_text(noted, encoding="utf-8")
+        os.replace(folder / f"{PLAN}.new", file)
 
 
 def chunks_left(folder: Path, plan: Plan) -> list[int]:
