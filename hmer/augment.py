@@ -18,6 +18,9 @@ Random = np.random.Generator
 # Standard deviations of a single symbol's rotation (radians), slant, and stretching (logarithm) in width and height.
 _SYMBOL_SPREAD = np.array([0.07, 0.08, 0.08, 0.06])
 _LONG = 1.5  # symbols longer than this are turned and slanted less
+# What differs from another by how it leans: turned like a letter, + is \times and | is /.
+_UPRIGHT = frozenset(["+", r"\times", "-", "|", r"\|", "/", "1", "l", ",", r"\prime", "!", "(", ")", "[", "]"])
+_UPRIGHT_SHARE = 0.35
 _SYMBOL_BEND = 0.02  # standard deviation of how far the parts of a symbol are moved, in its own sizes
 SMALLEST_PX = 2.8  # of a printed symbol: half of what screenshots have
 
@@ -72,7 +75,8 @@ def _vary_symbols(
         angle, slant, wide, high = random.normal(0, 1, 4) * shape * _SYMBOL_SPREAD
         # A long bar that is turned like a letter runs through what it divides; and size tells x from X.
         extent = float(np.ptp(points[own], axis=0).max())
-        angle, slant = (value * min(1.0, _LONG / max(extent, 1e-6)) for value in (angle, slant))
+        lean = min(1.0, _LONG / max(extent, 1e-6)) * (_UPRIGHT_SHARE if symbol.label in _UPRIGHT else 1.0)
+        angle, slant = angle * lean, slant * lean
         wide, high = (value - (wide + high) / 4 for value in (wide, high))
         middle = (points[own].min(axis=0) + points[own].max(axis=0)) / 2
         matrix = _turned(angle) @ np.array([[np.exp(wide), slant], [0.0, np.exp(high)]])

@@ -331,7 +331,8 @@ def writing_size(mask: npt.NDArray[np.uint8]) -> float:
     extents = np.maximum(widths, heights)
     keep = (heights >= _FLAT * widths) & (extents > 0.25 * np.median(extents))
     if not keep.any():
-        return float(max(max(mask.shape) - pen, 1.0))
+        joined = heights > 3 * pen  # no bars: writing that a thick pen has made one
+        return float(heights[joined].max()) if joined.any() else float(max(max(mask.shape) - pen, 1.0))
     widths, heights = widths[keep], heights[keep]
     size = float(np.median(np.sqrt(heights * np.clip(widths, heights / 2, heights * 2))))
     # One or two specks beside long bars must not decide: never more than 120 symbols along the picture.

@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 RESUME, LOG = "resume.pt", "log.jsonl"
 TOKEN_LAYERS = ("out", "symbol_head")
+TABLES = ("embedding", "enclosure", "coverage")  # a row for each of what is seldom seen, too, or a number for each head
 
 
 class _Average:
@@ -449,7 +450,7 @@ def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     ] = []  # layers with a row for each token: made orthogonal, rare ones would move like the common
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            decayed = parameter.ndim > 1 and "embedding" not in name
+            decayed = parameter.ndim > 1 and not any(part in name for part in TABLES)
             apart = config.optimizer == "muon" and name.split(".")[0] in TOKEN_LAYERS
             (by_token if decayed and apart else inner if decayed else free).append(parameter)
     groups: list[dict[str, Any]] = [

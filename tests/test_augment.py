@@ -14,7 +14,7 @@ from hmer.datasets.batches import Source, draw_owners, symbol_positions
 from hmer.datasets.folder import read_dataset
 from hmer.errors import ConfigError
 from hmer.image import Grey, prepare
-from hmer.ink import symbol_size
+from hmer.ink import Ink, Symbol, symbol_size
 
 INK = ink_of(FORMULAS["\\frac { 1 } { x }"])
 PICTURE = picture_of(FORMULAS["0 + 0 + 1"])
@@ -67,6 +67,18 @@ def test_symbols_are_formed_the_more_freely_the_stronger() -> None:
     assert distance((0.0, 0.0)) < distance((1.0, 1.0)) < distance((3.4, 3.4))
     with pytest.raises(ConfigError, match=r"AugmentConfig\.symbols"):
         AugmentConfig(symbols=(2.0, 1.0))
+
+
+def test_what_a_lean_would_make_another_symbol_is_turned_less() -> None:
+    strokes = (np.array([(0.5, 0), (0.5, 1)], np.float32), np.array([(0, 0.5), (1, 0.5)], np.float32))
+
+    def lean(label: str) -> float:
+        ink = Ink(strokes, (Symbol(label, (0, 1)),))
+        made = [distort_strokes(ink, np.random.default_rng(seed), 1.0, (3.4, 3.4))[0] for seed in range(60)]
+        ends = np.array([stroke[-1] - stroke[0] for stroke in made])
+        return float(np.abs(np.arctan2(ends[:, 0], ends[:, 1])).mean())
+
+    assert lean("+") < 0.65 * lean("t")
 
 
 def test_strokes_are_scaled_to_symbols_of_one() -> None:

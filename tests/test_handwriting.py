@@ -86,6 +86,8 @@ def test_names_that_a_hand_does_not_tell_apart() -> None:
         r"\bar", "{", "x", "}", r"\overline", "{", "x", "y", "}",
     ]  # fmt: skip
     assert handwritten_tokens(r"\frac{") is None
+    assert handwritten_tokens(r"f{}^{\prime}+{}_{n}C") == [*"f^{", r"\prime", *"}+_{n}C"]
+    assert handwritten_tokens(r"\hat{}^{2}") == [r"\hat", *"{}^{2}"]
 
 
 def test_a_shape_is_thinned_to_its_middle() -> None:

@@ -464,6 +464,15 @@ def test_prepare_refuses_what_holds_no_formula() -> None:
         prepare(page, CONFIG)
 
 
+def test_writing_that_a_thick_pen_has_joined_is_no_bar() -> None:
+    pen = 22
+    drawn = np.full((130, 520), 255, np.uint8)
+    for x in range(40, 480, 60):
+        cv2.line(drawn, (x, 30), (x + 60, 100), 0, pen)
+        cv2.line(drawn, (x, 100), (x + 60, 30), 0, pen)
+    assert prepare(drawn, CONFIG).pixels.shape[1] > 4 * CONFIG.writing_px
+
+
 def test_pad() -> None:
     small, large = np.full((8, 16), 255, np.uint8), np.full((16, 8), 0, np.uint8)
     small[2, 3] = 0

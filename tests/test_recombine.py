@@ -7,7 +7,7 @@ import pytest
 
 from hmer import checkpoint
 from hmer.config import AugmentConfig, ImageConfig
-from hmer.datasets.batches import Source
+from hmer.datasets.batches import Source, symbol_positions, with_dots_joined
 from hmer.datasets.folder import read_dataset
 from hmer.datasets.recombine import Formula, Recombiner, fitted, group_end, parts
 from hmer.ink import Ink, Symbol, bounds, symbol_size
@@ -43,6 +43,14 @@ PARTS = [
     ("\\frac { 1 } { x ^ { 2 } } = a", ["\\frac { 1 } { x ^ { 2 } }", "=", "a"]),
     ("\\sum \\limits _ { i } i", ["\\sum \\limits _ { i }", "i"]),
     ("\\sqrt [ 3 ] { x } [ y ]", ["\\sqrt [ 3 ] { x }", "[", "y", "]"]),
+    (
+        "A = \\begin{matrix} a & \\begin{matrix} b \\end{matrix} \\\\ c \\end{matrix} ^ { 2 }",
+        [
+            "A",
+            "=",
+            "\\begin{matrix} a & \\begin{matrix} b \\end{matrix} \\\\ c \\end{matrix} ^ { 2 }",
+        ],
+    ),
 ]
 
 
@@ -64,6 +72,29 @@ def test_only_what_is_known_wholly_is_used() -> None:
     unclaimed = Formula(whole.tokens, Ink((*whole.ink.strokes, line((50, 0), (50, 9))), whole.ink.symbols), (2, 0, 5))
     assert not unknown.complete and not unclaimed.complete
     assert len(Recombiner([whole, unknown, unclaimed])) == 1
+
+
+def test_the_index_of_a_root_needs_no_brackets_to_be_whole() -> None:
+    strokes = (line((0, 6), (3, 10), (5, 0), (12, 0)), line((0, 0), (1, 2)), line((7, 2), (9, 8)))
+    symbols = (Symbol("\\sqrt", (0,)), Symbol("3", (1,)), Symbol("x", (2,)))
+    tokens = ("\\sqrt", "[", "3", "]", "{", "x", "}")
+    assert Formula(tokens, Ink(strokes, symbols), (0, 2, 5)).complete
+
+
+def test_dots_that_were_segmented_apart_are_one_symbol() -> None:
+    strokes = tuple(line((x, 0), (x, 1)) for x in (0, 9, 12, 15, 24))
+    symbols = tuple(Symbol(label, (place,)) for place, label in enumerate(["a", ".", ".", ".", "b"]))
+    ink = Ink(strokes, symbols)
+    joined = with_dots_joined(("a", "\\cdots", "b"), ink)
+    assert [symbol.strokes for symbol in joined.symbols] == [(0,), (1, 2, 3), (4,)]
+    assert symbol_positions(("a", "\\cdots", "b"), joined) == [0, 1, 2]
+    assert with_dots_joined(("a", ".", ".", ".", "b"), ink) == ink
+
+
+def test_a_division_written_as_a_slash_is_no_example() -> None:
+    formula = fraction()
+    tokens = tuple("\\div" if token == "x" else token for token in formula.tokens)
+    assert "\\div" not in Recombiner([Formula(tokens, formula.ink, formula.positions)])._instances
 
 
 def test_a_part_takes_its_ink_along() -> None:
@@ -114,6 +145,19 @@ def test_joined_formulas_stand_side_by_side() -> None:
     first, second = joined.ink.strokes[2], joined.ink.strokes[6]
     assert second[:, 0].min() > first[:, 0].max()
     assert second[0, 1] == pytest.approx(first[0, 1])
+
+
+def test_a_relation_in_the_box_of_an_equals_sign_is_as_wide() -> None:
+    equals = [line((0, 0), (10, 0)), line((0, 3), (10, 3))]
+    (placed,) = fitted([line((0, 0), (10, 5), (0, 10))], equals, 1.0, 0.2, by_height=True)
+    assert np.ptp(placed, axis=0).min() > 6
+
+
+def test_a_long_bar_becomes_a_short_one_and_no_steeper() -> None:
+    (placed,) = fitted([line((0, 0), (400, 30))], [line((0, 0), (20, 1))], 1.0, 1.0)
+    assert np.ptp(placed, axis=0) == pytest.approx((20, 1.5), rel=0.01)
+    (placed,) = fitted([line((0, 0), (20, 2))], [line((0, 0), (400, 1))], 1.0, 1.0)
+    assert np.ptp(placed, axis=0) == pytest.approx((400, 2), rel=0.01)
 
 
 @pytest.mark.parametrize(

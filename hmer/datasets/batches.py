@@ -2,6 +2,7 @@
 
 import bisect
 import contextlib
+import dataclasses
 import difflib
 import logging
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from hmer.datasets.folder import Item
 from hmer.datasets.recombine import Formula, Recombiner
 from hmer.errors import BadImage, BadInk, DatasetError
 from hmer.image import Grey, pad, read_image
-from hmer.ink import Ink, Stroke, read_inkml
+from hmer.ink import Ink, Stroke, Symbol, read_inkml
 from hmer.vocabulary import PAD_ID, UNWRITTEN, Vocabulary
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,19 @@ def symbol_positions(tokens: Sequence[str], ink: Ink) -> list[int]:
         for offset in range(size):
             positions[start_label + offset] = written[start + offset][0]
     return positions
+
+
+def with_dots_joined(tokens: Sequence[str], ink: Ink) -> Ink:
+    """Three dots that were segmented apart are one symbol where the caption has a row of dots."""
+    if not {r"\ldots", r"\cdots"} & set(tokens) or "." in tokens:
+        return ink
+    symbols: list[Symbol] = []
+    for symbol in ink.symbols:
+        symbols.append(symbol)
+        if len(symbols) >= 3 and all(last.label == "." and len(last.strokes) == 1 for last in symbols[-3:]):
+            joined = tuple(stroke for last in symbols[-3:] for stroke in last.strokes)
+            symbols[-3:] = [Symbol(r"\ldots", joined)]
+    return dataclasses.replace(ink, symbols=tuple(symbols))
 
 
 def draw_owners(
@@ -136,7 +150,7 @@ class Source:
     def _formula(self, index: int) -> Formula:
         if index not in self._formulas:
             item = self.items[index]
-            ink = read_inkml(item.path)
+            ink = with_dots_joined(item.tokens, read_inkml(item.path))
             positions = tuple(symbol_positions(item.tokens, ink))
             self._formulas[index] = Formula(item.tokens, ink, positions, item.writer)
         return self._formulas[index]

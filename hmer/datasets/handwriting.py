@@ -68,7 +68,23 @@ def handwritten_tokens(formula: str) -> list[str] | None:
     for index, token in enumerate(renamed):
         if token in (r"\bar", r"\overline") and index + 1 < len(renamed) and renamed[index + 1] == "{":
             renamed[index] = r"\bar" if group_end(renamed, index + 1) == index + 4 else r"\overline"
-    return None if "" in renamed else renamed
+    return None if "" in renamed else _without_empty_bases(renamed)
+
+
+_WITH_ARGUMENT = ACCENTS | {"^", "_", "{", "}", r"\frac", r"\sqrt", r"\limits"}
+
+
+def _without_empty_bases(tokens: list[str]) -> list[str]:
+    """Without the empty braces between a symbol and its script, as in f { } ^ { \\prime }: they cannot be seen."""
+    kept: list[str] = []
+    index = 0
+    while index < len(tokens):
+        empty = tokens[index : index + 2] == ["{", "}"] and tokens[index + 2 : index + 3] in (["^"], ["_"])
+        if empty and kept and kept[-1] not in _WITH_ARGUMENT:
+            index += 2
+        kept.append(tokens[index])
+        index += 1
+    return kept
 
 
 class Composer:
@@ -136,7 +152,7 @@ class Composer:
 
     def _chosen(self, random: Random) -> tuple[str, ...]:
         """A formula as typed or with other symbols, or a single symbol."""
-        if random.random() < 0.12:
+        if random.random() < 0.06:
             return (self._rare([token for token in self._singles if token in self.bank], random),)
         tokens = self._any(self.formulas, random)
         if random.random() < self.matrices:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hmer.augment import Random
+from hmer.datasets.radicals import radical
 from hmer.datasets.recombine import group_end
 from hmer.errors import LatexError
 from hmer.ink import Stroke
@@ -327,9 +328,13 @@ class Hand:
             degree = self._line(after + 1, end).scaled(0.5)
             after = end + 1
         inner, after = self._group(after)
-        hook = self.random.uniform(0.35, 0.55)
         ascent, descent = inner.ascent + 0.15 * self._vary(0.3), max(inner.descent, 0.0) + 0.05
-        sign = self._filled(index, r"\sqrt", 0.0, -ascent, hook + inner.width + 0.1, descent)
+        hook = self.random.uniform(0.35, 0.55) * float(np.clip(ascent + descent, 0.8, 2.0)) ** 0.5
+        right = hook + inner.width + 0.1
+        strokes = radical(self.draw(r"\sqrt"), hook, (0.0, -ascent, right, descent))
+        if strokes is None:
+            strokes = _filling(self.draw(r"\sqrt"), 0.0, -ascent, right, descent)
+        sign = Box(right, ascent, descent, ((index, tuple(strokes)),))
         y = -(ascent - descent) / 2 - 0.1
         placed = (*sign.placed, *inner.at(hook + 0.02, 0), *degree.at(max(0.0, hook - 0.15 - degree.width), y))
         return Box(sign.width, max(ascent, degree.ascent - y), descent, placed), after

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hmer.augment import Random
-from hmer.ink import Ink, Stroke, Symbol, symbol_size
+from hmer.datasets.radicals import bar_start, radical
+from hmer.ink import Ink, Stroke, Symbol, bounds, symbol_size
 from hmer.vocabulary import UNWRITTEN
 
 # Symbols that stand alike on the line, so that one can take the other's box.
@@ -70,9 +71,21 @@ class Formula:
     @property
     def complete(self) -> bool:
         """Whether every written token has its symbol and every stroke belongs to one."""
-        written = [index for index, token in enumerate(self.tokens) if token not in UNWRITTEN]
+        index_of_root = root_indices(self.tokens)
+        written = [
+            index for index, token in enumerate(self.tokens) if token not in UNWRITTEN and index not in index_of_root
+        ]
         strokes = sum(len(symbol.strokes) for symbol in self.ink.symbols)
         return sorted(self.positions) == written and strokes == len(self.ink.strokes)
+
+
+def root_indices(tokens: Sequence[str]) -> set[int]:
+    r"""Where the brackets stand that hold the index of a root, as in \sqrt [ 3 ] { x }: nobody writes those."""
+    found: set[int] = set()
+    for index, token in enumerate(tokens[:-1]):
+        if token == r"\sqrt" and tokens[index + 1] == "[" and "]" in tokens[index:]:
+            found |= {index + 1, tokens.index("]", index)}
+    return found
 
 
 def group_end(tokens: Sequence[str], start: int) -> int:
@@ -92,6 +105,11 @@ def parts(tokens: Sequence[str], start: int, end: int) -> list[tuple[int, int]]:
     while index < end:
         begin = index
         index += 1
+        if tokens[begin].startswith(r"\begin{"):  # an environment is one symbol with arguments
+            depth = 1
+            while index < end and depth:
+                depth += tokens[index].startswith(r"\begin{") - tokens[index].startswith(r"\end{")
+                index += 1
         if tokens[begin] == r"\sqrt" and index < end and tokens[index] == "[":
             index = next((place + 1 for place in range(index, end) if tokens[place] == "]"), end)
         while index < end and tokens[index] in ("{", "^", "_", r"\limits"):
@@ -118,6 +136,9 @@ class Recombiner:
         for index, formula in enumerate(self.formulas):
             own = self._by_writer.setdefault(formula.writer, {}) if formula.writer not in NO_HAND else {}
             for symbol, position in enumerate(formula.positions):
+                # Some write a slash for it, which is no example of it in other formulas.
+                if formula.tokens[position] == r"\div" and len(formula.ink.symbols[symbol].strokes) < 3:
+                    continue
                 for instances in (self._instances, own):
                     instances.setdefault(formula.tokens[position], []).append((index, symbol))
         self._hands = [own for own in self._by_writer.values() if len(own) >= HAND]
@@ -128,7 +149,7 @@ class Recombiner:
     def make(self, random: Random) -> Formula:
         """A part of a formula, a formula with other symbols, or two parts joined."""
         kind = random.random()
-        if kind < 0.4:
+        if kind < 0.3:
             made = self.part(self._any(random), random)
         elif kind < 0.8:
             made = self._any(random)
@@ -137,7 +158,7 @@ class Recombiner:
                 self.part(self._any(random), random, 10), self.part(self._any(random), random, 10), random
             )
         # A whole formula must change, or it would only be seen more often.
-        if 0.4 <= kind < 0.8 or random.random() < 0.5:
+        if 0.3 <= kind < 0.8 or random.random() < 0.5:
             made = self.rewritten(made, random)
         return made
 
@@ -153,7 +174,9 @@ class Recombiner:
         spans = parts(tokens, start, end)
         if not spans:
             return formula
-        count = int(random.integers(1, min(most, len(spans)) + 1))
+        # Of single symbols many could be anything.
+        least = 1 if len(spans) == 1 or random.random() < 0.3 else 2
+        count = int(random.integers(least, max(least, min(most, len(spans))) + 1))
         first = int(random.integers(len(spans) - count + 1))
         begin, stop = spans[first][0], spans[first + count - 1][1]
         chosen = [index for index, position in enumerate(formula.positions) if begin <= position < stop]
@@ -260,6 +283,11 @@ class Recombiner:
         ink = self.formulas[index].ink
         strokes = [ink.strokes[stroke] for stroke in ink.symbols[symbol].strokes]
         stretched = token in _STRETCHED
+        if token == r"\sqrt":
+            hook = bar_start(own)
+            sign = radical(strokes, hook, bounds(own)) if hook is not None else None
+            if sign is not None:
+                return sign
         return fitted(
             strokes, own, size / self._size[index], 1.0 if stretched else 0.2, by_height=changed and not stretched
         )
@@ -271,7 +299,8 @@ def fitted(
     """`strokes` in the middle of the box of others, their proportions changed by exp(2 * most) at most.
 
     What is next to nothing in one direction (a bar, a dot) has no proportions; `scale` serves where both are. With
-    `by_height` they get the height of the box: how large a letter is tells which it is, how wide its box was does not.
+    `by_height` they get the height of the box: how large a letter is tells which it is, how wide its box was does not;
+    but the width of a box that is flat, as of a minus or of an equals sign.
     """
     low, high = _corners(strokes)
     box_low, box_high = _corners(box)
@@ -279,12 +308,16 @@ def fitted(
     flat = 0.15 * max(float(have.max()), 1e-6)
     box_flat = 0.15 * max(float(want.max()), 1e-6)
     usable = (have > flat) & (want > box_flat)
-    if max(want) * 8 < max(have) * scale or not usable.any():
+    stretched = most >= 1
+    if not usable.any() or (not stretched and max(want) * 8 < max(have) * scale):
         factors = np.full(2, scale)
     else:
         ratios = np.log(np.where(usable, want, 1) / np.where(usable, have, 1))
-        middle = float(ratios[1] if by_height and usable[1] else ratios[usable].mean())
+        side = 1 if usable[1] and want[1] > 0.6 * want[0] else 0
+        middle = float(ratios[side] if by_height and usable[side] else ratios[usable].mean())
         factors = np.exp(middle + np.clip(np.where(usable, ratios - middle, 0), -most, most))
+        if stretched and not usable[1]:
+            factors[1] = min(factors[1], scale)  # a bar that is made longer is made no steeper
     middle_to, middle_from = (box_low + box_high) / 2, (low + high) / 2
     return [((stroke - middle_from) * factors + middle_to).astype(np.float32) for stroke in strokes]
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hmer.augment import Random
-from hmer.datasets.batches import symbol_positions
+from hmer.datasets.batches import symbol_positions, with_dots_joined
 from hmer.datasets.folder import read_dataset
 from hmer.errors import BadInk, DatasetError
 from hmer.ink import Stroke, read_inkml
@@ -125,7 +125,7 @@ class SymbolBank:
         """Symbols of the segmented ink of a dataset folder, all of it: parts are the folders themselves."""
         for item in read_dataset(folder, "crohme"):
             try:
-                ink = read_inkml(item.path)
+                ink = with_dots_joined(item.tokens, read_inkml(item.path))
             except BadInk:
                 continue
             for symbol, position in zip(ink.symbols, symbol_positions(item.tokens, ink), strict=True):
