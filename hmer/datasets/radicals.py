@@ -16,7 +16,7 @@ def bar_start(strokes: Sequence[Stroke]) -> float | None:
     points = np.concatenate([_dense(stroke) for stroke in strokes])
     high = bottom - top
     # The upstroke comes into the highest fifth a little before the bar begins.
-    start = float(points[points[:, 1] < top + 0.2 * high][:, 0].min()) - left + 0.1 * high
+    start = float(points[points[:, 1] <= top + 0.2 * high][:, 0].min()) - left + 0.1 * high
     return start if 0.02 * (right - left) < start < 0.9 * (right - left) else None
 
 
