@@ -9,10 +9,19 @@ Evidence = tuple[float, ...]
 LEAST = -60.0  # what is less likely than e^-60 counts as that
 
 
+def evidence_of(log_prob: float, tokens: int) -> Evidence:
+    """What confidence in a single answer is fitted on: its log-probability by its root, and its length.
+
+    By the log-probability alone, answers of which a model is surest come out too doubtful, and long ones, which lose a
+    little at every token, as well.
+    """
+    return (-math.sqrt(max(-log_prob, 0.0)), -math.log(tokens + 1))
+
+
 def fit_calibration(evidence: Sequence[Evidence], right: Sequence[bool]) -> tuple[float, ...]:
     """Slopes and offset of p = 1 / (1 + exp(-(slopes * evidence + offset))), by maximum likelihood.
 
-    `evidence` holds the same logarithms of probabilities of each answer. Targets are smoothed as Platt does, so that a
+    `evidence` holds the same figures of each answer. Targets are smoothed as Platt does, so that a
     perfect or hopeless set still gives finite numbers.
     """
     positives = sum(right)

@@ -58,7 +58,7 @@ _LOCK_TIMEOUT_S = 10.0
 class CheckpointConfig:
     """What config.json holds. calibration: of the confidence in an answer, as `hmer.calibration` fits it; empty: none.
 
-    beam_calibration: the same after beam search, where more is known of an answer (see `Recognition.evidence`).
+    (Of older checkpoints a slope of the log-probability alone.) beam_calibration: the same after beam search, where more is known of an answer (see `Recognition.evidence`).
     parent: id of the checkpoint that it was trained from. corrections: hash of those that it was fine-tuned on.
     learnt_from: a short hash of each correction that it or one that it descends from was fine-tuned on.
     """
@@ -83,7 +83,9 @@ class CheckpointConfig:
         )
         check(0 < len(self.vocabulary) <= 20_000, "CheckpointConfig.vocabulary: from 1 to 20,000 tokens.")
         check(len(self.learnt_from) <= 50_000, "CheckpointConfig.learnt_from: at most 50,000 corrections.")
-        check(len(self.calibration) in (0, 2), "CheckpointConfig.calibration: empty, or slope and offset.")
+        check(
+            len(self.calibration) in (0, 2, 3), "CheckpointConfig.calibration: empty, or one or two slopes and offset."
+        )
         check(
             len(self.beam_calibration) in (0, 3), "CheckpointConfig.beam_calibration: empty, or two slopes and offset."
         )

@@ -12,7 +12,7 @@ import torch
 
 from hmer import decoding, latex
 from hmer.batch import of_like_area, of_like_size
-from hmer.calibration import LEAST, Evidence, calibrated
+from hmer.calibration import LEAST, Evidence, calibrated, evidence_of
 from hmer.checkpoint import Checkpoint, load
 from hmer.config import Decoding
 from hmer.decoding import Hypothesis
@@ -49,8 +49,8 @@ class Replacement:
 class Recognition:
     """An answer. confidence: probability that the whole formula is right; token_confidence: one for each token.
 
-    log_prob: what the model gives the sequence, the end included. evidence: what confidence is calibrated from: that;
-    or after a beam search with several answers what both reading directions and the language make of it, and the
+    log_prob: what the model gives the sequence, the end included. evidence: what confidence is calibrated from: that and
+    the length (`evidence_of`); or after a beam search with several answers what both reading directions and the language make of it, and the
     logarithm of its probability among them.
     seconds: the share of this picture in the time of its batch. finished: False when the answer was cut at its longest.
     """
@@ -231,13 +231,14 @@ class Recognizer:
             for hypothesis, weight in zip(hypotheses, weights, strict=True):
                 words = tuple(self.model.vocabulary.decode(hypothesis.ids))
                 alternatives.append(Alternative(latex.pretty(words), words, weight / total))
-        evidence: Evidence = (best.log_prob,)
-        if settings.strategy == "beam" and settings.beam_width >= NARROWEST:
+        searched = settings.strategy == "beam" and settings.beam_width >= NARROWEST
+        alone = evidence = evidence_of(best.log_prob, len(tokens))
+        if searched:
             evidence = (best.joint_log_prob, math.log(weights[0] / total) if weights[0] else LEAST)
         return Recognition(
             latex=latex.pretty(tokens),
             tokens=tokens,
-            confidence=self._confidence(best, evidence),
+            confidence=self._confidence(best, alone, evidence if searched else None),
             token_confidence=_token_confidence(best),
             alternatives=tuple(alternatives),
             checkpoint=self.id,
@@ -247,14 +248,16 @@ class Recognizer:
             evidence=evidence,
         )
 
-    def _confidence(self, hypothesis: Hypothesis, evidence: Evidence) -> float:
+    def _confidence(self, hypothesis: Hypothesis, alone: Evidence, among_others: Evidence | None) -> float:
         """Probability that the whole answer is right, calibrated if the checkpoint is."""
         if not hypothesis.finished:
             return 0.0
-        if len(evidence) > 1 and self.config.beam_calibration:  # fitted for searches of width 10, and near it
-            return calibrated(evidence, self.config.beam_calibration)
-        if self.config.calibration:
+        if among_others and self.config.beam_calibration:  # fitted for searches of width 10, and near it
+            return calibrated(among_others, self.config.beam_calibration)
+        if len(self.config.calibration) == 2:  # of an older checkpoint
             return calibrated((hypothesis.log_prob,), self.config.calibration)
+        if self.config.calibration:
+            return calibrated(alone, self.config.calibration)
         return math.exp(hypothesis.log_prob)
 
 

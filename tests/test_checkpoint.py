@@ -105,7 +105,7 @@ DAMAGED_CONFIGS: list[tuple[dict[str, Any], str]] = [
     ({"vocabulary": []}, "from 1 to 20,000"),
     ({"vocabulary": [f"t{number}" for number in range(20_001)]}, "from 1 to 20,000"),
     ({"label_form": "latin"}, "label_form: 'latin' is not one of crohme"),
-    ({"calibration": [1.0]}, "slope and offset"),
+    ({"calibration": [1.0]}, "slopes and offset"),
     ({"beam_calibration": [1.0, 2.0]}, "two slopes and offset"),
     ({"beam_calibration": [1.0, 2.0, float("inf")]}, "finite"),
     ({"calibration": [1.0, float("nan")]}, "finite"),
@@ -341,8 +341,8 @@ def test_references(toy_checkpoint: Path, home: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_refused_is_refused_when_built_too() -> None:
-    with pytest.raises(ConfigError, match="slope and offset"):
-        CheckpointConfig("x", ("a",), calibration=(1.0, 2.0, 3.0))
+    with pytest.raises(ConfigError, match="slopes and offset"):
+        CheckpointConfig("x", ("a",), calibration=(1.0, 2.0, 3.0, 4.0))
 
 
 def test_reading_the_configuration_alone(toy_checkpoint: Path, tmp_path: Path) -> None:

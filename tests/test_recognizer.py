@@ -13,6 +13,7 @@ import torch
 from toys import FORMULAS, VOCABULARY, narrow, picture_of
 
 from hmer import checkpoint as checkpoints
+from hmer.calibration import evidence_of
 from hmer.checkpoint import Checkpoint, CheckpointConfig
 from hmer.config import Decoding
 from hmer.datasets.folder import Item, read_dataset, write_labels
@@ -57,18 +58,22 @@ def test_beam_search_is_no_worse_and_gives_alternatives(recognizer: Recognizer, 
 
 def test_confidence_after_beam_search_is_calibrated_apart(items: list[Item]) -> None:
     checkpoint = checkpoints.load(HANDWRITTEN)
-    config = dataclasses.replace(checkpoint.config, calibration=(0.8, 1.0), beam_calibration=(0.4, 2.0, 2.5))
+    config = dataclasses.replace(checkpoint.config, calibration=(0.8, -0.5, 1.0), beam_calibration=(0.4, 2.0, 2.5))
     recognizer = Recognizer(dataclasses.replace(checkpoint, config=config))
     sources = [item.path for item in items[:6]]
     for answer in recognizer.recognize(sources):
-        assert answer.evidence == (answer.log_prob,)
-        assert answer.confidence == pytest.approx(1 / (1 + math.exp(-(0.8 * answer.log_prob + 1.0))))
+        root, length = answer.evidence
+        assert (root, length) == (-math.sqrt(-answer.log_prob), -math.log(len(answer.tokens) + 1))
+        assert answer.confidence == pytest.approx(1 / (1 + math.exp(-(0.8 * root - 0.5 * length + 1.0))))
     for answer in recognizer.recognize(sources, Decoding(strategy="beam", beam_width=5)):
         joint, among = answer.evidence
         assert among == pytest.approx(math.log(answer.alternatives[0].probability))
         assert answer.confidence == pytest.approx(1 / (1 + math.exp(-(0.4 * joint + 2.0 * among + 2.5))))
     (narrow_search,) = recognizer.recognize(sources[:1], Decoding(strategy="beam", beam_width=1))
-    assert narrow_search.evidence == (narrow_search.log_prob,)
+    assert narrow_search.evidence == evidence_of(narrow_search.log_prob, len(narrow_search.tokens))
+    older = Recognizer(dataclasses.replace(checkpoint, config=dataclasses.replace(config, calibration=(0.8, 1.0))))
+    (answer,) = older.recognize(sources[:1])
+    assert answer.confidence == pytest.approx(1 / (1 + math.exp(-(0.8 * answer.log_prob + 1.0))))
 
 
 def test_the_same_string_from_every_door(
