@@ -40,6 +40,7 @@ from hmer.vocabulary import Vocabulary
 log = logging.getLogger(__name__)
 
 REPLAY = "replay"
+HELD_OUT = "held_out"  # the split of what is not to be trained on
 ENOUGH_HELD_OUT = 50  # below, whether it improves is measured by cross-validation
 BATCH_SIZE = 8
 RATE, BRIDGE_RATE = 1e-4, 3e-4  # the second where only the model's bridge learns, which forgets little
@@ -333,12 +334,13 @@ def fine_tune(
     known = set(old.config.learnt_from)
     fresh = [index for index, name in enumerate(correction_hashes(items)) if name not in known]
     # The split is fixed by the LaTeX as it was written; two ways to write it can be the same here.
-    apart = {item.tokens for item in items if item.split == "held_out"}
-    held_out = [items[index] for index in fresh if items[index].tokens in apart]
+    formulas = {item.tokens for item in items if item.split == HELD_OUT and len(item.tokens) > 1}
+    apart = [item.split == HELD_OUT or item.tokens in formulas for item in items]
+    held_out = [items[index] for index in fresh if apart[index]]
     folds: list[tuple[list[int], list[int]]] = []
     train = items
     if len(held_out) >= ENOUGH_HELD_OUT:
-        train = [item for item in items if item.tokens not in apart]
+        train = [item for item, away in zip(items, apart, strict=True) if not away]
     else:
         folds = fold_indices(items, folds_for(len(fresh)), fresh) or fold_indices(items, folds_for(len(items)))
         held_out = []

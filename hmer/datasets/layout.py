@@ -331,10 +331,10 @@ class Hand:
         ascent, descent = inner.ascent + 0.15 * self._vary(0.3), max(inner.descent, 0.0) + 0.05
         hook = self.random.uniform(0.35, 0.55) * float(np.clip(ascent + descent, 0.8, 2.0)) ** 0.5
         right = hook + inner.width + 0.1
-        strokes = radical(self.draw(r"\sqrt"), hook, (0.0, -ascent, right, descent))
-        if strokes is None:
-            strokes = _filling(self.draw(r"\sqrt"), 0.0, -ascent, right, descent)
-        sign = Box(right, ascent, descent, ((index, tuple(strokes)),))
+        sign = self._filled(index, r"\sqrt", 0.0, -ascent, right, descent)
+        strokes = radical(sign.placed[0][1], hook, (0.0, -ascent, right, descent))
+        if strokes is not None:
+            sign = Box(right, ascent, descent, ((index, tuple(strokes)),))
         y = -(ascent - descent) / 2 - 0.1
         placed = (*sign.placed, *inner.at(hook + 0.02, 0), *degree.at(max(0.0, hook - 0.15 - degree.width), y))
         return Box(sign.width, max(ascent, degree.ascent - y), descent, placed), after
