@@ -21,8 +21,8 @@ def evidence_of(log_prob: float, tokens: int) -> Evidence:
 def fit_calibration(evidence: Sequence[Evidence], right: Sequence[bool]) -> tuple[float, ...]:
     """Slopes and offset of p = 1 / (1 + exp(-(slopes * evidence + offset))), by maximum likelihood.
 
-    `evidence` holds the same figures of each answer. Targets are smoothed as Platt does, so that a
-    perfect or hopeless set still gives finite numbers.
+    `evidence` holds the same figures of each answer. Targets are smoothed as Platt does, so that a perfect or hopeless
+    set still gives finite numbers.
     """
     positives = sum(right)
     high, low = (positives + 1) / (positives + 2), 1 / (len(right) - positives + 2)

@@ -58,7 +58,8 @@ _LOCK_TIMEOUT_S = 10.0
 class CheckpointConfig:
     """What config.json holds. calibration: of the confidence in an answer, as `hmer.calibration` fits it; empty: none.
 
-    (Of older checkpoints a slope of the log-probability alone.) beam_calibration: the same after beam search, where more is known of an answer (see `Recognition.evidence`).
+    Older checkpoints hold a slope of the log-probability alone and an offset there.
+    beam_calibration: the same after beam search, where more is known of an answer (see `Recognition.evidence`).
     parent: id of the checkpoint that it was trained from. corrections: hash of those that it was fine-tuned on.
     learnt_from: a short hash of each correction that it or one that it descends from was fine-tuned on.
     """

@@ -288,7 +288,7 @@ def _extent(mask: npt.NDArray[np.uint8]) -> tuple[int, int, int, int] | None:
 
 
 def _with_pale_ink(grey: Grey, box: tuple[int, int, int, int], size_px: float) -> tuple[int, int, int, int]:
-    """The box grown to hold what is much paler than most of the ink, as a term shown dimmed, or a full stop in small print.
+    """The box grown to hold what is much paler than most of the ink: a term shown dimmed, a full stop in small print.
 
     Only by symbols that stand clear of it: the soft edges of dark ink leave it as it is.
     """

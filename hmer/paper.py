@@ -83,16 +83,17 @@ def _bar_px(picture: Pixels) -> int:
     if height < 4 * least:
         return 0
     colour = picture[0, 0].astype(np.int16)
-    if np.abs(picture[[0, least]] - colour).max() > _EVEN:
-        return 0
-    rows = np.abs(picture - colour).reshape(height, -1).max(axis=1) <= _EVEN
-    thickness = height if rows.all() else int(rows.argmin())
+    some = picture[:, :: 1 + picture.shape[1] // 50].astype(np.int16)  # columns: enough for what is mostly no bar
+    flat = np.abs(some - colour).reshape(height, -1).max(axis=1) <= _EVEN
+    thickness = height if flat.all() else int(flat.argmin())
     if not least < thickness < 0.8 * height:
         return 0
-    rest = picture[thickness + 2 :].astype(np.int16)  # behind an edge that was smoothed
-    paper = np.median(rest[:: 1 + height // 50, :: 1 + picture.shape[1] // 50], axis=(0, 1))
-    like_paper = np.abs(rest[0] - paper).reshape(picture.shape[1], -1).max(axis=1) <= 24
-    return thickness + 1 if np.abs(paper - colour).max() > _NO_PAPER and like_paper.mean() > 0.6 else 0
+    below = some[thickness + 2 :]  # behind an edge that was smoothed
+    paper = np.median(below, axis=(0, 1))
+    like_paper = np.abs(below[0] - paper).reshape(some.shape[1], -1).max(axis=1) <= 24
+    if np.abs(paper - colour).max() <= _NO_PAPER or like_paper.mean() <= 0.6:
+        return 0
+    return thickness + 1 if np.abs(picture[:thickness] - colour).max() <= _EVEN else 0
 
 
 # ---- even paper

@@ -50,8 +50,8 @@ class Recognition:
     """An answer. confidence: probability that the whole formula is right; token_confidence: one for each token.
 
     log_prob: what the model gives the sequence, the end included. evidence: what confidence is calibrated from: that and
-    the length (`evidence_of`); or after a beam search with several answers what both reading directions and the language make of it, and the
-    logarithm of its probability among them.
+    the length (`evidence_of`); or after a beam search with several answers what both reading directions and the
+    language make of it, and the logarithm of its probability among them.
     seconds: the share of this picture in the time of its batch. finished: False when the answer was cut at its longest.
     """
 
