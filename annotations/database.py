@@ -40,6 +40,7 @@ class Database:
         if self._file is not None:
             self.name = str(self._file)
             self._make_room_for(self._file, create)
+        self._erased_in_log = False
         settings: dict[str, Any] = {}
         if self._url.get_backend_name() == "sqlite":
             settings["connect_args"] = {"timeout": busy_timeout_s, "check_same_thread": False}
@@ -73,7 +74,10 @@ class Database:
         for attempt in range(attempts):
             try:
                 with self.transaction(write=True) as session:
-                    return work(session)
+                    result = work(session)
+                if self._erased_in_log:
+                    self._empty_log(1)
+                return result
             except IntegrityError as error:
                 if attempt == attempts - 1:
                     raise StoreError(
@@ -90,10 +94,16 @@ class Database:
                 yield session
 
     def empty_log(self) -> None:
-        """Of an SQLite file, overwrite the log of writes too, where erased rows still stand."""
+        """Of an SQLite file, overwrite the log of writes too, where erased rows still stand.
+
+        While others read, it has to wait for them; when they go on and on, it is emptied after a later write.
+        """
         if self._url.get_backend_name() == "sqlite":
-            with self._raw_connection() as connection:
-                sqlite.empty_log(connection, _ERASED_TRIES)
+            self._empty_log(_ERASED_TRIES)
+
+    def _empty_log(self, tries: int) -> None:
+        with self._raw_connection() as connection:
+            self._erased_in_log = not sqlite.empty_log(connection, tries)
 
     # --- copies -------------------------------------------------------------------------------------------
 

@@ -59,8 +59,11 @@ def write_dataset(
     held_out_share: float = 0.0,
     overwrite: bool = False,
 ) -> ExportCounts:
-    """Write the selected annotations that have a correction as a dataset folder; see `write_annotations`."""
-    selection = Selection(tuple(statuses), annotator, source, since, until)
+    """Write the selected annotations that have a correction as a dataset folder; see `write_annotations`.
+
+    `since` is of the last change: a picture of last month that is corrected now is a correction of now.
+    """
+    selection = Selection(tuple(statuses), annotator, source, until=until, changed_since=since)
     return write_annotations(
         store, folder, DATASET, selection=selection, held_out_share=held_out_share, overwrite=overwrite
     )

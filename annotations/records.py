@@ -170,7 +170,8 @@ class Saved:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which annotations: None means any. `since` is included, `until` is not; both are times of creation.
+    """Which annotations: None means any. `since` is included, `until` is not; both are times of creation, and
+    `changed_since` is of the last change.
 
     A time without a zone is local time. `latex` is looked for in what was typed, in its normal form and in the
     prediction; `symbol` is one token of the normal form. Capitals matter in both. `picture` is an `image_sha256`.
@@ -184,6 +185,7 @@ class Selection:
     latex: str | None = None
     symbol: str | None = None
     picture: str | None = None
+    changed_since: datetime | None = None
 
     def __post_init__(self) -> None:
         given: object = self.statuses
@@ -191,7 +193,7 @@ class Selection:
             object.__setattr__(self, "statuses", (given,))
         if self.statuses is not None:
             object.__setattr__(self, "statuses", tuple(Status.of(name) for name in self.statuses))
-        for bound in ("since", "until"):
+        for bound in ("since", "until", "changed_since"):
             time = getattr(self, bound)
             if time is not None:
                 object.__setattr__(self, bound, _in_utc(time))

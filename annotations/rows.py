@@ -88,6 +88,8 @@ def conditions(selection: Selection) -> list[ColumnElement[bool]]:
         found.append(table.source == _storable(selection.source))
     if selection.since is not None:
         found.append(table.created_at >= selection.since)
+    if selection.changed_since is not None:
+        found.append(table.updated_at >= selection.changed_since)
     if selection.until is not None:
         found.append(table.created_at < selection.until)
     if selection.latex is not None:

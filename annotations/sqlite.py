@@ -91,13 +91,14 @@ def copy_to_file(source: sqlite3.Connection, path: Path) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def empty_log(connection: sqlite3.Connection, tries: int) -> None:
+def empty_log(connection: sqlite3.Connection, tries: int) -> bool:
     """Move the write-ahead log into the database file and cut it to nothing, so that erased pages are gone from it.
 
-    While others read, it has to wait for them; when they go on and on, the log is emptied by a later write.
+    Whether that could be done: while others read, it cannot.
     """
     for _ in range(tries):
         busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if not busy:
-            return
+            return True
         time.sleep(0.1)
+    return False

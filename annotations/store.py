@@ -127,6 +127,9 @@ class AnnotationStore:
                 session.flush()  # the prediction refers to it by key alone
             if written is not None and kept.strokes is None:
                 kept.strokes = written
+            read = None if prediction is None else _find_or_add(session, picture.sha256, prediction, now)
+            if read is not None:
+                session.add(read)  # kept whatever becomes of the annotation: checkpoints are compared by it
             same = session.scalar(
                 same_annotation(picture.sha256, label_sha256, annotator).with_for_update(of=models.Annotation)
             )
@@ -138,8 +141,8 @@ class AnnotationStore:
                     open_one = session.scalar(earlier.with_for_update(of=models.Annotation))
                 if open_one is not None:
                     before = state_of(open_one)
-                    if prediction is not None and (open_one.correction is None or open_one.prediction is None):
-                        open_one.prediction = _find_or_add(session, picture.sha256, prediction, now)
+                    if read is not None and (open_one.correction is None or open_one.prediction is None):
+                        open_one.prediction = read
                     put_label(open_one, correction, label)
                     open_one.status, open_one.reason, open_one.annotator = status.value, why, annotator
                     open_one.updated_at = now
@@ -151,7 +154,7 @@ class AnnotationStore:
             made = now if created_at is None else created_at.astimezone(UTC)
             row = models.Annotation(
                 image=kept,
-                prediction=None if prediction is None else _find_or_add(session, picture.sha256, prediction, now),
+                prediction=read,
                 correction=correction,
                 tokens=label.tokens if label else None,
                 label_sha256=label_sha256,
@@ -431,11 +434,11 @@ class AnnotationStore:
         table = models.Image
         rows = select(table.created_at, table.fingerprint, table.sha256).order_by(table.created_at)
         with self._lock:
-            count = session.scalar(select(func.count()).select_from(table)) or 0
+            count, newest = session.execute(select(func.count(), func.max(table.created_at)).select_from(table)).one()
             if self._known.newest is not None and len(self._known) < count:
                 since = rows.where(table.created_at > self._known.newest)
                 self._known.add([(row[0], row[1], row[2]) for row in session.execute(since)])
-            if len(self._known) != count:  # purged, restored, or saved by another clock
+            if (len(self._known), self._known.newest) != (count, newest):  # purged, restored, or saved by another clock
                 self._known = Known()
                 self._known.add([(row[0], row[1], row[2]) for row in session.execute(rows)])
             return self._known

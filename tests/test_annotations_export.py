@@ -2,6 +2,7 @@
 
 import os
 import random
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from annotations import AnnotationStore, ExportCounts, ImportCounts, import_dataset, write_dataset
 from annotations.export import split_of
+from annotations.records import Selection
 from hmer.errors import DatasetError, StoreError
 from hmer.latex import normalise
 
@@ -69,12 +71,16 @@ def test_only_what_was_asked_for(store: AnnotationStore, tmp_path: Path) -> None
             ({"statuses": ("accepted", "rejected")}, 4),
             ({"statuses": ("pending",)}, 0),  # without a correction there is nothing to write
             ({"since": last.created_at}, 0),
+            ({"since": datetime.now(UTC)}, 0),
             ({"until": last.created_at}, 3),
         ]
     ):
         counts = write_dataset(store, tmp_path / str(number), **filters)  # type: ignore[arg-type]
         labels = (tmp_path / str(number) / "labels.tsv").read_text(encoding="utf-8")
         assert (counts.rows, labels.count("\n")) == (expected, expected + 1), filters
+    before = datetime.now(UTC)
+    store.update_correction(store.find(Selection(statuses=("accepted",)))[-1].id, "x + y + z")
+    assert write_dataset(store, tmp_path / "changed", since=before).rows == 1  # what is taken in long ago, mended now
 
 
 def test_import_gives_the_same_rows_and_no_duplicates(store: AnnotationStore, tmp_path: Path) -> None:

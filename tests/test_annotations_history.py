@@ -215,6 +215,8 @@ def test_predictions_are_kept_by_checkpoint(store: AnnotationStore) -> None:
     newer = Prediction("x", "new", ("x",), 0.75)
     store.add_prediction(queued.id, newer)
     assert store.disagreeing("old", "new", Selection(source=""))[:1] == [(done.id, "x", "y")]
+    store.add(picture(1), prediction=newer, correction="y")  # saved once already: the reading is kept all the same
+    assert store.predictions(done.id) == [old, new, newer]
     change = store.last_change("")
     assert change is not None  # a later reading is nobody's change, and does not stand in the way of undoing
     store.undo(change.id)
@@ -481,6 +483,12 @@ def test_near_duplicates_follow_what_others_save_and_purge(sqlite_store: Annotat
         assert [row.id for row, _ in sqlite_store.near(first.id)] == [copy.id]
         other.purge(copy.id)
         assert sqlite_store.near(first.id) == []
+        gone = other.add(np.pad(writing(0), 8, constant_values=255), correction="x").annotation
+        assert [row.id for row, _ in sqlite_store.near(first.id)] == [gone.id]
+        other.purge(gone.id)
+        kept = other.add(np.pad(writing(0), 7, constant_values=255), correction="x").annotation
+        assert [row.id for row, _ in sqlite_store.near(first.id)] == [kept.id]  # as many as before, not the same
+        other.purge(kept.id)
         for pad, moment in ((10, "2020-01-01"), (11, "2030-01-01"), (12, "2025-01-01")):  # clocks differ
             row = other.add(np.pad(writing(0), pad, constant_values=255), correction="x").annotation
             with other._database._writer.begin() as connection:
