@@ -19,7 +19,9 @@ Random = np.random.Generator
 _SYMBOL_SPREAD = np.array([0.07, 0.08, 0.08, 0.06])
 _LONG = 1.5  # symbols longer than this are turned and slanted less
 # What differs from another by how it leans: turned like a letter, + is \times and | is /.
-_UPRIGHT = frozenset(["+", r"\times", "-", "|", r"\|", "/", "1", "l", ",", r"\prime", "!", "(", ")", "[", "]"])
+_UPRIGHT = frozenset(
+    ["+", r"\times", "-", "|", r"\|", "/", r"\setminus", "1", "l", ",", r"\prime", "!", "(", ")", "[", "]"]
+)
 _UPRIGHT_SHARE = 0.35
 _SYMBOL_BEND = 0.02  # standard deviation of how far the parts of a symbol are moved, in its own sizes
 SMALLEST_PX = 2.8  # of a printed symbol: half of what screenshots have
@@ -213,7 +215,8 @@ def worn(grey: Grey, random: Random, strength: float, neighbour: Grey | None = N
         grey = _skewed(grey, random)
     if random.random() < 0.65 * strength:
         least = max(min(SMALLEST_PX / size_px, 1.0), 0.15)
-        factor = float(np.exp(random.uniform(np.log(least), np.log(2.0))))
+        most = 2.0 if random.random() < 0.5 else 1.0  # small print more often: it is what is hard to read
+        factor = float(np.exp(random.uniform(np.log(least), np.log(most))))
         methods = [cv2.INTER_LINEAR]
         if factor < 1:  # without averaging, thin strokes vanish when much is left out
             methods = [cv2.INTER_AREA] if factor < 0.4 else [cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC]

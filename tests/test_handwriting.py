@@ -87,6 +87,8 @@ def test_names_that_a_hand_does_not_tell_apart() -> None:
     ]  # fmt: skip
     assert handwritten_tokens(r"\frac{") is None
     assert handwritten_tokens(r"f{}^{\prime}+{}_{n}C") == [*"f^{", r"\prime", *"}+_{n}C"]
+    assert handwritten_tokens(r"\vec{r}{}^{2}") == [r"\vec", *"{r}^{2}"]
+    assert handwritten_tokens(r"x^{2}{}^{3}") == [*"x^{2}{}^{3}"]
     assert handwritten_tokens(r"\hat{}^{2}") == [r"\hat", *"{}^{2}"]
 
 
@@ -136,11 +138,23 @@ def test_composed_ink_matches_its_captions(replay: Path, tmp_path: Path, capsys:
         main(arguments)
 
 
+def test_half_a_letter_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "characters.jsonl.gz"
+    line, cross = [[[0, 0], [5, 5.2], [9, 9]]], [[[0, 0], [9, 9]], [[0, 9], [9, 0]]]
+    with gzip.open(file, "wt", encoding="utf-8") as lines:
+        for label, strokes in (("X", line), ("X", cross), ("/", line), ("\\backslash", line)):
+            lines.write(json.dumps({"label": label, "writer": "w", "strokes": strokes}) + "\n")
+    bank = SymbolBank()
+    bank.add_characters(file)
+    assert {token: len(glyphs) for token, glyphs in bank.glyphs.items()} == {"X": 1, "/": 1, "\\setminus": 1}
+
+
 def test_parts_share_no_writer_and_no_drawing(tmp_path: Path) -> None:
     file = tmp_path / "characters.jsonl.gz"
     with gzip.open(file, "wt", encoding="utf-8") as lines:
         for number in range(200):
-            lines.write(json.dumps({"label": "D", "writer": f"w{number}", "strokes": [[[0, 0], [1, 1]]]}) + "\n")
+            bent = [[[0, 0], [1, 1], [0, 2]]]
+            lines.write(json.dumps({"label": "D", "writer": f"w{number}", "strokes": bent}) + "\n")
     writers = []
     for part in ("train", "test"):
         bank = SymbolBank(part)

@@ -153,6 +153,13 @@ def test_a_relation_in_the_box_of_an_equals_sign_is_as_wide() -> None:
     assert np.ptp(placed, axis=0).min() > 6
 
 
+def test_a_sign_stays_about_as_large_as_it_was_written() -> None:
+    plus = [line((0, 5), (10, 5)), line((5, 0), (5, 10))]
+    for box in ([line((0, 0), (3, 2))], [line((0, 0), (60, 40))]):
+        placed = np.concatenate(fitted(plus, box, 1.0, 0.2, by_height=True, near_scale=True))
+        assert np.all((np.ptp(placed, axis=0) >= 6) & (np.ptp(placed, axis=0) <= 14))
+
+
 def test_a_long_bar_becomes_a_short_one_and_no_steeper() -> None:
     (placed,) = fitted([line((0, 0), (400, 30))], [line((0, 0), (20, 1))], 1.0, 1.0)
     assert np.ptp(placed, axis=0) == pytest.approx((20, 1.5), rel=0.01)

@@ -93,6 +93,13 @@ def draw_owners(
     return grid
 
 
+def _inked(pixels: Grey) -> npt.NDArray[np.bool_]:
+    """Which cells of the encoder's map hold ink: (H/8, W/8)."""
+    rows, columns = (side // STRIDE_PX for side in pixels.shape)
+    cells = pixels[: rows * STRIDE_PX, : columns * STRIDE_PX].reshape(rows, STRIDE_PX, columns, STRIDE_PX)
+    return np.asarray(cells.min(axis=(1, 3)) < 204)
+
+
 def _extent(strokes: Sequence[Stroke], indices: Sequence[int]) -> float:
     points = np.concatenate([strokes[index] for index in indices])
     return float(np.ptp(points, axis=0).max())
@@ -137,9 +144,9 @@ class Source:
             ids = tuple(self.vocabulary.encode(formula.tokens))
             if not formula.ink.symbols:
                 return Sample(drawn.pixels, ids, None)
-            return Sample(
-                drawn.pixels, ids, draw_owners(drawn.strokes, formula.ink, formula.positions, drawn.pixels.shape)
-            )
+            owners = draw_owners(drawn.strokes, formula.ink, formula.positions, drawn.pixels.shape)
+            owners[(owners == 0) & _inked(drawn.pixels)] = -1  # the rim of a broad line: somebody's, but whose?
+            return Sample(drawn.pixels, ids, owners)
         if index not in self._grey:
             self._grey[index] = read_image(item.path)
         others = self._grey.values() if random is not None and self.augment.print else ()

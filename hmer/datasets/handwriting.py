@@ -75,16 +75,29 @@ _WITH_ARGUMENT = ACCENTS | {"^", "_", "{", "}", r"\frac", r"\sqrt", r"\limits"}
 
 
 def _without_empty_bases(tokens: list[str]) -> list[str]:
-    """Without the empty braces between a symbol and its script, as in f { } ^ { \\prime }: they cannot be seen."""
+    """Without the empty braces between a symbol, accented or not, and its script: they cannot be seen.
+
+    As in f { } ^ { \\prime } and \\vec { r } { } ^ { \\prime }.
+    """
     kept: list[str] = []
     index = 0
     while index < len(tokens):
         empty = tokens[index : index + 2] == ["{", "}"] and tokens[index + 2 : index + 3] in (["^"], ["_"])
-        if empty and kept and kept[-1] not in _WITH_ARGUMENT:
+        if empty and kept and (kept[-1] not in _WITH_ARGUMENT or _ends_accented(kept)):
             index += 2
         kept.append(tokens[index])
         index += 1
     return kept
+
+
+def _ends_accented(tokens: Sequence[str]) -> bool:
+    """Whether the last token closes the argument of an accent."""
+    depth = 0
+    for index in range(len(tokens) - 1, 0, -1):
+        depth += (tokens[index] == "}") - (tokens[index] == "{")
+        if depth == 0:
+            return tokens[index] == "{" and tokens[index - 1] in ACCENTS
+    return False
 
 
 class Composer:

@@ -38,11 +38,17 @@ def _span(bottom: float, top: float, tokens: str) -> None:
     _SPANS.update(dict.fromkeys(tokens.split(), (bottom, top)))
 
 
-_span(0, 0.55, r"a c e m n o r s u v w x z \alpha \pi \sigma \nu \omega \varepsilon \iota \kappa \tau")
+_span(0, 0.55, r"a c e m n o r s u v w x z \cos \sec \csc \max \pi \sigma \nu \omega \varepsilon \iota \kappa \tau")
 _span(0, 0.75, r"i t")
 _span(-0.4, 0.55, r"g p q y \gamma \mu \eta \rho \chi")
 _span(-0.4, 0.8, r"j")
-_span(-0.35, 0.95, r"\beta \phi \psi \xi \zeta f")
+_span(-0.35, 0.95, r"\beta \phi \psi \xi \zeta")
+_span(-0.45, 1.2, "f")
+_span(0, 1.25, "h")
+_span(0, 0.8, r"\alpha")
+_span(-0.35, 0.55, r"\sup \exp \arg")
+_span(-0.4, 1.0, r"\log \deg \gcd")
+_span(-0.05, 0.95, r"\leq \geq \neq \pm \div")  # larger than in print
 _span(-0.3, 1.2, r"\sum \prod")
 _span(-0.5, 1.4, r"\int \oint \iint")
 _span(-0.2, 1.05, r"( ) [ ] | \{ \} / \setminus \langle \rangle \lfloor \rfloor \lceil \rceil \|")
@@ -53,12 +59,12 @@ _span(0, 0.5, ":")
 _span(0.36, 0.42, r"\cdot \cdots")
 _span(0.5, 1.0, r"\prime")
 _span(-0.1, 0.9, r"\vdots \ddots")
-_span(0.1, 0.75, r"+ \times \div \pm \mp \oplus \otimes \ominus \odot \cup \cap \wedge \vee \star")
+_span(0.1, 0.75, r"+ \times \mp \oplus \otimes \ominus \odot \cup \cap \wedge \vee \star")
 _span(0.27, 0.52, r"\circ *")
 _span(
     0.1,
     0.7,
-    r"= < > \leq \geq \neq \equiv \approx \simeq \cong \subset \supset \subseteq \supseteq \in \ni \notin \ll \gg",
+    r"= < > \equiv \approx \simeq \cong \subset \supset \subseteq \supseteq \in \ni \notin \ll \gg",
 )
 _span(0.1, 0.7, r"\propto \infty \vdash \perp")
 _span(0.0, 0.8, r"\uparrow \downarrow \updownarrow")

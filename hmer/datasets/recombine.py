@@ -29,6 +29,7 @@ _ALIKE = (
     r"\forall \exists \infty \Delta \alpha \beta \gamma \theta \phi",
     r"\sin \cos \tan \log",
 )
+_SIGNS = frozenset(token for line in _ALIKE if line[0] in "+=" or line.startswith(r"\sin") for token in line.split())
 _NARROW = frozenset(["1", "i", "j", "l"])  # in their boxes nothing wider has room
 _ALIKE_OF: dict[str, list[list[str]]] = {}
 for _line in _ALIKE:
@@ -42,6 +43,9 @@ _BRACKETS = (("(", ")"), ("[", "]"), ("|", "|"), (r"\{", r"\}"))
 _STRETCHED = frozenset(
     [r"\frac", r"\sqrt", r"-", r"(", r")", r"[", r"]", r"|", r"\{", r"\}", r"\int", r"\sum", r"\rightarrow"]
 )
+_WITHOUT_INK = frozenset(
+    [r"\begin{matrix}", r"\end{matrix}", r"\end{cases}"]
+)  # what other environments begin and end with
 _JOINING = ("+", "-", "=", r"\times", "<", r"\leq", r"\rightarrow")
 # Alone, nobody could tell these from one another.
 _NOTHING_ALONE = frozenset(
@@ -72,8 +76,9 @@ class Formula:
     def complete(self) -> bool:
         """Whether every written token has its symbol and every stroke belongs to one."""
         index_of_root = root_indices(self.tokens)
+        unwritten = UNWRITTEN | _WITHOUT_INK
         written = [
-            index for index, token in enumerate(self.tokens) if token not in UNWRITTEN and index not in index_of_root
+            index for index, token in enumerate(self.tokens) if token not in unwritten and index not in index_of_root
         ]
         strokes = sum(len(symbol.strokes) for symbol in self.ink.symbols)
         return sorted(self.positions) == written and strokes == len(self.ink.strokes)
@@ -289,18 +294,26 @@ class Recombiner:
             if sign is not None:
                 return sign
         return fitted(
-            strokes, own, size / self._size[index], 1.0 if stretched else 0.2, by_height=changed and not stretched
-        )
+            strokes, own, size / self._size[index], 1.0 if stretched else 0.2,
+            by_height=changed and not stretched, near_scale=changed and token in _SIGNS,
+        )  # fmt: skip
 
 
 def fitted(
-    strokes: Sequence[Stroke], box: Sequence[Stroke], scale: float, most: float, *, by_height: bool = False
+    strokes: Sequence[Stroke],
+    box: Sequence[Stroke],
+    scale: float,
+    most: float,
+    *,
+    by_height: bool = False,
+    near_scale: bool = False,
 ) -> list[Stroke]:
     """`strokes` in the middle of the box of others, their proportions changed by exp(2 * most) at most.
 
     What is next to nothing in one direction (a bar, a dot) has no proportions; `scale` serves where both are. With
     `by_height` they get the height of the box: how large a letter is tells which it is, how wide its box was does not;
-    but the width of a box that is flat, as of a minus or of an equals sign.
+    but the width of a box that is flat, as of a minus or of an equals sign. `near_scale`: about as large as it was written,
+    as signs are that take each other's place: in the box of an equals sign a plus would be a speck.
     """
     low, high = _corners(strokes)
     box_low, box_high = _corners(box)
@@ -318,6 +331,8 @@ def fitted(
         factors = np.exp(middle + np.clip(np.where(usable, ratios - middle, 0), -most, most))
         if stretched and not usable[1]:
             factors[1] = min(factors[1], scale)  # a bar that is made longer is made no steeper
+    if near_scale:
+        factors = np.clip(factors, 0.6 * scale, 1.4 * scale)
     middle_to, middle_from = (box_low + box_high) / 2, (low + high) / 2
     return [((stroke - middle_from) * factors + middle_to).astype(np.float32) for stroke in strokes]
 

@@ -83,12 +83,24 @@ COMMON = {
 
 # Isolated characters whose LaTeX is another: what is not listed stands for itself, or is left out.
 _SPELT = {
-    "#": r"\#", "%": r"\%", "&": r"\&", "{": r"\{", "}": r"\}", "\\": r"\setminus", "~": r"\sim", "^": r"\hat",
+    "#": r"\#", "%": r"\%", "&": r"\&", "{": r"\{", "}": r"\}", "\\": r"\setminus", r"\backslash": r"\setminus", "~": r"\sim", "^": r"\hat",
     "'": r"\prime", "$": "", "@": "", "_": "", "`": "", '"': "", "-": "-",
 }  # fmt: skip
 
 
+_LINES = frozenset("1lI|/\\-_'`,.!()") | {r"\backslash"}  # what one straight stroke may be
 UNKNOWN = "Unknown"  # what CROHME calls several writers
+
+
+def _is_line(strokes: Sequence[npt.ArrayLike]) -> bool:
+    """Whether there is one stroke and it is straight: of an X or an F, one line of several."""
+    if len(strokes) != 1:
+        return False
+    points = np.asarray(strokes[0], np.float64)[:, :2]
+    along = points[-1] - points[0]
+    length = max(float(np.hypot(*along)), 1e-6)
+    across = (points - points[0]) @ np.array([-along[1], along[0]]) / length
+    return float(np.ptp(across)) < 0.1 * length
 
 
 @dataclass(frozen=True)
@@ -129,8 +141,8 @@ class SymbolBank:
             except BadInk:
                 continue
             for symbol, position in zip(ink.symbols, symbol_positions(item.tokens, ink), strict=True):
-                if position >= 0:
-                    token = item.tokens[position]
+                token = item.tokens[position]
+                if position >= 0 and not (token == r"\div" and len(symbol.strokes) < 3):  # a slash that was called so
                     self._add(
                         "-" if token == r"\frac" else token, [ink.strokes[i] for i in symbol.strokes], item.writer
                     )
@@ -143,7 +155,7 @@ class SymbolBank:
                     row = json.loads(line)
                     label, writer = str(row["label"]), str(row["writer"])
                     token = _SPELT.get(label, label)
-                    if self._mine(writer):
+                    if self._mine(writer) and (label in _LINES or not _is_line(row["strokes"])):
                         self._add(token, row["strokes"], writer)
         except (OSError, ValueError, KeyError) as error:
             raise DatasetError(f"{file}: cannot be read as gzipped JSON lines of characters ({error!r}).") from error
