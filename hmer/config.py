@@ -86,8 +86,9 @@ def check(condition: bool, message: str) -> None:
 class ImageConfig:
     """How a picture becomes what a model sees; part of every checkpoint.
 
-    `writing_px` is the size that the usual symbol is scaled to. `version` changes when `hmer.image` would
-    give other pixels for the same settings.
+    `writing_px` is the size that the usual symbol is scaled to. `slim_markers`: what a broad pen has written, whose
+    symbols touch and whose loops close, is read larger and with thinner lines; not for print, where bold is as broad.
+    `version` changes when `hmer.image` would give other pixels for the same settings.
     """
 
     version: int = 1
@@ -96,6 +97,7 @@ class ImageConfig:
     multiple_px: int = 8
     max_area_px: int = 120_000
     max_side_px: int = 4_000
+    slim_markers: bool = False
 
     def __post_init__(self) -> None:
         check(self.version == 1, f"ImageConfig.version: {self.version} is not known to this hmer; update hmer.")

@@ -26,6 +26,10 @@ Grey = npt.NDArray[np.uint8]
 
 _PALEST = 80  # levels of 255 by which ink is darker than paper at least
 _FLAT = 0.35  # a component lower than this share of its width is a bar: fraction, minus, root
+# With `ImageConfig.slim_markers`: from this width of a line to that, in sizes of a symbol, a pen becomes a marker,
+# whose writing is read larger by the one share, with lines thinner by the other.
+_PEN, _MARKER = 0.1, 0.15
+_MARKER_ZOOM, _MARKER_SLIMMING = 0.33, 0.25
 
 
 @dataclass(frozen=True)
@@ -254,8 +258,13 @@ def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0) -> Prepared:
         raise BadImage("The picture is blank: nothing darker than its paper was found. Draw or photograph a formula.")
     left, top, right, bottom = box
     size_px = writing_size(mask[top:bottom, left:right])
+    pen_px = pen_width(mask)
+    marker = 0.0
+    if config.slim_markers:  # the thinnest line of a small picture is no narrower than two pixels, and no marker's
+        marker = float(np.clip((pen_px / size_px - _PEN) / (_MARKER - _PEN), 0, 1) * np.clip(pen_px - 2, 0, 1))
     left, top, right, bottom = _with_pale_ink(grey, box, size_px)
-    scale = zoom * config.writing_px / size_px
+    larger = 1 + marker * _MARKER_ZOOM
+    scale = zoom * config.writing_px / size_px * larger
     inner = 2 * config.margin_px
     width, height = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
     shrink = min(
@@ -263,7 +272,7 @@ def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0) -> Prepared:
         (config.max_area_px / ((width + inner) * (height + inner))) ** 0.5,
         (config.max_side_px - inner) / max(width, height),
     )
-    if shrink < 0.4:
+    if shrink * larger < 0.4:
         raise BadImage(
             f"The writing is too long for one formula ({width} x {height} px at reading size); "
             "cut the picture into single formulas."
@@ -275,6 +284,8 @@ def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0) -> Prepared:
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(inside, (width, height), interpolation=method)
     small = stretch_contrast(np.asarray(small, np.uint8))
+    if marker:
+        small = _thinned(small, marker * _MARKER_SLIMMING * pen_px * scale)
     multiple, margin = config.multiple_px, config.margin_px
     canvas = np.full((_round_up(height + inner, multiple), _round_up(width + inner, multiple)), 255, np.uint8)
     canvas[margin : margin + height, margin : margin + width] = small
@@ -316,6 +327,27 @@ def ink_mask(grey: Grey) -> npt.NDArray[np.uint8]:
     return (grey <= min(max(threshold, 80.0), 215.0)).astype(np.uint8)
 
 
+def pen_width(mask: npt.NDArray[np.uint8]) -> float:
+    """The usual width of a line in pixels: twice the ink for each pixel of its rim, at most a third of the picture."""
+    inked = int(np.count_nonzero(mask))
+    rim = inked - int(np.count_nonzero(cv2.erode(mask, np.ones((3, 3), np.uint8), borderValue=0)))
+    return min(2.0 * inked / max(rim, 1), max(mask.shape) / 3)
+
+
+def _thinned(grey: Grey, by_px: float) -> Grey:
+    """Lines thinner by `by_px`, to the nearest pixel; what would be gone altogether stays as it is."""
+    kernel = round(by_px) + 1
+    if kernel < 2:
+        return grey
+    thin = np.asarray(cv2.dilate(grey, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (kernel, kernel))), np.uint8)
+    inked = 255 - _PALEST
+    count, parts = cv2.connectedComponents((grey < inked).astype(np.uint8), connectivity=8)
+    lost = np.ones(count, bool)
+    lost[parts[thin < inked]] = False
+    lost[0] = False
+    return np.where(lost[parts], grey, thin)
+
+
 def writing_size(mask: npt.NDArray[np.uint8]) -> float:
     """The size of the usual symbol in pixels: median over the connected components of sqrt(height * width).
 
@@ -323,9 +355,7 @@ def writing_size(mask: npt.NDArray[np.uint8]) -> float:
     letters do not distort it; bars and specks are left out; when nothing else is there, the extent of the whole counts.
     """
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    inked = int(np.count_nonzero(mask))
-    rim = inked - int(np.count_nonzero(cv2.erode(mask, np.ones((3, 3), np.uint8), borderValue=0)))
-    pen = min(2.0 * inked / max(rim, 1), max(mask.shape) / 3)
+    pen = pen_width(mask)
     widths = np.maximum(stats[1:, cv2.CC_STAT_WIDTH] - pen, 1.0)
     heights = np.maximum(stats[1:, cv2.CC_STAT_HEIGHT] - pen, 1.0)
     extents = np.maximum(widths, heights)

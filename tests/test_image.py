@@ -17,7 +17,7 @@ from PIL import Image, ImageCms
 from hmer.conditions import CONDITIONS
 from hmer.config import ImageConfig
 from hmer.errors import BadImage
-from hmer.image import pad, prepare, read_image
+from hmer.image import ink_mask, pad, pen_width, prepare, read_image
 from hmer.ink import Ink, rasterize
 
 CONFIG = ImageConfig()
@@ -485,3 +485,27 @@ def test_pad() -> None:
     assert images[1].sum() == 16 * 8
     assert pad([small], height=24, width=40)[0].shape == (1, 1, 24, 40)
     assert pad([small], height=4)[0].shape == (1, 1, 8, 16)
+
+
+def test_what_a_marker_has_written_is_read_larger_with_thinner_lines() -> None:
+    slim = ImageConfig(slim_markers=True)
+    marker = rasterize(INK.strokes, thickness_px=9.0)
+    plain, read = prepare(marker, CONFIG), prepare(marker, slim)
+    assert read.scale == pytest.approx(plain.scale * 1.33, rel=0.01)
+    shares = [pen_width(ink_mask(each.pixels)) / each.scale for each in (plain, read)]
+    assert shares[1] < 0.88 * shares[0]
+
+
+def test_a_pen_is_read_the_same_with_slim_markers() -> None:
+    for thickness in (1.0, 3.0):
+        drawing = rasterize(INK.strokes, thickness_px=thickness)
+        assert np.array_equal(prepare(drawing, ImageConfig(slim_markers=True)).pixels, prepare(drawing, CONFIG).pixels)
+
+
+def test_a_hairline_beside_a_marker_stays() -> None:
+    drawing = np.full((120, 300), 255, np.uint8)
+    for left in range(20, 220, 50):
+        cv2.rectangle(drawing, (left, 30), (left + 36, 90), 0, 9)
+    cv2.line(drawing, (250, 20), (250, 100), 0, 1)
+    read = prepare(drawing, ImageConfig(slim_markers=True))
+    assert read.pixels[:, round((245 - read.left) * read.scale) :].min() < 175, "the hairline is gone"
