@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from hmer.several import computes_bf16
+from hmer.precision import computes_bf16
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of the quintic iteration; Jordan et al. 2024
 ITERATIONS = 5

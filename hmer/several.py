@@ -5,7 +5,6 @@ of them, because every term of the loss is divided by its count over all process
 stay those of each process' own part.
 """
 
-import time
 from collections.abc import Sequence
 from typing import Literal, TypeVar
 
@@ -14,10 +13,10 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 from torch import Tensor
-from torch.nn import functional
 
 from hmer.config import TrainConfig, check
 from hmer.models.base import TERMS, Loss
+from hmer.precision import faster_precision
 
 ItemT = TypeVar("ItemT")
 
@@ -88,31 +87,3 @@ def chosen_precision(config: TrainConfig, *, cores: bool) -> Literal["no", "bf16
         return faster_precision()
     there = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     return "bf16" if there else "no"
-
-
-def computes_bf16() -> bool:
-    """Whether the processor has instructions for bf16, or torch would have to emulate it, which is many times slower."""
-    there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return there and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def faster_precision() -> Literal["no", "bf16"]:
-    """bf16 if a convolution like the encoder's is at least half as fast again with it on this machine, by trial.
-
-    Processors with a matrix unit for it (AMX) gain a factor of three; others only emulate it.
-    """
-    if not computes_bf16():
-        return "no"
-    seconds = {}
-    image = torch.randn(8, 128, 16, 64).contiguous(memory_format=torch.channels_last)
-    kernel = torch.randn(128, 128, 3, 3).contiguous(memory_format=torch.channels_last)
-    with torch.no_grad():
-        for name, kind in (("no", torch.float32), ("bf16", torch.bfloat16)):
-            x, weight = image.to(kind), kernel.to(kind)
-            trials = []
-            for _ in range(6):
-                started = time.perf_counter()
-                functional.conv2d(x, weight, padding=1)
-                trials.append(time.perf_counter() - started)
-            seconds[name] = min(trials)
-    return "bf16" if seconds["bf16"] * 1.5 < seconds["no"] else "no"

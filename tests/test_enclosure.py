@@ -95,6 +95,6 @@ def test_a_trained_model_is_given_one_and_says_what_it_said() -> None:
     step, state, ids = plain.start(encoded, 1)
     assert torch.equal(step(ids, state)[0], before)
     plain.grow_vocabulary(["\\begin{cases}", "\\end{cases}"])
-    assert plain.enclosure.opener.num_embeddings == len(plain.vocabulary) == plain.enclosure.opens.shape[1]
-    assert bool(plain.enclosure.opens[0, -2])
+    assert plain.enclosure.opener.num_embeddings == len(plain.vocabulary) == plain.enclosure.ways.shape[1]
+    assert bool(plain.enclosure.ways[0, -2, 0])
     assert not bool(plain.enclosure.opener.weight.any())

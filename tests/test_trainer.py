@@ -18,7 +18,7 @@ from hmer.errors import CheckpointError, DatasetError
 from hmer.evaluation import evaluate
 from hmer.image import ImageConfig
 from hmer.recognizer import Recognizer
-from hmer.several import Processes, faster_precision
+from hmer.several import Processes
 from hmer.trainer import LOG, RESUME, Trainer, _Average, fit, learning_rate
 
 
@@ -74,10 +74,6 @@ def test_a_batch_of_every_folder_a_step(config: TrainConfig, toy_data: Path, tmp
     trainer.config = dataclasses.replace(config, train_weights=(1.0,))
     with pytest.raises(DatasetError, match="1 numbers for 2 folders"):
         trainer._batches()
-
-
-def test_the_quicker_precision_is_found_by_trial() -> None:
-    assert faster_precision() in ("no", "bf16")
 
 
 def test_the_average_follows_quickly_at_first(config: TrainConfig) -> None:

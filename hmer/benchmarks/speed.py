@@ -15,6 +15,7 @@ import torch
 from hmer.config import Decoding
 from hmer.datasets.folder import Item
 from hmer.image import Grey, pad
+from hmer.precision import fastest, precision
 from hmer.recognizer import Recognizer, whole_picture
 
 SIDE_PX = 32  # what the others' pictures are padded to a multiple of
@@ -71,7 +72,8 @@ def compare(recognizer: Recognizer, items: Sequence[Item], *, threads: Sequence[
     """Our network and others' (random weights) on the same pictures, forced to the same number of tokens.
 
     Each sees a picture at the size that it takes: ours scaled by its writing, the others' as it is, up to the
-    672 x 192 px that pix2tex takes. Reading the file is left out.
+    672 x 192 px that pix2tex takes. Reading the file is left out. Ours encodes in bf16 where this machine is faster
+    with it (`hmer.precision`); then the others are timed that way, too.
     """
     from hmer.benchmarks.networks import NETWORKS
 
@@ -92,6 +94,9 @@ def compare(recognizer: Recognizer, items: Sequence[Item], *, threads: Sequence[
         for cached in (False, True):
             title = f"{name}, cached" if cached else name
             runs[title] = partial(_others, network, whole, counts, cached=cached)
+        if precision() == "bf16":
+            runs[f"{name}, bf16"] = fastest()(partial(_others, network, whole, counts, cached=False))
+            runs[f"{name}, cached, bf16"] = fastest()(partial(_others, network, whole, counts, cached=True))
     lines = []
     for count in threads:
         torch.set_num_threads(count)

@@ -142,6 +142,7 @@ class Model(nn.Module):
         self.anchor_weight = 1.0
         self.bidirectional = False  # whether `start` can read from right to left
         self.exact_places = False  # in training, unsegmented writing is followed as in decoding
+        self.both_ways = False  # and read from right to left, too, where it can be: twice the time
         self.decodes_cells = False  # whether what comes out of `encode` can be joined, see `Encoded.joined`
         self.sampling = 0.0  # share of steps that are fed with the model's own last token (scheduled sampling)
 

@@ -19,9 +19,7 @@ Open = tuple[Tensor, Tensor, Tensor]  # ids that opened (N, DEEPEST), how many a
 class Enclosure(nn.Module):
     """Adds nothing at first: its weights begin at zero, so that a trained decoder can be given one."""
 
-    opens: Tensor  # (2, V) bool: from left to right, and from right to left
-    closes: Tensor
-    bare: Tensor  # (2, V) bool: opening tokens that say less than the one before them
+    ways: Tensor  # (2, V, 3) bool, by direction: whether a token opens, closes, or opens and says less than the one before
 
     def __init__(self, vocabulary: Vocabulary, width: int) -> None:
         super().__init__()
@@ -42,9 +40,8 @@ class Enclosure(nn.Module):
         left = torch.tensor([token in PAIRS or token.startswith("\\begin{") for token in tokens])
         right = torch.tensor([token in PAIRS.values() or token.startswith("\\end{") for token in tokens])
         brace = torch.tensor([token == "{" for token in tokens])
-        self.register_buffer("opens", torch.stack([left, right]), persistent=False)
-        self.register_buffer("closes", torch.stack([right, left]), persistent=False)
-        self.register_buffer("bare", torch.stack([brace, torch.zeros_like(brace)]), persistent=False)
+        ways = [torch.stack([left, right, brace], 1), torch.stack([right, left, torch.zeros_like(brace)], 1)]
+        self.register_buffer("ways", torch.stack(ways), persistent=False)
 
     def start(self, count: int, device: torch.device) -> Open:
         """Nothing is open, for `count` rows."""
@@ -57,9 +54,9 @@ class Enclosure(nn.Module):
     def follow(self, ids: Tensor, backward: Tensor, state: Open) -> Open:
         """What is open after these tokens (N,); `backward` (N,) says which rows are read from right to left."""
         stack, depth, before = state
-        way = backward.long()
-        opens, closes = self.opens[way, ids], self.closes[way, ids] & (depth > 0)
-        opener = torch.where(self.bare[way, ids], before, ids)
+        opens, closes, bare = self.ways[backward.long(), ids].unbind(1)
+        closes = closes & (depth > 0)
+        opener = torch.where(bare, before, ids)
         top = depth.clamp(max=DEEPEST - 1)[:, None]
         stack = stack.scatter(1, top, torch.where(opens[:, None], opener[:, None], stack.gather(1, top)))
         return stack, depth + opens.long() - closes.long(), ids

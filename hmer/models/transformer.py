@@ -33,6 +33,7 @@ from hmer.models.base import (
 from hmer.models.enclosure import Enclosure
 from hmer.models.encoders import ConvEncoder, inked_cells, positions_1d, positions_2d
 from hmer.models.recall import Recall
+from hmer.precision import fastest
 from hmer.vocabulary import END_ID, PAD_ID, START_ID, Vocabulary
 
 MAX_LENGTH = 1_024
@@ -55,6 +56,10 @@ class Coverage(nn.Module):
     def forward(self, past: Tensor) -> Tensor:
         """past (N, heads, L, T), attention summed over earlier steps -> (N, heads, L, T)."""
         return torch.addcmul(past * self.own, past.mean(1, keepdim=True), self.shared)
+
+    def matrix(self) -> Tensor:
+        """The same as a product: (heads, heads), to be multiplied by (N, heads, T)."""
+        return torch.diag(self.own.flatten()) + (self.shared / len(self.own)).flatten(1)
 
 
 class DecoderLayer(nn.Module):
@@ -79,6 +84,11 @@ class DecoderLayer(nn.Module):
         """(N, L, D) -> (N, heads, L, D / heads)."""
         return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
 
+    @staticmethod
+    def join(x: Tensor) -> Tensor:
+        """(N, heads, L, D / heads) -> (N, L, D)."""
+        return x.transpose(1, 2).flatten(2)
+
     def picture(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of the picture: (B, heads, T, D / heads) each."""
         key, value = self.key_value(memory).chunk(2, -1)
@@ -96,27 +106,29 @@ class DecoderLayer(nn.Module):
         """Queries to the picture: (N, L, D) -> (N, heads, L, D / heads)."""
         return self.split(self.query(self.norm2(x)) / math.sqrt(x.shape[-1] // self.heads))
 
-    def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, hidden: Tensor | None, past: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
         """What queries (N, heads, L, D / heads) find in the picture: (N, L, D), and the weights (N, heads, L, T)."""
         scores = (query @ key.transpose(-1, -2)).float()
         if self.coverage is not None and past is not None:
             scores = scores - self.coverage(past).float()
-        if hidden is not None:
-            scores = scores.masked_fill(hidden, -1e9)
         weights = scores.softmax(-1)
-        return (weights.to(value.dtype) @ value).transpose(1, 2).flatten(2), weights
+        return self.join(weights.to(value.dtype) @ value), weights
 
-    def look(self, x: Tensor, key: Tensor, value: Tensor, hidden: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Attention to the picture: x (N, L, D) -> its new value and the weights (N, heads, L, T)."""
-        read, weights = self.attend(self.ask(x), key, value, hidden, past)
-        return x + self.drop(self.read(read)), weights
+    def look(self, x: Tensor, key: Tensor, value: Tensor, biases: Tensor) -> tuple[Tensor, Tensor]:
+        """Attention to the picture in a step of decoding: x (B, L, D) -> its new value and the weights (B * heads, L, T).
+
+        key and value (B * heads, T, D / heads); `biases` (B * heads, L or 1, T) are added to the scores.
+        """
+        query = self.ask(x).flatten(0, 1)
+        weights = torch.baddbmm(biases, query, key.transpose(1, 2)).softmax(-1)
+        read = self.join(torch.bmm(weights.to(value.dtype), value).view(len(x), self.heads, *query.shape[1:]))
+        return x + self.read(read), weights
 
     def look_apart(
         self, x: Tensor, key: Tensor, value: Tensor, extents: Sequence[tuple[int, int]], past: Sequence[Tensor | None]
     ) -> tuple[Tensor, list[Tensor]]:
-        """`look` for whole captions, row by row within its true extent (steps, cells): weights (1, heads, steps, cells).
+        """Attention to the picture of whole captions: row by row within its true extent (steps, cells), with weights
+        (1, heads, steps, cells).
 
         The weights of one row fit into the cache of a CPU, those of a batch do not: twice as fast, or more where the
         rows of a batch differ in length.
@@ -125,9 +137,7 @@ class DecoderLayer(nn.Module):
         count = len(extents)
         rows = zip(self.ask(x).chunk(count), key.chunk(count), value.chunk(count), extents, past, strict=True)
         for query_of, key_of, value_of, (steps, cells), past_of in rows:
-            read, looked = self.attend(
-                query_of[:, :, :steps], key_of[:, :, :cells], value_of[:, :, :cells], None, past_of
-            )
+            read, looked = self.attend(query_of[:, :, :steps], key_of[:, :, :cells], value_of[:, :, :cells], past_of)
             reads.append(functional.pad(read, (0, 0, 0, x.shape[1] - steps)))
             weights.append(looked)
         return x + self.drop(self.read(torch.cat(reads))), weights
@@ -149,7 +159,7 @@ class DecoderLayer(nn.Module):
         scores = (query @ key.transpose(-1, -2)).float() / math.sqrt(query.shape[-1])
         later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
         attended = scores.masked_fill(later, -1e9).softmax(-1).to(value.dtype) @ value
-        x = x + self.drop(self.out(attended.transpose(1, 2).flatten(2)))
+        x = x + self.drop(self.out(self.join(attended)))
         x, weights = self.look_apart(x, *picture, extents, past)
         return self.think(x), weights
 
@@ -164,6 +174,7 @@ class TransformerModel(Model):
     """See the module's docstring. Reads in both directions when trained so; answers are read left to right."""
 
     written: Tensor  # (V,) bool: the tokens that have a place in the picture
+    positions: Tensor  # (MAX_LENGTH, D) of the steps of decoding
 
     def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
         super().__init__(config, vocabulary)
@@ -178,6 +189,7 @@ class TransformerModel(Model):
         self.layers: Sequence[DecoderLayer] = nn.ModuleList(  # type: ignore[assignment]
             DecoderLayer(config, coverage=config.coverage and index > 0) for index in range(config.decoder_layers)
         )
+        self.register_buffer("positions", positions_1d(MAX_LENGTH, width, torch.device("cpu")), persistent=False)
         self.final_norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, len(vocabulary))
         self.bidirectional = config.bidirectional
@@ -201,7 +213,9 @@ class TransformerModel(Model):
         return Seen(cells, mask, torch.stack([chosen // columns, chosen % columns], -1))
 
     def encode(self, images: Tensor, sizes: Tensor) -> Encoded:
-        return self._encoded(images, self.see(images, sizes))
+        with fastest():
+            seen = self.see(images, sizes)
+        return self._encoded(images, dataclasses.replace(seen, cells=seen.cells.float()))
 
     def _encoded(self, images: Tensor, seen: Seen) -> Encoded:
         rows, columns = images.shape[-2] // STRIDE_PX, images.shape[-1] // STRIDE_PX
@@ -210,13 +224,12 @@ class TransformerModel(Model):
         memory = self.memory_norm(self.project(seen.cells) + places.to(seen.cells.dtype))
         return Encoded(memory, seen.mask, (rows, columns), row * columns + column, {"cells": seen.cells})
 
-    def _embed(self, ids: Tensor, places: Tensor, feedback: Tensor, enclosed: Tensor | None) -> Tensor:
-        """Input of the decoder: ids (N, L), their positions (L, D), features of the last symbol's place (N, L, D).
+    def _embed(self, ids: Tensor, places: Tensor, fed: Tensor, enclosed: Tensor | None) -> Tensor:
+        """Input of the decoder: ids (N, L), their positions (L, D), `feedback` of the last symbol's place (N, L, D).
 
         `enclosed` (N, L, D): what is told of the group that the next token is in.
         """
         embedded: Tensor = self.embedding(ids) * (math.sqrt(self.embedding.embedding_dim) * 0.5)
-        fed: Tensor = self.feedback(feedback)
         embedded = embedded + places + fed
         return embedded if enclosed is None else embedded + enclosed
 
@@ -225,7 +238,8 @@ class TransformerModel(Model):
     ) -> tuple[Tensor, Tensor]:
         """Teacher forcing: inputs (N, L) -> what `out` is given (N, L, D), weights of the guided heads (N, L, T)."""
         places = positions_1d(inputs.shape[1], self.embedding.embedding_dim, inputs.device)
-        x = self._embed(inputs, places, feedback, self.enclosure(inputs) if self.enclosure is not None else None)
+        enclosed = self.enclosure(inputs) if self.enclosure is not None else None
+        x = self._embed(inputs, places, self.feedback(feedback), enclosed)
         steps, cells = (inputs != PAD_ID).sum(1).tolist(), (~hidden).sum((1, 2, 3)).tolist()
         extents = list(zip(steps, cells, strict=True))
         past: list[Tensor | None] = [None] * len(extents)
@@ -253,9 +267,9 @@ class TransformerModel(Model):
 
     def loss(self, batch: Batch) -> Loss:
         encoded = self._encoded(batch.images, batch.seen or self.see(batch.images, batch.sizes))
-        # Finding the places takes some passes of the decoder: without segmentation only one direction is worth it.
+        # Finding the places takes some passes of the decoder: without segmentation one direction is mostly enough.
         exact = self.exact_places or not self.training
-        both = self.bidirectional and (batch.owners is not None or not exact)
+        both = self.bidirectional and (batch.owners is not None or not exact or self.both_ways)
         if batch.anchor is not None:
             both = len(batch.anchor) > len(batch.tokens)
         directions = (False, True) if both else (False,)
@@ -371,33 +385,43 @@ class TransformerModel(Model):
     def start(self, encoded: Encoded, beams: int, *, reverse: bool = False) -> tuple[Step, State, Tensor]:
         count, cells, width = encoded.memory.shape
         memory, features = encoded.memory, encoded.extra["cells"]
-        pictures = [layer.picture(memory) for layer in self.layers]
-        hidden = ~encoded.mask[:, None, None]
+        # Keys and values, a row for each head of a picture: (B * heads, T, D / heads).
+        pictures = [tuple(part.flatten(0, 1) for part in layer.picture(memory)) for layer in self.layers]
         here = torch.arange(count, device=memory.device)  # the pictures that are left
         heads = self.config.decoder_heads
-        places = positions_1d(MAX_LENGTH, width, memory.device)
+        hidden = (~encoded.mask[:, None]).float() * -1e9  # (B, 1, T), added to the scores of each head and hypothesis
+        by_heads, by_beams = hidden.repeat_interleave(heads, 0), hidden.repeat_interleave(beams, 0)
+        fed = self.feedback(memory)  # of every place at once: what a step looked at is a mean of them
+        mixing = [None if layer.coverage is None else layer.coverage.matrix() for layer in self.layers]
         state: State = {
             PICTURE: here.repeat_interleave(beams),
-            "feedback": memory.new_zeros(count * beams, 1, width),
+            "feedback": self.feedback.bias.expand(count * beams, 1, width),  # no place yet
         }
         for index in range(len(self.layers)):
             state[f"self{index}"] = memory.new_zeros(count * beams, 0, 2 * width)
-            state[f"past{index}"] = torch.zeros(count * beams, heads, cells, device=memory.device)
+            if mixing[index] is not None:
+                state[f"below{index}"] = torch.zeros(count * beams, heads, cells, device=memory.device)
         backward = torch.full((count * beams,), reverse, device=memory.device)
         if self.enclosure is not None:
             state |= dict(zip(OPEN, self.enclosure.start(count * beams, memory.device), strict=True))
 
-        def by_picture(x: Tensor) -> Tensor:
-            """Hypotheses of one picture as steps of one row: (rows, 1, D) -> (B, beams, D)."""
-            return x.view(-1, beams, x.shape[-1])
+        def by_head(x: Tensor) -> Tensor:
+            """The hypotheses of a picture as steps of one row, each head a row: (rows, heads, T) -> (B * heads, beams, T)."""
+            return x.view(-1, beams, heads, cells).transpose(1, 2).reshape(-1, beams, cells)
+
+        def by_row(x: Tensor) -> Tensor:
+            """And back: (B * heads, beams, T) -> (rows, heads, T)."""
+            return x.view(-1, heads, beams, cells).transpose(1, 2).reshape(-1, heads, cells)
 
         def step(ids: Tensor, state: State) -> tuple[Tensor, State]:
-            nonlocal here, memory, features, hidden, pictures
+            nonlocal here, fed, features, hidden, by_heads, by_beams, pictures
             rows, left = len(ids), state[PICTURE][::beams]
             if len(left) < len(here):
                 kept = torch.searchsorted(here, left)
-                here, memory, features, hidden = left, memory[kept], features[kept], hidden[kept]
-                pictures = [(key[kept], value[kept]) for key, value in pictures]
+                here, fed, features, hidden = left, fed[kept], features[kept], hidden[kept]
+                by_heads, by_beams = hidden.repeat_interleave(heads, 0), hidden.repeat_interleave(beams, 0)
+                of_heads = (kept[:, None] * heads + torch.arange(heads, device=kept.device)).flatten()
+                pictures = [(key[of_heads], value[of_heads]) for key, value in pictures]
             count = len(left)
             after: State = {PICTURE: state[PICTURE]}
             place = state["self0"].shape[1]
@@ -407,26 +431,27 @@ class TransformerModel(Model):
                 opened = self.enclosure.follow(ids, backward[:rows], (stack, depth, before))
                 after |= dict(zip(OPEN, opened, strict=True))
                 enclosed = self.enclosure.tell(opened)[:, None]
-            x = self._embed(ids[:, None], places[place : place + 1], state["feedback"], enclosed)
-            past: Tensor | None = None
-            weights = hidden
+            x = self._embed(ids[:, None], self.positions[place : place + 1], state["feedback"], enclosed)
+            weights = memory
             for index, (layer, picture) in enumerate(zip(self.layers, pictures, strict=True)):
-                query, key, value = layer.qkv(layer.norm1(x)).chunk(3, -1)
-                cache = torch.cat([state[f"self{index}"], torch.cat([key, value], -1)], 1)
+                query, own = layer.qkv(layer.norm1(x)).split([width, 2 * width], -1)
+                cache = torch.cat([state[f"self{index}"], own], 1)
                 after[f"self{index}"] = cache
                 key, value = cache.chunk(2, -1)
                 attended = functional.scaled_dot_product_attention(
                     layer.split(query), layer.split(key), layer.split(value)
                 )
-                x = x + layer.out(attended.transpose(1, 2).flatten(2))
-                x, weights = layer.look(by_picture(x), *picture, hidden, past)
-                past = state[f"past{index}"].view(count, beams, heads, cells).transpose(1, 2)
-                now = weights.transpose(1, 2).reshape(rows, heads, cells)
-                after[f"past{index}"] = state[f"past{index}"] + now
+                x = x + layer.out(layer.join(attended))
+                biases, matrix = by_heads, mixing[index]
+                if matrix is not None:
+                    past = state[f"below{index}"]  # where the layer below has looked until now
+                    biases = by_head(torch.baddbmm(by_beams, matrix.expand(rows, -1, -1), past, alpha=-1))
+                    after[f"below{index}"] = past + by_row(weights)
+                x, weights = layer.look(x.view(count, beams, width), *picture, biases)
                 x = layer.think(x).view(rows, 1, width)
-            guided = weights[:, : self.guided_heads].mean(1)  # (B, beams, T)
+            guided = weights.view(count, heads, beams, cells)[:, : self.guided_heads].mean(1)  # (B, beams, T)
             after["feedback"] = state["feedback"]
-            after["context"] = (guided.to(memory.dtype) @ memory).view(rows, 1, width)
+            after["context"] = (guided.to(fed.dtype) @ fed).view(rows, 1, width)
             after["attention"] = guided.reshape(rows, cells)
             log_probs = self.out(self.final_norm(x))[:, 0].float().log_softmax(-1)
             if self.recall is not None:
