@@ -263,7 +263,8 @@ def read_config(folder: Path) -> CheckpointConfig:
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}).") from error
     except ConfigError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        newer = " The checkpoint may be of a newer hmer: update it." if "unknown setting" in str(error) else ""
+        raise CheckpointError(f"{path}: {error}{newer}") from error
 
 
 def load(reference: str | Path) -> Checkpoint:

@@ -25,7 +25,7 @@ from hmer import checkpoint as checkpoints
 from hmer.checkpoint import Checkpoint, CheckpointConfig
 from hmer.config import AugmentConfig, TrainConfig
 from hmer.datasets.folder import Item, read_dataset, write_labels
-from hmer.errors import CheckpointError, DatasetError
+from hmer.errors import CheckpointError, DatasetError, HmerError
 from hmer.gate import REGRESSION, Comparison, Reader, Readings, Verdict, allowed_flips, passing_share
 from hmer.imprint import imprint, rich_in_symbols
 from hmer.models.base import Model
@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 REPLAY = "replay"
 HELD_OUT = "held_out"  # the split of what is not to be trained on
 ENOUGH_HELD_OUT = 50  # below, whether it improves is measured by cross-validation
+LONE_HELD_OUT = 2  # of held-out symbols that stand alone, one drawing in so many is
 BATCH_SIZE = 8
 RATE, BRIDGE_RATE = 1e-4, 3e-4  # the second where only the model's bridge learns, which forgets little
 ANCHOR = 20.0  # weight of saying of replay items what the parent says of them
@@ -220,7 +221,7 @@ def train_on(
             # as in decoding, without which likelihoods improve and answers get worse.
             batch_size=BATCH_SIZE,
             learning_rate=RATE,
-            warmup_steps=10,
+            warmup_steps=min(10, steps // 3),
             decay_share=0.5,
             weight_decay=0.0,
             label_smoothing=0.0,
@@ -255,8 +256,10 @@ def train_on(
         start = {name: value.detach().clone() for name, value in trainer.model.state_dict().items()}
         if _let_learn(trainer.model, new_symbols=bool(new_tokens)):
             trainer.config = dataclasses.replace(trainer.config, learning_rate=BRIDGE_RATE)
+        trainer.model.both_ways = bool(new_tokens)  # or a beam search, which asks for both, would not take them
         streams = [batches(own, BATCH_SIZE, vocabulary, seed)]
-        recollection: Recollection | None = None
+        remembered = views.model.recall
+        recollection = None if remembered is None else Recollection(copy.deepcopy(remembered), {})
         errors: list[Pair] = []
         if len(folders) > 1:
             count = min(math.ceil(steps * BATCH_SIZE / USES), len(trainer.train_items[1]))
@@ -328,24 +331,31 @@ def fine_tune(
     parent = checkpoints.resolve(reference)
     old = Recognizer.load(parent)
     problems: list[str] = []
-    items = read_dataset(data, old.config.label_form, problems)
+    items = _usable(read_dataset(data, old.config.label_form, problems), old, problems)
     for problem in problems:
         log.warning("left out: %s", problem)
+    if not items:
+        raise DatasetError(f"{data}: none of the pictures to learn from can be read; see the messages before this one.")
     known = set(old.config.learnt_from)
-    fresh = [index for index, name in enumerate(correction_hashes(items)) if name not in known]
-    # The split is fixed by the LaTeX as it was written; two ways to write it can be the same here.
-    formulas = {item.tokens for item in items if item.split == HELD_OUT and len(item.tokens) > 1}
-    apart = [item.split == HELD_OUT or item.tokens in formulas for item in items]
+    names = correction_hashes(items)
+    fresh = [index for index, name in enumerate(names) if name not in known]
+    apart = held_apart(items, names, old.model.vocabulary)
     held_out = [items[index] for index in fresh if apart[index]]
     folds: list[tuple[list[int], list[int]]] = []
-    train = items
+    train, compared = items, "held-out corrections"
     if len(held_out) >= ENOUGH_HELD_OUT:
         train = [item for item, away in zip(items, apart, strict=True) if not away]
     else:
-        folds = fold_indices(items, folds_for(len(fresh)), fresh) or fold_indices(items, folds_for(len(items)))
+        folds = fold_indices(items, folds_for(len(fresh)), fresh)
+        compared = f"corrections, {len(folds)}-fold"
+        if not folds:
+            folds = fold_indices(items, folds_for(len(items)))
+            compared = f"corrections that the old one knows, {len(folds)}-fold"
         held_out = []
     if not train:
         raise DatasetError(f"{data}: every row is held out; nothing is left to train on.")
+    if not folds and not held_out and not force:  # refused in any case, and to train takes minutes
+        return FineTuned(None, (), Verdict(None, None), 0.0)
     for name, lost in ((REPLAY, "other writing may be forgotten"), (REGRESSION, "what it forgets is not measured")):
         if not (parent / name).is_dir():
             log.warning("%s carries no %s set: %s.", parent, name, lost)
@@ -376,7 +386,7 @@ def fine_tune(
         what = f"cross-validation, part {number} of {len(folds)}"
         parts.append((trained(what, [items[index] for index in rest], fold_steps), kept))
     progress.begin("comparing")
-    judge = _Judge(old, learnt, items if folds else held_out, parts, regression, progress)
+    judge = _Judge(old, learnt, compared, items if folds else held_out, parts, regression, progress)
     with tempfile.TemporaryDirectory(prefix="hmer-gate-") as working:
         judgements: list[tuple[float, Verdict]] = []
         strength = min(judge.first_strength(), most_strength(learnt, len(train)))
@@ -394,7 +404,7 @@ def fine_tune(
     folder = None
     if verdict.accepted or force:
         corrections = corrections_hash(items)
-        card = _card_part(verdict, old.id, corrections, len(items), strength)
+        card = _card_part(verdict, old.id, corrections, len(train), strength)
         if regression is not None and not (parent / REGRESSION).is_dir():
             raise CheckpointError(f"{parent}: was removed while it was learnt from; begin again. Nothing was changed.")
         learnt_from = tuple(sorted(known | set(correction_hashes(train))))
@@ -429,12 +439,14 @@ class _Judge:
         self,
         old: Recognizer,
         learnt: Learnt,
+        compared: str,
         measured: Sequence[Item],
         parts: Sequence[tuple[Learnt, Sequence[int]]],
         regression: RegressionSet | None,
         progress: Progress,
     ) -> None:
-        self.learnt, self.parts, self.regression_set, self.progress = learnt, parts, regression, progress
+        self.learnt, self.compared, self.parts, self.regression_set = learnt, compared, parts, regression
+        self.progress = progress
         self.reader = Reader(measured, old.model.vocabulary)
         self.order = [index for _, kept in parts for index in kept] or list(range(len(measured)))
         self.before = self.reader.read(old, self.order, progress.each(READING_WORK))
@@ -459,11 +471,11 @@ class _Judge:
             return None
         if not self.parts:
             after = self.reader.read(candidate, self.order, self.progress.each(READING_WORK))
-            return Comparison("held-out corrections", self.before, after)
+            return Comparison(self.compared, self.before, after)
         after = Readings()
         for part, kept in self.parts:
             after += self.reader.read(part.recognizer(strength), kept, self.progress.each(READING_WORK))
-        return Comparison(f"corrections, {len(self.parts)}-fold", self.before, after)
+        return Comparison(self.compared, self.before, after)
 
     def regression(self, candidate: Recognizer) -> Comparison | None:
         """Old against the candidate on the regression set."""
@@ -471,6 +483,40 @@ class _Judge:
             return None
         now = self.regression_set.readings(candidate, self.progress.each(READING_WORK), keep=False)
         return Comparison("regression set", self.regression_before, now)
+
+
+def _usable(items: Sequence[Item], old: Recognizer, problems: list[str]) -> list[Item]:
+    """Those whose picture can be read, each picture with its label once: two annotators may have agreed on it."""
+    usable: dict[str, Item] = {}
+    for item, name in zip(items, correction_hashes(items), strict=True):
+        try:
+            old.read(item.path)
+        except HmerError as error:
+            problems.append(f"{item.path.name}: {error}")
+        else:
+            usable.setdefault(name, item)
+    return list(usable.values())
+
+
+def held_apart(items: Sequence[Item], names: Sequence[str], vocabulary: Vocabulary) -> list[bool]:
+    """For each item whether it is kept from training, as its `split` says, `names` being `correction_hashes`.
+
+    The split is fixed by the LaTeX as it was written: what is the same formula here goes along. A symbol that stands alone
+    is divided by drawing instead, and of a symbol that the vocabulary lacks not all is held out: neither could be learnt.
+    """
+    formulas = {item.tokens for item in items if item.split == HELD_OUT and len(item.tokens) > 1}
+    apart = [
+        item.tokens in formulas
+        if len(item.tokens) > 1
+        else item.split == HELD_OUT and int(name, 16) % LONE_HELD_OUT == 0
+        for item, name in zip(items, names, strict=True)
+    ]
+    for token in vocabulary.missing(token for item in items for token in item.tokens):
+        own = [index for index, item in enumerate(items) if token in item.tokens]
+        if all(apart[index] for index in own):
+            for index in own:
+                apart[index] = False
+    return apart
 
 
 def fold_indices(

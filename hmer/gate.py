@@ -10,13 +10,11 @@ import functools
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from hmer.batch import Seen
@@ -27,18 +25,17 @@ from hmer.errors import HmerError
 from hmer.evaluation import Forced, teacher_forced
 from hmer.metrics import token_edits, without
 from hmer.models import CtcModel
+from hmer.precision import fastest, precision
 from hmer.recognizer import Recognizer
-from hmer.several import faster_precision
 from hmer.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
 
 REGRESSION = "regression"
 TOLERANCE = 0.01  # of ExpRate: the loss that the interval must exclude
+ENOUGH = 500  # regression items
 HOPE = 0.9  # share of it that a further try may be expected to lose
 Progress = Callable[[int], None]
-
-precision = functools.cache(faster_precision)  # a trial, whose outcome may differ the next time
 
 
 @dataclass(frozen=True)
@@ -193,13 +190,6 @@ def encoder_hash(recognizer: Recognizer) -> str:
     return digest.hexdigest()[:32]
 
 
-@contextmanager
-def fastest() -> Iterator[None]:
-    """Compute in bf16 where this machine is faster with it, on both sides of a comparison."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision() == "bf16"):
-        yield
-
-
 @dataclass(frozen=True)
 class Comparison:
     """Old against new on the same items."""
@@ -297,9 +287,20 @@ class Verdict:
         """Whether the new one may take the old one's place."""
         return not self.reasons
 
+    @property
+    def caution(self) -> str:
+        """What the comparisons cannot tell; empty where they can."""
+        if self.regression is None:
+            return "The checkpoint carries no regression set: what it may have forgotten was not measured."
+        count = len(self.regression.before)
+        if count < ENOUGH:
+            return f"The regression set has {count} items: what it may have forgotten shows with {ENOUGH} or more."
+        return ""
+
     def table(self) -> str:
-        """Before and after as text, a line a set."""
-        return table([item for item in (self.corrections, self.regression) if item is not None])
+        """Before and after as text, a line a set, and what that cannot tell."""
+        compared = table([item for item in (self.corrections, self.regression) if item is not None])
+        return f"{compared}\n{self.caution}" if self.caution else compared
 
     def figures(self) -> dict[str, Any]:
         """Everything for JSON."""

@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from hmer.batch import Batch
 from hmer.datasets.folder import Item
-from hmer.gate import fastest
 from hmer.models.base import Model, with_ends
+from hmer.precision import fastest
 from hmer.vocabulary import PAD_ID
 
 NEW_SHARE, ROW_DECAY = 0.05, 1e-3  # of what their rows are fitted to, new symbols have so much weight
@@ -42,24 +42,29 @@ def imprint(model: Model, batches: Iterable[Batch], tokens: Sequence[str], other
 
 @torch.no_grad()
 def _states(model: Model, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
-    """What the output layer is given at every token under teacher forcing, (N, D), and those tokens' ids, (N,)."""
+    """What the output layer is given at every token under teacher forcing, (N, D), and those tokens' ids, (N,).
+
+    In both directions where the model reads in both: it is asked for both after a beam search.
+    """
     states: list[Tensor] = []
     found = [(model.out.weight[:0], torch.zeros(0, dtype=torch.long))]
     handle = model.out.register_forward_pre_hook(lambda module, inputs: states.append(inputs[0]))
-    training, both = model.training, model.bidirectional
+    training, both_ways = model.training, model.both_ways
+    directions = (False, True) if model.bidirectional else (False,)
     model.eval()
-    model.bidirectional = False
+    model.both_ways = True
     try:
         for batch in batches:
             with fastest():
                 model.loss(batch)
-            _, targets = with_ends(batch.tokens, batch.lengths, reverse=False)
+            parts = [with_ends(batch.tokens, batch.lengths, reverse=reverse)[1] for reverse in directions]
+            targets = torch.cat(parts)
             counted = targets != PAD_ID
             found.append((states[-1][counted].float(), targets[counted]))
             states.clear()
     finally:
         handle.remove()
-        model.bidirectional = both
+        model.both_ways = both_ways
         model.train(training)
     return torch.cat([state for state, _ in found]), torch.cat([target for _, target in found])
 

@@ -21,6 +21,7 @@ BUDGET, SHARE = 2, 0.05
 MOST_KEYS, MOST_RIVALS = 512, 64  # in all, and of a token
 SHRINKAGE = 0.3  # of the covariance, towards that of a sphere
 LEAST_MARGIN = -0.6
+FEWEST, UNPROVEN = 5, 0.3  # with fewer replay tokens to tell what may be lost, at least so much must speak for it
 
 Pair = tuple[int, int]  # ids of the right and the wrong token
 
@@ -37,8 +38,8 @@ class Recollection:
         recall = copy.deepcopy(self.recall)
         for wrong, known in self.evidence.items():
             lost = min(math.ceil(BUDGET * strength), int(SHARE * len(known)))
-            margin = known[lost] if lost < len(known) else LEAST_MARGIN
-            recall.margin[recall.wrong == wrong] = max(margin, LEAST_MARGIN)
+            margin = known[lost] if known else UNPROVEN
+            recall.margin[recall.wrong == wrong] = max(margin, UNPROVEN if len(known) < FEWEST else LEAST_MARGIN)
         return recall
 
 
@@ -85,8 +86,8 @@ def recall_of(
     if not errors and before is None:
         return None
     read, known = _places(corrections, model.vocabulary), _places(replay, model.vocabulary)
-    if read is None or known is None:
-        return None
+    if read is None or known is None:  # of what is new there is nothing to be known again; the rest stays as it is
+        return None if before is None else Recollection(copy.deepcopy(before), {})
     corrected = torch.zeros_like(read.said, dtype=torch.bool)
     for right, wrong in errors:
         corrected |= (read.targets == right) & (read.said == wrong)

@@ -23,13 +23,15 @@ from torch import Tensor
 from hmer.batch import Seen
 from hmer.config import Decoding, to_dict
 from hmer.datasets.folder import LABELS, read_dataset, read_rows, sample
-from hmer.gate import Progress, Reader, Readings, precision
+from hmer.gate import Progress, Reader, Readings
 from hmer.home import data_home
+from hmer.precision import precision
 from hmer.recognizer import Recognizer
 from hmer.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
 
+READING = 2  # to be raised when hmer reads the same picture otherwise: what was remembered is then read again
 SEEN_KEPT = 4  # encoders, the last used; what each makes of a set is some 20 MB
 
 
@@ -84,15 +86,16 @@ class RegressionSet:
     def _path(self, recognizer: Recognizer) -> Path:
         """Named by all that the figures depend on: checkpoint, set, label form, decoding, precision."""
         parts = (
-            recognizer.id, self._hash, self.label_form, to_dict(Decoding()), precision(), "forced",
-            "".join(str(int(yes)) for yes in self.reader.comparable),
+            READING, recognizer.id, to_dict(recognizer.config.image), self._hash, self.label_form, to_dict(Decoding()),
+            precision(), "forced", "".join(str(int(yes)) for yes in self.reader.comparable),
         )  # fmt: skip
         key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
         return data_home() / "regression" / f"{key}.json"
 
     def _seen_path(self) -> Path:
         """Named by the encoder, the set and how much of it there is."""
-        key = hashlib.sha256(f"{self.reader.encoder} {self._hash} {len(self.reader.items)}".encode()).hexdigest()[:32]
+        parts = f"{READING} {self.reader.encoder} {self._hash} {len(self.reader.items)}"
+        key = hashlib.sha256(parts.encode()).hexdigest()[:32]
         return data_home() / "regression" / f"seen-{key}.npz"
 
 

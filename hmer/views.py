@@ -21,8 +21,8 @@ from hmer.datasets.batches import Sample, Source, collate
 from hmer.datasets.folder import Item
 from hmer.errors import BadImage, BadInk
 from hmer.evaluation import looks_apart, looks_joined
-from hmer.gate import fastest
 from hmer.models.base import Model
+from hmer.precision import fastest
 from hmer.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
@@ -69,18 +69,24 @@ class Views:
             except (BadImage, BadInk) as error:
                 log.warning("left out: %s", error)
         done = 0
-        for group in of_like_size([sample.pixels.shape for _, sample in drawn]):
-            parts = [drawn[index] for index in group]
-            found = self._look([(sample, item.tokens) for item, sample in parts])
-            for (item, _), view in zip(parts, found, strict=True):
-                self._known[item.path, item.tokens].append(view)
-            done += len(group)
-            if progress is not None:
-                progress(done)
+        for new in (False, True):  # apart: of captions that it could not write the model says nothing
+            some = [one for one in drawn if self._is_new(one[1]) == new]
+            for group in of_like_size([sample.pixels.shape for _, sample in some]):
+                parts = [some[index] for index in group]
+                found = self._look([(sample, item.tokens) for item, sample in parts], new=new)
+                for (item, _), view in zip(parts, found, strict=True):
+                    self._known[item.path, item.tokens].append(view)
+                done += len(group)
+                if progress is not None:
+                    progress(done)
         return [own for own in (self._known[item.path, item.tokens] for item in items) if own]
 
+    def _is_new(self, sample: Sample) -> bool:
+        """Whether the caption holds a token that the model's vocabulary lacks."""
+        return max(sample.ids, default=0) >= len(self.model.vocabulary)
+
     @torch.no_grad()
-    def _look(self, pictures: Sequence[tuple[Sample, tuple[str, ...]]]) -> list[View]:
+    def _look(self, pictures: Sequence[tuple[Sample, tuple[str, ...]]], *, new: bool) -> list[View]:
         batch = collate([sample for sample, _ in pictures]).to(next(self.model.parameters()).device)
         views = [View(sample, tokens) for sample, tokens in pictures]
         training = self.model.training
@@ -88,7 +94,6 @@ class Views:
         try:
             with fastest():
                 batch.seen = self.model.see(batch.images, batch.sizes)
-                new = int(batch.tokens.max()) >= len(self.model.vocabulary)
                 loss = None if new else self.model.loss(batch)
         finally:
             self.model.train(training)

@@ -36,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=str, required=True, help="a new folder, or a name for one in the data folder")
     parser.add_argument("--annotator", type=str | None, help="only this annotator's corrections")
     parser.add_argument("--source", type=str | None, help="only corrections from this source")
-    parser.add_argument("--since", type=str | None, help="only corrections made at or after this time: 2026-11-30")
+    parser.add_argument(
+        "--since", type=str | None, help="only corrections made or changed at or after this time: 2026-11-30"
+    )
     parser.add_argument(
         "--held_out", type=float, default=0.2,
         help="share of the formulas kept for measuring, where that makes 50 or more (else: cross-validation)",

@@ -4,10 +4,13 @@
 
 Of several checkpoints of one run the mean of their weights is released, in equal `--shares` or others.
 Confidence is calibrated on the regression data set; a part of both data sets travels along, for fine-tuning, or
-with `--carry RELEASE` in place of `--replay` and `--notice` what travels with an earlier release.
+with `--carry RELEASE` in place of `--replay` and `--notice` what travels with an earlier release. What neither data set
+shows of the vocabulary is added from `--rare_replay` and `--rare_regression`: else fine-tuning could lose those symbols,
+and its gate would not see it.
 """
 
 import dataclasses
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -26,17 +29,19 @@ from hmer.checkpoint import Checkpoint
 from hmer.command_line import run
 from hmer.config import Decoding, check
 from hmer.datasets.batches import symbol_positions
-from hmer.datasets.folder import Item, read_dataset, sample, write_labels
+from hmer.datasets.folder import LABELS, Item, read_dataset, read_rows, sample, write_labels
 from hmer.datasets.recombine import Formula, Recombiner
 from hmer.errors import CheckpointError, DatasetError, HmerError
 from hmer.evaluation import evaluate
 from hmer.finetune import REGRESSION, REPLAY
 from hmer.image import read_image
+from hmer.imprint import rich_in_symbols
 from hmer.ink import draw, read_inkml, write_inkml
 from hmer.recognizer import Recognizer
 
 BEAM_WIDTH = 10
 SHORT = range(2, 10)
+RARE_LENGTH = 15  # tokens at most of what is carried for its rare symbols
 TRIES = 20  # for each part that is wanted
 
 
@@ -58,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--regression_parts", type=int, default=0, help="so many short parts of its formulas too (segmented ink only)"
     )
+    parser.add_argument("--rare_replay", nargs="*", type=str, default=[], help="dataset folders: more training data")
+    parser.add_argument("--rare_regression", nargs="*", type=str, default=[], help="more that it never trained on")
+    parser.add_argument("--rare_count", type=int, default=200, help="items from these, chosen to show every symbol")
     parser.add_argument("--ignore", nargs="*", type=str, default=[], help="tokens that the regression labels lack")
     parser.add_argument("--card", type=str, required=True, help="the card's text")
     parser.add_argument("--notice", type=str, default="", help="the terms of what the checkpoint carries")
@@ -90,8 +98,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     card = Path(options.card).read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory(prefix="hmer-release-") as working:
-        extra = checkpoints.resolve(options.carry) if options.carry else Path(working)
-        if not options.carry:
+        extra = Path(working) / "extra"
+        if options.carry:
+            shutil.copytree(checkpoints.resolve(options.carry), extra)
+        else:
+            extra.mkdir()
             allowed = set(options.sources)
             trained, measured = (
                 [item for item in items if not allowed or item.source in allowed]
@@ -103,6 +114,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 regression += parts_of(measured, options.regression_parts, extra / "parts")
             _carry(regression, extra / REGRESSION, as_ink=False)
             (extra / "NOTICE").write_text(Path(options.notice).read_text(encoding="utf-8"), encoding="utf-8")
+        for name, folders in ((REPLAY, options.rare_replay), (REGRESSION, options.rare_regression)):
+            rare = [item for folder in folders for item in read_dataset(folder, form, problems)]
+            known = [item for item in rare if not recognizer.model.vocabulary.missing(item.tokens)]
+            _carry(rare_symbols(known, options.rare_count), extra / name, as_ink=name == REPLAY)
+            carried = {token for item in read_dataset(extra / name, form) for token in item.tokens}
+            missing = [token for token in config.vocabulary if token not in carried]
+            print(f"{name}: {len(missing)} of {len(config.vocabulary)} tokens are not in it: {' '.join(missing)}")
         checkpoints.save(options.out, recognizer.model, config, card=card, extra=extra, overwrite=True)
     print(f"{options.out}: calibration {calibration}, after beam search {beam_calibration}")
     return 0
@@ -158,11 +176,21 @@ def parts_of(items: Sequence[Item], count: int, folder: Path) -> list[Item]:
     raise DatasetError(f"{len(parts)} parts of formulas with segmented ink are to be had, not {count}: ask for fewer.")
 
 
+def rare_symbols(items: Sequence[Item], count: int) -> list[Item]:
+    """`count` short ones of the items, with every symbol among them as often as can be."""
+    return rich_in_symbols([item for item in items if len(item.tokens) <= RARE_LENGTH], count)
+
+
 def _carry(items: Sequence[Item], folder: Path, *, as_ink: bool) -> None:
-    """Copies without names, with their captions: ink as compact ink, or as small pictures of what a pen would draw."""
-    folder.mkdir()
+    """Copies without names, with their captions: ink as compact ink, or as small pictures of what a pen would draw.
+
+    Added to what is in the folder.
+    """
+    folder.mkdir(exist_ok=True)
     rows = []
-    for index, item in enumerate(items):
+    if (folder / LABELS).is_file():
+        rows = [(row["file"], row["latex"], row.get("source", "")) for row in read_rows(folder)]
+    for index, item in enumerate(items, start=len(rows)):
         ink = item.path.suffix.lower() == ".inkml"
         name = f"{index:04}{'.inkml' if ink and as_ink else '.png'}"
         try:

@@ -12,7 +12,8 @@ from toys import FORMULAS, write_dataset
 from hmer.checkpoint import load, resolve
 from hmer.datasets.folder import read_dataset
 from hmer.evaluation import evaluate
-from hmer.gate import Comparison, Reader, Readings, Verdict, allowed_flips, fastest, passing_share, table
+from hmer.gate import Comparison, Reader, Readings, Verdict, allowed_flips, passing_share, table
+from hmer.precision import fastest
 from hmer.recognizer import Recognizer
 from hmer.regression import RegressionSet
 
@@ -105,6 +106,13 @@ def test_a_verdict_needs_something_held_out_but_no_regression_set() -> None:
     header, line, _ = both.table().splitlines()
     assert ("ExpRate" in header and line.split()[:2] == ["regression", "set"]) or "0.5" in line
     assert table([]) == header
+
+
+def test_what_is_not_measured_is_said() -> None:
+    better = flipped(10, 0, 1)
+    assert "no regression set" in Verdict(better, None).table()
+    assert "has 30 items" in Verdict(better, flipped(30, 0, 0)).table()
+    assert Verdict(better, flipped(500, 0, 0)).caution == ""
 
 
 def test_it_reads_as_evaluate_does(toy_checkpoint: Path, toy_data: Path) -> None:

@@ -17,7 +17,7 @@ from hmer.models import build
 from hmer.models.base import with_ends
 from hmer.models.recall import DOUBT, NO_RIVAL, Recall
 from hmer.models.transformer import TransformerModel
-from hmer.recall import LEAST_MARGIN, Recollection, habits, recall_of
+from hmer.recall import FEWEST, LEAST_MARGIN, UNPROVEN, Recollection, habits, recall_of
 from hmer.views import View, Views
 
 FEATURES = 4
@@ -77,7 +77,14 @@ def test_it_must_be_surer_the_weaker_it_is_to_be() -> None:
     margins = [recollection.at(strength).margin.tolist() for strength in (0.0, 0.5, 0.6, 1.0)]
     assert margins == [pytest.approx([first, 0.5]) for first in (0.5, 0.4, 0.3, 0.3)]
     assert recollection.recall.margin.tolist() == pytest.approx([0.1, 0.1])
-    assert Recollection(remembering(), {1: (), 3: (-1.0,)}).at(1.0).margin.tolist() == pytest.approx([LEAST_MARGIN] * 2)
+    assert Recollection(remembering(), {3: (-1.0,) * FEWEST}).at(1.0).margin.tolist() == pytest.approx(
+        [0.1, LEAST_MARGIN]
+    )
+
+
+def test_it_must_be_surer_where_little_tells_what_may_be_lost() -> None:
+    margins = Recollection(remembering(), {1: (), 3: (0.4, -1.0)}).at(1.0).margin.tolist()
+    assert margins == pytest.approx([UNPROVEN, 0.4])
 
 
 def view(truth: str, read: str) -> View:

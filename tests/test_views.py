@@ -98,6 +98,8 @@ def test_the_vocabulary_may_grow_between(items: list[Item]) -> None:
     views = views_of(model, grown)
     (known,), (unknown,) = views.of(items[1:2], 1), views.of([new], 1)
     assert known[0].looks is not None and unknown[0].looks is None  # the model cannot be made to write it yet
+    beside, also_new = views_of(model, grown).of([items[1], new], 1)
+    assert beside[0].looks is not None and beside[0].features is not None and also_new[0].looks is None
     larger = grown.grown(["\\Xi"])
     model.grow_vocabulary(["\\Gamma", "\\Xi"])
     batch = batch_of([*known, *unknown], larger)

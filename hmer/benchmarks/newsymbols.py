@@ -15,8 +15,10 @@ import cv2
 import numpy as np
 
 from hmer.bootstrap import interval
+from hmer.config import Decoding
 from hmer.datasets.folder import read_dataset, write_labels
 from hmer.errors import ConfigError, DatasetError
+from hmer.evaluation import evaluate
 from hmer.finetune import fine_tune
 from hmer.gate import Reader
 from hmer.ink import Ink, draw
@@ -95,8 +97,8 @@ def newsymbols(
 ) -> dict[str, Any]:
     """Teach all symbols at once and read other writers' drawings of them.
 
-    read: share of unseen drawings that are read, by symbol and over all with its interval over drawings; the gate's
-    verdict and figures; seconds of wall clock, gate included. Raises ConfigError if the checkpoint knows a symbol
+    read: share of unseen drawings that are read greedily, by symbol and over all with its interval over drawings, and
+    by beam search; the gate's verdict and figures; seconds of wall clock, gate included. Raises ConfigError if the checkpoint knows a symbol
     already, DatasetError.
     """
     old = Recognizer.load(reference)
@@ -120,6 +122,7 @@ def newsymbols(
         new = Recognizer.load(result.folder)
         items = read_dataset(folder / "unseen", new.config.label_form)
         right = Reader(items, Vocabulary(old.config.vocabulary)).read(new).right
+        searched = evaluate(new, items, Decoding(strategy="beam")).right
     by_symbol = {
         symbol: float(np.mean([yes for yes, item in zip(right, items, strict=True) if item.tokens == (symbol,)]))
         for symbol in symbols
@@ -127,7 +130,8 @@ def newsymbols(
     return {
         "checkpoint": old.id, "corrections": len(taught), "writers": len({one.writer for one in taught}),
         "n": len(items), "read": float(np.mean(right)), "read_interval": list(interval(np.asarray(right, float))),
-        "read_by_symbol": by_symbol, "seconds": seconds, "strength": result.strength, "gate": result.verdict.figures(),
+        "read_by_symbol": by_symbol, "read_by_beam_search": float(np.mean(searched)),
+        "read_by_beam_search_interval": list(interval(np.asarray(searched, float))), "seconds": seconds, "strength": result.strength, "gate": result.verdict.figures(),
     }  # fmt: skip
 
 
