@@ -116,15 +116,15 @@ def _warp(points: npt.NDArray[np.float64], random: Random, strength: float) -> n
     return shift * strength
 
 
-def _pen(random: Random) -> float:
+def _pen(random: Random, markers: float) -> float:
     """The width of a pen in symbols: some as in the published images (3 px on 40), most from a hair to a marker.
 
-    Markers, which close the eyes of small letters, more often than their share: they are what is hard to read.
+    A share of `markers`, which close the eyes of small letters, is drawn besides: they are what is hard to read.
     """
     kind = random.random()
     if kind < 0.3:
         return 3 / 40
-    if kind < 0.55:
+    if kind < 0.3 + markers:
         return float(random.uniform(0.13, 0.26))
     return float(np.exp(random.uniform(np.log(0.025), np.log(0.28))))
 
@@ -137,7 +137,7 @@ def draw_ink(ink: Ink, image: ImageConfig, augment: AugmentConfig, random: Rando
     else:
         strokes = distort_strokes(ink, random, augment.strokes, augment.symbols)
         symbol_px = float(np.exp(random.uniform(np.log(24), np.log(48))))
-        thickness, jagged = max(1.0, _pen(random) * symbol_px), bool(random.random() < 0.6)
+        thickness, jagged = max(1.0, _pen(random, augment.markers) * symbol_px), bool(random.random() < 0.6)
         zoom = float(np.exp(np.clip(random.normal(0, augment.scale / 2), -augment.scale, augment.scale)))
     extent = max(float(np.ptp(np.concatenate(strokes), axis=0).max()), 1e-6)
     symbol_px = min(symbol_px, 3_000 / extent)

@@ -326,6 +326,7 @@ class AugmentConfig:
     )
     recombine: float = 0.0  # share of samples made from parts and symbols of segmented ink; see hmer.datasets.recombine
     symbols: tuple[float, float] = (1.0, 1.0)  # how freely symbols are formed, drawn for each formula; times `strokes`
+    markers: float = 0.25  # share of ink that is drawn with a marker, above its share of all widths; see hmer.augment
     # Of the prepared picture, whatever it was made from: the largest value of each, drawn evenly up to it.
     rotation_degrees: float = 0.0
     translation: float = 0.0  # share of height and width
@@ -342,6 +343,7 @@ class AugmentConfig:
         check(min(self.strokes, self.pixels, self.scale, self.print) >= 0, "AugmentConfig: strengths are not negative.")
         check(0 <= self.symbols[0] <= self.symbols[1], "AugmentConfig.symbols: two strengths, the smaller one first.")
         check(0 <= self.recombine <= 1, "AugmentConfig.recombine: from 0 to 1.")
+        check(0 <= self.markers <= 0.7, "AugmentConfig.markers: from 0 to 0.7.")
 
     @property
     def moves(self) -> bool:

@@ -331,7 +331,7 @@ def pen_width(mask: npt.NDArray[np.uint8]) -> float:
     """The usual width of a line in pixels: twice the ink for each pixel of its rim, at most a third of the picture."""
     inked = int(np.count_nonzero(mask))
     rim = inked - int(np.count_nonzero(cv2.erode(mask, np.ones((3, 3), np.uint8), borderValue=0)))
-    return min(2.0 * inked / max(rim, 1), max(mask.shape) / 3)
+    return float(min(2.0 * inked / max(rim, 1), max(mask.shape) / 3))
 
 
 def _thinned(grey: Grey, by_px: float) -> Grey:

@@ -207,3 +207,12 @@ def test_empty_braces_are_no_part() -> None:
     recombiner = Recombiner([formula])
     made = [recombiner.part(formula, np.random.default_rng(seed)) for seed in range(200)]
     assert all(part.ink.strokes for part in made)
+
+
+def test_exchanged_bars_are_known_by_where_they_lie() -> None:
+    tokens = [r"\frac", *"{a}{b}-c"]
+    a, b, c = (line((x, y), (x + 4, y + 8)) for x, y in ((3, 0), (3, 20), (30, 10)))
+    bar, minus = line((0, 14), (10, 14)), line((18, 40), (24, 40))
+    for first, second, known in ((bar, minus, [0, 2, 5, 7, 8]), (minus, bar, [-1, 2, 5, -1, 8])):
+        symbols = [Symbol(label, (place,)) for place, label in enumerate(("-", "a", "b", "-", "c"))]
+        assert symbol_positions(tokens, Ink((first, a, b, second, c), tuple(symbols))) == known

@@ -18,10 +18,10 @@ from hmer.augment import Random, distort_picture, draw_ink, jitter
 from hmer.batch import STRIDE_PX, Batch
 from hmer.config import AugmentConfig, ImageConfig
 from hmer.datasets.folder import Item
-from hmer.datasets.recombine import Formula, Recombiner
+from hmer.datasets.recombine import Formula, Recombiner, group_end
 from hmer.errors import BadImage, BadInk, DatasetError
 from hmer.image import Grey, pad, read_image
-from hmer.ink import Ink, Stroke, Symbol, read_inkml
+from hmer.ink import Ink, Stroke, Symbol, bounds, read_inkml
 from hmer.vocabulary import PAD_ID, UNWRITTEN, Vocabulary
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,8 @@ def symbol_positions(tokens: Sequence[str], ink: Ink) -> list[int]:
     """For each symbol of the ink the position of its token in the caption, or -1.
 
     Symbols stand in reading order, so the two sequences are aligned; a fraction bar is labelled `-` in
-    CROHME's segmentation and a dot of a row of dots `.`.
+    CROHME's segmentation and a dot of a row of dots `.`. Where a bar does not lie between its numerator and its denominator,
+    it was exchanged with another bar or a minus: then none of them is known.
     """
     same = {"\\frac": "-", "\\cdot": ".", "\\ldots": ".", "\\cdots": "."}
     written = [(position, same.get(token, token)) for position, token in enumerate(tokens) if token not in UNWRITTEN]
@@ -54,7 +55,24 @@ def symbol_positions(tokens: Sequence[str], ink: Ink) -> list[int]:
     for start, start_label, size in matcher.get_matching_blocks():
         for offset in range(size):
             positions[start_label + offset] = written[start + offset][0]
+    if not all(_lies_between(index, tokens, ink, positions) for index, token in enumerate(tokens) if token == "\\frac"):
+        return [-1 if label == "-" else position for label, position in zip(labels, positions, strict=True)]
     return positions
+
+
+def _lies_between(index: int, tokens: Sequence[str], ink: Ink, positions: Sequence[int]) -> bool:
+    """Whether the bar of the fraction at `index` lies below the middle of its numerator and above its denominator's."""
+    middle = group_end(tokens, index + 1)
+
+    def height(first: int, last: int) -> float | None:
+        own = [symbol for symbol, place in zip(ink.symbols, positions, strict=True) if first <= place < last]
+        boxes = [bounds([ink.strokes[stroke] for stroke in symbol.strokes]) for symbol in own]
+        return float(np.mean([(top + bottom) / 2 for _, top, _, bottom in boxes])) if boxes else None
+
+    above, bar, below = height(index + 1, middle), height(index, index + 1), height(middle, group_end(tokens, middle))
+    if bar is None:
+        return True
+    return (above is None or above < bar) and (below is None or bar < below)
 
 
 def with_dots_joined(tokens: Sequence[str], ink: Ink) -> Ink:

@@ -386,7 +386,8 @@ class TransformerModel(Model):
         count, cells, width = encoded.memory.shape
         memory, features = encoded.memory, encoded.extra["cells"]
         # Keys and values, a row for each head of a picture: (B * heads, T, D / heads).
-        pictures = [tuple(part.flatten(0, 1) for part in layer.picture(memory)) for layer in self.layers]
+        found = (layer.picture(memory) for layer in self.layers)
+        pictures = [(key.flatten(0, 1), value.flatten(0, 1)) for key, value in found]
         here = torch.arange(count, device=memory.device)  # the pictures that are left
         heads = self.config.decoder_heads
         hidden = (~encoded.mask[:, None]).float() * -1e9  # (B, 1, T), added to the scores of each head and hypothesis
