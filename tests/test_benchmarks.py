@@ -31,6 +31,7 @@ from hmer.datasets.batches import symbol_positions
 from hmer.datasets.folder import Item, read_dataset, read_rows, write_labels
 from hmer.errors import ConfigError, DatasetError
 from hmer.ink import Ink, read_inkml
+from hmer.precision import precision
 from hmer.recognizer import Recognition, Recognizer
 from scripts import benchmark, plot
 
@@ -253,9 +254,9 @@ def test_each_measures_and_writes(name: str, ink_data: Path, tmp_path: Path, cap
             ("greedy", 1), ("greedy", 16), ("beam", 1), ("beam", 16),
         ]  # fmt: skip
         assert all(0 < line["median_ms"] <= line["p95_ms"] for line in figures["formulas"])
-        assert [line["network"] for line in figures["networks"]] == [
-            "hmer", "pix2tex's network", "pix2tex's network, cached", "CoMER-sized", "CoMER-sized, cached",
-        ]  # fmt: skip
+        ways = ("", ", cached", *((", bf16", ", cached, bf16") if precision() == "bf16" else ()))
+        others = [f"{name}{way}" for name in ("pix2tex's network", "CoMER-sized") for way in ways]
+        assert [line["network"] for line in figures["networks"]] == ["hmer", *others]
         assert figures["networks"][0]["times_hmer"] == 1.0
     elif name == "robustness":
         assert len(figures["conditions"]) == 15

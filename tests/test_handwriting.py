@@ -171,7 +171,7 @@ def test_formulas_that_are_excluded_are_not_written(replay: Path) -> None:
     composer = Composer(bank, FORMULAS, longest=40, exclude=[["f", "(", "x", ")"]])
     assert ("f", "(", "x", ")") not in composer.formulas
     with pytest.raises(DatasetError, match="None of the formulas"):
-        Composer(bank, [r"\aleph"], longest=40)
+        Composer(bank, [r"\sharp"], longest=40)
 
 
 def test_a_formula_is_written_by_one_hand(replay: Path) -> None:
