@@ -98,8 +98,8 @@ def newsymbols(
     """Teach all symbols at once and read other writers' drawings of them.
 
     read: share of unseen drawings that are read greedily, by symbol and over all with its interval over drawings, and
-    by beam search; the gate's verdict and figures; seconds of wall clock, gate included. Raises ConfigError if the checkpoint knows a symbol
-    already, DatasetError.
+    by beam search; the gate's verdict and figures; seconds of wall clock, gate included. Raises ConfigError if the
+    checkpoint knows a symbol already, DatasetError.
     """
     old = Recognizer.load(reference)
     known = [symbol for symbol in symbols if symbol in old.model.vocabulary]
@@ -131,7 +131,8 @@ def newsymbols(
         "checkpoint": old.id, "corrections": len(taught), "writers": len({one.writer for one in taught}),
         "n": len(items), "read": float(np.mean(right)), "read_interval": list(interval(np.asarray(right, float))),
         "read_by_symbol": by_symbol, "read_by_beam_search": float(np.mean(searched)),
-        "read_by_beam_search_interval": list(interval(np.asarray(searched, float))), "seconds": seconds, "strength": result.strength, "gate": result.verdict.figures(),
+        "read_by_beam_search_interval": list(interval(np.asarray(searched, float))),
+        "seconds": seconds, "strength": result.strength, "gate": result.verdict.figures(),
     }  # fmt: skip
 
 
