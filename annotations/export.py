@@ -56,6 +56,7 @@ def write_dataset(
     source: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
+    not_read_by: Sequence[str] = (),
     held_out_share: float = 0.0,
     overwrite: bool = False,
 ) -> ExportCounts:
@@ -63,7 +64,9 @@ def write_dataset(
 
     `since` is of the last change: a picture of last month that is corrected now is a correction of now.
     """
-    selection = Selection(tuple(statuses), annotator, source, until=until, changed_since=since)
+    selection = Selection(
+        tuple(statuses), annotator, source, until=until, changed_since=since, not_read_by=tuple(not_read_by)
+    )
     return write_annotations(
         store, folder, DATASET, selection=selection, held_out_share=held_out_share, overwrite=overwrite
     )

@@ -175,6 +175,7 @@ class Selection:
 
     A time without a zone is local time. `latex` is looked for in what was typed, in its normal form and in the
     prediction; `symbol` is one token of the normal form. Capitals matter in both. `picture` is an `image_sha256`.
+    `not_read_by`: ids of checkpoints; what was corrected beside an answer of theirs is left out.
     """
 
     statuses: tuple[Status | str, ...] | None = None
@@ -186,6 +187,7 @@ class Selection:
     symbol: str | None = None
     picture: str | None = None
     changed_since: datetime | None = None
+    not_read_by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         given: object = self.statuses

@@ -22,6 +22,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # no text in UTF-8, or none for
 # The confidence and the LaTeX of the prediction that an annotation is about.
 _SEEN = models.Prediction.id == models.Annotation.prediction_id
 CONFIDENCE = select(models.Prediction.confidence).where(_SEEN).correlate(models.Annotation).scalar_subquery()
+_READER = select(models.Prediction.checkpoint).where(_SEEN).correlate(models.Annotation).scalar_subquery()
 _PREDICTED = select(models.Prediction.latex).where(_SEEN).correlate(models.Annotation).scalar_subquery()
 
 ORDERS: dict[str, tuple[Any, ...]] = {
@@ -100,6 +101,8 @@ def conditions(selection: Selection) -> list[ColumnElement[bool]]:
         found.append(or_(*places))
     if selection.symbol is not None:
         found.append(_contains(" " + table.tokens + " ", f" {_storable(selection.symbol)} "))
+    if selection.not_read_by:
+        found.append(func.coalesce(_READER, "").not_in(selection.not_read_by))
     return found
 
 

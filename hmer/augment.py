@@ -25,6 +25,7 @@ _UPRIGHT = frozenset(
 _UPRIGHT_SHARE = 0.35
 _SYMBOL_BEND = 0.02  # standard deviation of how far the parts of a symbol are moved, in its own sizes
 SMALLEST_PX = 2.8  # of a printed symbol: half of what screenshots have
+SMALL_PX = 6.0  # what screenshots have
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def distort_picture(
     """
     if random is not None and augment.print:
         zoom = float(np.exp(np.clip(random.normal(0, augment.scale / 2), -augment.scale, augment.scale)))
-        return prepare(worn(grey, random, augment.print, neighbour), image, zoom=zoom)
+        return prepare(worn(grey, random, augment.print, neighbour, augment.small_print), image, zoom=zoom)
     if random is None or augment.strokes == 0:
         return prepare(grey, image)
     height, width = grey.shape
@@ -202,11 +203,12 @@ def distort_pixels(grey: Grey, random: Random, strength: float) -> Grey:
     return grey
 
 
-def worn(grey: Grey, random: Random, strength: float, neighbour: Grey | None = None) -> Grey:
+def worn(grey: Grey, random: Random, strength: float, neighbour: Grey | None = None, small_print: float = 0.0) -> Grey:
     """A printed formula as screens, scanners and cameras hand it over: (H, W) uint8, dark on white.
 
     Each on a part of the pictures, the more the higher `strength`: text cut off at the upper or lower edge, a skew, another
-    resolution, heavier or lighter ink, blur, JPEG, noise and specks, cropped too closely, uneven light.
+    resolution, heavier or lighter ink, blur, JPEG, noise and specks, cropped too closely, uneven light. A share of
+    `small_print` of those in another resolution is as small as can be read, `SMALLEST_PX` to `SMALL_PX` a symbol.
     """
     size_px = writing_size(ink_mask(grey))
     if neighbour is not None and random.random() < 0.04 * strength:
@@ -216,6 +218,8 @@ def worn(grey: Grey, random: Random, strength: float, neighbour: Grey | None = N
     if random.random() < 0.65 * strength:
         least = max(min(SMALLEST_PX / size_px, 1.0), 0.15)
         most = 2.0 if random.random() < 0.5 else 1.0  # small print more often: it is what is hard to read
+        if random.random() < small_print:
+            most = max(min(SMALL_PX / size_px, 1.0), least)
         factor = float(np.exp(random.uniform(np.log(least), np.log(most))))
         methods = [cv2.INTER_LINEAR]
         if factor < 1:  # without averaging, thin strokes vanish when much is left out

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -198,6 +198,30 @@ def remove_superseded(reference: str) -> tuple[str, ...]:
 def known() -> dict[str, Path]:
     """Every checkpoint on this computer that has a name: bundled, fine-tuned or pulled."""
     return {**pulled(), **fine_tuned(), **bundled()}
+
+
+def of_other_lines(reference: str | Path, ids: Iterable[str]) -> list[str]:
+    """Those of `ids` that descend from another bundled checkpoint than this one does. Raises CheckpointError.
+
+    A line is followed as far back as its checkpoints are on this computer; where it ends elsewhere nothing is said of it.
+    """
+    folders: dict[str, Path] = {}
+    for folder in known().values():
+        with contextlib.suppress(CheckpointError):  # a damaged one is of no line
+            folders[identify(folder)] = folder
+
+    def origin(identity: str) -> str:
+        """The name that the line begins with; names stay when a release replaces the weights."""
+        passed: set[str] = set()
+        while identity in folders and identity not in passed:
+            passed.add(identity)
+            identity = read_config(folders[identity]).parent or identity
+        return identity.rpartition("-")[0]
+
+    folder = resolve(reference)
+    folders[identify(folder)] = folder
+    own, origins = origin(identify(folder)), set(bundled())
+    return [identity for identity in ids if own in origins and origin(identity) in origins - {own}]
 
 
 def free_place(name: str) -> Path:

@@ -284,7 +284,8 @@ class Decoding:
     """How an answer is searched for; the app's controls, the scripts' flags and the API's parameters.
 
     `symbols` restricts the answer: "all", a named set ("crohme"), or tokens separated by spaces.
-    `seed` None draws anew each time (strategy sample).
+    `seed` None draws anew each time (strategy sample). `looks`: in so many sizes the picture is read, and what is found
+    judged by all of them (not by CTC models, nor by sampling); a marker's writing is always looked at three times.
     """
 
     strategy: Literal["greedy", "beam", "sample"] = "greedy"
@@ -297,8 +298,10 @@ class Decoding:
     max_length: int = 200
     symbols: str = "all"
     grammar: bool = False
+    looks: int = 1
 
     def __post_init__(self) -> None:
+        check(1 <= self.looks <= 3, f"Decoding.looks: {self.looks} is outside 1 to 3.")
         check(
             self.strategy in ("greedy", "beam", "sample"),
             f"Decoding.strategy: {self.strategy!r} is not one of greedy, beam, sample.",
@@ -324,6 +327,7 @@ class AugmentConfig:
     print: float = (
         0.0  # strength of what happens to printed pictures (scale, blur, JPEG, noise, light); see hmer.augment.worn
     )
+    small_print: float = 0.0  # share of those in another resolution that has letters of 2.8 to 6 px; see hmer.augment
     recombine: float = 0.0  # share of samples made from parts and symbols of segmented ink; see hmer.datasets.recombine
     symbols: tuple[float, float] = (1.0, 1.0)  # how freely symbols are formed, drawn for each formula; times `strokes`
     markers: float = 0.25  # share of ink that is drawn with a marker, above its share of all widths; see hmer.augment
@@ -343,6 +347,7 @@ class AugmentConfig:
         check(min(self.strokes, self.pixels, self.scale, self.print) >= 0, "AugmentConfig: strengths are not negative.")
         check(0 <= self.symbols[0] <= self.symbols[1], "AugmentConfig.symbols: two strengths, the smaller one first.")
         check(0 <= self.recombine <= 1, "AugmentConfig.recombine: from 0 to 1.")
+        check(0 <= self.small_print <= 1, "AugmentConfig.small_print: from 0 to 1.")
         check(0 <= self.markers <= 0.7, "AugmentConfig.markers: from 0 to 0.7.")
 
     @property

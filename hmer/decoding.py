@@ -291,9 +291,11 @@ def beam(
     return [_found(item, sums[picture], length_penalty)[:width] for picture, item in enumerate(beams)]
 
 
-def forced(step: Step, state: State, first: Tensor, sequences: Sequence[Sequence[int]], *, end_id: int) -> list[float]:
-    """Log-probability of one given sequence a row, its end counted."""
-    totals = [0.0] * len(sequences)
+def forced(
+    step: Step, state: State, first: Tensor, sequences: Sequence[Sequence[int]], *, end_id: int
+) -> list[tuple[float, ...]]:
+    """Log-probabilities of the tokens of one given sequence a row, and of its end."""
+    found: list[list[float]] = [[] for _ in sequences]
     last = first
     for place in range(max(map(len, sequences)) + 1):
         scores, state = step(last, state)
@@ -302,8 +304,8 @@ def forced(step: Step, state: State, first: Tensor, sequences: Sequence[Sequence
         chosen = scores.gather(1, last[:, None])[:, 0].tolist()
         for row, sequence in enumerate(sequences):
             if place <= len(sequence):
-                totals[row] += chosen[row]
-    return totals
+                found[row].append(chosen[row])
+    return [tuple(row) for row in found]
 
 
 def forced_scores(step: Step, state: State, first: Tensor, sequence: Sequence[int]) -> Tensor:
@@ -336,14 +338,51 @@ def rescored(
     went wrong early looks worse from its other end (Liu et al. 2016; Zhao et al. 2021, BTTR).
     """
     rows = [hypotheses[min(place, len(hypotheses) - 1)] for hypotheses in found for place in range(width)]
-    sums = forced(step, state, first, [hypothesis.ids[::-1] for hypothesis in rows], end_id=start_id)
+    said = forced(step, state, first, [hypothesis.ids[::-1] for hypothesis in rows], end_id=start_id)
     return [
         _reordered(
-            [replace(item, backward=sums[picture * width + place]) for place, item in enumerate(hypotheses)],
+            [replace(item, backward=sum(said[picture * width + place])) for place, item in enumerate(hypotheses)],
             length_penalty,
         )
         for picture, hypotheses in enumerate(found)
     ]
+
+
+def agreed(
+    found: Sequence[Sequence[Hypothesis]],
+    starts: Sequence[Callable[[int], tuple[Step, State, Tensor]]],
+    *,
+    end_id: int,
+    start_id: int,
+    most: int,
+    length_penalty: float,
+) -> list[Hypothesis]:
+    """What was found in several looks at one picture, best first by all of them.
+
+    `found`: of each look, the best first; the `most` likeliest are judged. `starts`: from left to right and, where the
+    model can, from right to left, each gives a search over all looks with so many hypotheses of each. A log-probability
+    is the mean over the looks: a reading that only one of them supports is an error of that one.
+    """
+    ended: dict[tuple[int, ...], float] = {}
+    for hypothesis in (item for hypotheses in found for item in hypotheses if item.finished):
+        ended[hypothesis.ids] = max(hypothesis.log_prob, ended.get(hypothesis.ids, MINUS_INFINITY))
+    if not ended:
+        return list(found[0])
+    likeliest = sorted(ended, key=lambda ids: -ended[ids])[:most]
+    count, looks = len(likeliest), len(found)
+
+    def judged(sequences: Sequence[tuple[int, ...]], direction: int, last: int) -> list[tuple[float, ...]]:
+        said = forced(*starts[direction](count), [*sequences] * looks, end_id=last)
+        of_each = [[said[look * count + place] for look in range(looks)] for place in range(count)]
+        return [tuple(sum(tokens) / looks for tokens in zip(*rows, strict=True)) for rows in of_each]
+
+    hypotheses = [Hypothesis(ids, log_probs, True, 0.0) for ids, log_probs in zip(
+        likeliest, judged(likeliest, 0, end_id), strict=True
+    )]  # fmt: skip
+    if len(starts) > 1:
+        back = judged([ids[::-1] for ids in likeliest], 1, start_id)
+        hypotheses = [replace(item, backward=sum(said)) for item, said in zip(hypotheses, back, strict=True)]
+    return _reordered(hypotheses, length_penalty)
 
 
 def informed(

@@ -30,6 +30,9 @@ _FLAT = 0.35  # a component lower than this share of its width is a bar: fractio
 # whose writing is read larger by the one share, with lines thinner by the other.
 _PEN, _MARKER = 0.1, 0.15
 _MARKER_ZOOM, _MARKER_SLIMMING = 0.33, 0.25
+_LOOKS = (1.0, 1.2, 0.83)  # sizes of a picture that is looked at several times
+_MARKER_LINES = 0.14  # of a symbol's size: lines as broad as that were thinned already, and are a marker's
+_MARKER_CORE = 0.85  # the share of its lines that is taken off to see symbols apart that touch, for their size only
 
 
 @dataclass(frozen=True)
@@ -262,6 +265,8 @@ def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0) -> Prepared:
     marker = 0.0
     if config.slim_markers:  # the thinnest line of a small picture is no narrower than two pixels, and no marker's
         marker = float(np.clip((pen_px / size_px - _PEN) / (_MARKER - _PEN), 0, 1) * np.clip(pen_px - 2, 0, 1))
+        if marker:
+            size_px = writing_size(_cores(mask[top:bottom, left:right], marker * _MARKER_CORE * pen_px))
     left, top, right, bottom = _with_pale_ink(grey, box, size_px)
     larger = 1 + marker * _MARKER_ZOOM
     scale = zoom * config.writing_px / size_px * larger
@@ -290,6 +295,25 @@ def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0) -> Prepared:
     canvas = np.full((_round_up(height + inner, multiple), _round_up(width + inner, multiple)), 255, np.uint8)
     canvas[margin : margin + height, margin : margin + width] = small
     return Prepared(canvas, scale, left - margin / scale, top - margin / scale)
+
+
+def looks_at(prepared: Grey, config: ImageConfig, count: int = 1) -> list[Grey]:
+    """A picture that `prepare` gave, and the same in other sizes, `count` in all; those that are too large are left out.
+
+    With `config.slim_markers` three for what a marker wrote: its symbols touch, so that their size is seldom known.
+    """
+    if config.slim_markers and pen_width(ink_mask(prepared)) > _MARKER_LINES * config.writing_px:
+        count = len(_LOOKS)
+    found = [prepared]
+    for zoom in _LOOKS[1:count]:
+        height, width = (round(side * zoom) for side in prepared.shape)
+        if height * width > config.max_area_px or max(height, width) > config.max_side_px:
+            continue
+        sized = cv2.resize(prepared, (width, height), interpolation=cv2.INTER_LINEAR if zoom > 1 else cv2.INTER_AREA)
+        canvas = np.full((_round_up(height, config.multiple_px), _round_up(width, config.multiple_px)), 255, np.uint8)
+        canvas[:height, :width] = sized
+        found.append(stretch_contrast(canvas))
+    return found
 
 
 def _extent(mask: npt.NDArray[np.uint8]) -> tuple[int, int, int, int] | None:
@@ -334,6 +358,22 @@ def pen_width(mask: npt.NDArray[np.uint8]) -> float:
     return float(min(2.0 * inked / max(rim, 1), max(mask.shape) / 3))
 
 
+def _cores(mask: npt.NDArray[np.uint8], by_px: float) -> npt.NDArray[np.uint8]:
+    """The mask with lines thinner by `by_px`; what would be gone altogether stays as it is."""
+    framed = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0.0)
+    inside = (cv2.distanceTransform(framed, cv2.DIST_L2, 5) > by_px / 2)[1:-1, 1:-1]
+    return (inside | _without(mask, inside)).astype(np.uint8)
+
+
+def _without(mask: npt.NDArray[np.uint8], kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The connected parts of the mask of which nothing is kept."""
+    count, parts = cv2.connectedComponents(mask, connectivity=8)
+    lost = np.ones(count, bool)
+    lost[parts[kept]] = False
+    lost[0] = False
+    return np.asarray(lost[parts], np.bool_)
+
+
 def _thinned(grey: Grey, by_px: float) -> Grey:
     """Lines thinner by `by_px`, to the nearest pixel; what would be gone altogether stays as it is."""
     kernel = round(by_px) + 1
@@ -341,11 +381,7 @@ def _thinned(grey: Grey, by_px: float) -> Grey:
         return grey
     thin = np.asarray(cv2.dilate(grey, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (kernel, kernel))), np.uint8)
     inked = 255 - _PALEST
-    count, parts = cv2.connectedComponents((grey < inked).astype(np.uint8), connectivity=8)
-    lost = np.ones(count, bool)
-    lost[parts[thin < inked]] = False
-    lost[0] = False
-    return np.where(lost[parts], grey, thin)
+    return np.where(_without((grey < inked).astype(np.uint8), thin < inked), grey, thin)
 
 
 def writing_size(mask: npt.NDArray[np.uint8]) -> float:

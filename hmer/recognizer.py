@@ -1,5 +1,6 @@
 """From a picture to LaTeX: the one way that the app, the scripts and the API walk."""
 
+import functools
 import logging
 import math
 import time
@@ -17,7 +18,7 @@ from hmer.checkpoint import Checkpoint, load
 from hmer.config import Decoding
 from hmer.decoding import Hypothesis
 from hmer.grammar import rules_for
-from hmer.image import Grey, pad, prepare, read_image
+from hmer.image import Grey, looks_at, pad, prepare, read_image
 from hmer.ink import draw, read_inkml
 from hmer.models import CtcModel, Encoded, Model
 from hmer.models.ctc import BLANK_ID
@@ -117,10 +118,14 @@ class Recognizer:
         """As `recognize`, for pictures that `read` gave."""
         settings = decoding or Decoding()
         answers: dict[int, Recognition] = {}
+        looks = [self._looks_at(picture, settings) for picture in pictures]
+        alone = [index for index, found in enumerate(looks) if len(found) == 1]
         grouped = of_like_area if self._encodes_apart else of_like_size
-        for group in grouped([picture.shape for picture in pictures]):
+        groups = [[alone[place] for place in group] for group in grouped([pictures[index].shape for index in alone])]
+        groups += [[index] for index, found in enumerate(looks) if len(found) > 1]
+        for group in groups:
             started = time.perf_counter()
-            found = self._search([pictures[index] for index in group], settings)
+            found = self._search([look for index in group for look in looks[index]], settings, len(looks[group[0]]))
             seconds = (time.perf_counter() - started) / len(group)
             for index, hypotheses in zip(group, found, strict=True):
                 answers[index] = self._answer(hypotheses, settings, seconds)
@@ -150,8 +155,14 @@ class Recognizer:
         images, sizes = pad(pictures)
         return self.model.encode(images.to(self.device), sizes.to(self.device))
 
+    def _looks_at(self, picture: Grey, settings: Decoding) -> list[Grey]:
+        if isinstance(self.model, CtcModel) or settings.strategy == "sample":
+            return [picture]
+        return looks_at(picture, self.config.image, settings.looks)
+
     @torch.inference_mode()
-    def _search(self, pictures: Sequence[Grey], settings: Decoding) -> list[list[Hypothesis]]:
+    def _search(self, pictures: Sequence[Grey], settings: Decoding, looks: int = 1) -> list[list[Hypothesis]]:
+        """Hypotheses of each picture, best first; with several `looks` all `pictures` are looks at one."""
         encoded = self.encode(pictures)
         rules = rules_for(self.model.vocabulary, symbols=settings.symbols, grammar=settings.grammar)
         common: dict[str, Any] = {"end_id": END_ID, "max_length": settings.max_length, "rules": rules}
@@ -170,10 +181,12 @@ class Recognizer:
                 single = decoding.ctc_greedy(scores, frames, **common)
         else:
             step, state, first = self.model.start(encoded, width)
+            penalty = settings.length_penalty
             if settings.strategy == "beam":
-                penalty = settings.length_penalty
                 found = decoding.beam(step, state, first, width=width, length_penalty=penalty, **common)
-                if width > 1 and self.model.bidirectional:
+                if looks > 1:
+                    found = [self._agreed(encoded, found, width, penalty)]
+                elif width > 1 and self.model.bidirectional:
                     backward = self.model.start(encoded, width, reverse=True)
                     found = decoding.rescored(found, *backward, start_id=START_ID, width=width, length_penalty=penalty)
                 return self._informed(found, penalty)
@@ -181,7 +194,18 @@ class Recognizer:
                 single = decoding.sample(step, state, first, **common, **drawn)
             else:
                 single = decoding.greedy(step, state, first, **common)
+                if looks > 1:
+                    single = self._agreed(encoded, [[found] for found in single], looks, penalty)[:1]
         return [[hypothesis] for hypothesis in single]
+
+    def _agreed(
+        self, encoded: Encoded, found: Sequence[Sequence[Hypothesis]], most: int, length_penalty: float
+    ) -> list[Hypothesis]:
+        directions = (False, True) if self.model.bidirectional else (False,)
+        starts = [functools.partial(self.model.start, encoded, reverse=reverse) for reverse in directions]
+        return decoding.agreed(
+            found, starts, end_id=END_ID, start_id=START_ID, most=most, length_penalty=length_penalty
+        )
 
     def _informed(self, found: list[list[Hypothesis]], length_penalty: float) -> list[list[Hypothesis]]:
         """What a beam search found, ranked by what formulas are like, too, if the checkpoint knows that."""

@@ -40,6 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--since", type=str | None, help="only corrections made or changed at or after this time: 2026-11-30"
     )
     parser.add_argument(
+        "--all_readers", action="store_true",
+        help="also corrections of what a checkpoint of another line read, such as print for handwriting",
+    )  # fmt: skip
+    parser.add_argument(
         "--held_out", type=float, default=0.2,
         help="share of the formulas kept for measuring, where that makes 50 or more (else: cross-validation)",
     )  # fmt: skip
@@ -58,12 +62,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = Path(options.data) if options.data else Path(working) / "corrections"
         if not options.data:
             with AnnotationStore(options.store or store_url(), create=False) as store:
+                others = (
+                    []
+                    if options.all_readers
+                    else checkpoints.of_other_lines(options.checkpoint, store.names()["checkpoint"])
+                )
                 counts = write_dataset(
                     store, folder, annotator=options.annotator, source=options.source,
-                    since=parse_time(options.since), held_out_share=options.held_out,
+                    since=parse_time(options.since), not_read_by=others, held_out_share=options.held_out,
                 )  # fmt: skip
             check(counts.rows > 0, "There are no accepted corrections of that kind to learn from.")
             print(f"{counts.rows} corrections to learn from")
+            if others:
+                print(f"without those of what was read by {', '.join(others)} (--all_readers takes them, too)")
         with tqdm(total=100, unit="%", disable=None, bar_format="{desc} {percentage:3.0f}% {bar} {elapsed}") as bar:
 
             def report(what: str, share: float) -> None:

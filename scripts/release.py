@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 import torch
 from jsonargparse import ArgumentParser
+from torch import Tensor
 
 from hmer import checkpoint as checkpoints
 from hmer.calibration import fit_calibration
@@ -127,26 +128,39 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def averaged(parts: Sequence[Checkpoint], shares: Sequence[float] = ()) -> Checkpoint:
-    """The mean of the weights, of each by its share. Source: model soups (Wortsman et al. 2022). Raises CheckpointError."""
-    first = parts[0]
+    """The mean of the weights, of each by its share. Source: model soups (Wortsman et al. 2022). Raises CheckpointError.
+
+    A vocabulary only grows along a line of checkpoints: what is of a token is the mean of those that know it.
+    """
     shares = shares or [1.0] * len(parts)
     if len(shares) != len(parts) or min(shares) < 0 or sum(shares) <= 0:
         raise CheckpointError(f"--shares: {len(parts)} numbers from 0 up are needed, one for each checkpoint.")
-    states = [part.model.state_dict() for part in parts]
+    parts, shares = zip(*((part, share) for part, share in zip(parts, shares, strict=True) if share), strict=True)
+    widest = max(parts, key=lambda part: len(part.config.vocabulary))
+    words = widest.config.vocabulary
     if any(
-        part.config.vocabulary != first.config.vocabulary or part.config.model != first.config.model for part in parts
+        part.config.vocabulary != words[: len(part.config.vocabulary)] or part.config.model != widest.config.model
+        for part in parts
     ):
-        raise CheckpointError("These checkpoints are not of one run: their vocabularies or their models differ.")
-    mean = {
-        name: torch.stack([share / sum(shares) * state[name] for share, state in zip(shares, states, strict=True)]).sum(
-            0
-        )
-        if value.is_floating_point()
-        else value
-        for name, value in states[0].items()
-    }
-    first.model.load_state_dict(mean)
-    return first
+        raise CheckpointError("These checkpoints are not of one line: their vocabularies or their models differ.")
+    states = [part.model.state_dict() for part in parts]
+    mean = dict(widest.model.state_dict())
+    for name, value in mean.items():
+        if value.is_floating_point():
+            mean[name] = _mean([state[name] for state in states], shares, value)
+    widest.model.load_state_dict(mean)
+    return widest
+
+
+def _mean(values: Sequence[Tensor], shares: Sequence[float], like: Tensor) -> Tensor:
+    """The weighted mean of tensors of the shape of `like`, of which some lack the last rows."""
+    if not like.dim():
+        return sum((share * value for share, value in zip(shares, values, strict=True)), torch.zeros(())) / sum(shares)
+    total, weight = torch.zeros_like(like), like.new_zeros(len(like))
+    for share, value in zip(shares, values, strict=True):
+        total[: len(value)] += share * value
+        weight[: len(value)] += share
+    return total / weight.view(-1, *[1] * (like.dim() - 1))
 
 
 def parts_of(items: Sequence[Item], count: int, folder: Path) -> list[Item]:

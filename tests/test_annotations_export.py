@@ -11,7 +11,7 @@ import pytest
 
 from annotations import AnnotationStore, ExportCounts, ImportCounts, import_dataset, write_dataset
 from annotations.export import split_of
-from annotations.records import Selection
+from annotations.records import Prediction, Selection
 from hmer.errors import DatasetError, StoreError
 from hmer.latex import normalise
 
@@ -78,6 +78,10 @@ def test_only_what_was_asked_for(store: AnnotationStore, tmp_path: Path) -> None
         counts = write_dataset(store, tmp_path / str(number), **filters)  # type: ignore[arg-type]
         labels = (tmp_path / str(number) / "labels.tsv").read_text(encoding="utf-8")
         assert (counts.rows, labels.count("\n")) == (expected, expected + 1), filters
+    read = Prediction("z", "printed-0123456789")
+    store.add(picture(9), prediction=read, correction="z", status="accepted")
+    rest = write_dataset(store, tmp_path / "rest", not_read_by=["printed-0123456789", "another"]).rows
+    assert (rest, write_dataset(store, tmp_path / "all").rows) == (3, 4)
     before = datetime.now(UTC)
     store.update_correction(store.find(Selection(statuses=("accepted",)))[-1].id, "x + y + z")
     assert write_dataset(store, tmp_path / "changed", since=before).rows == 1  # what is taken in long ago, mended now

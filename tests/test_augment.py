@@ -13,7 +13,7 @@ from hmer.config import AugmentConfig
 from hmer.datasets.batches import Source, draw_owners, symbol_positions
 from hmer.datasets.folder import read_dataset
 from hmer.errors import ConfigError
-from hmer.image import Grey, prepare
+from hmer.image import Grey, ink_mask, prepare, writing_size
 from hmer.ink import Ink, Symbol, symbol_size
 
 INK = ink_of(FORMULAS["\\frac { 1 } { x }"])
@@ -193,6 +193,15 @@ def test_worn_print_keeps_its_ink() -> None:
         picture = worn(PICTURE, np.random.default_rng(seed), 1.0, PICTURE)
         assert picture.dtype == np.uint8 and min(picture.shape) > 8
         assert 0.2 * dark < np.count_nonzero(picture < 160) / picture.size < 3 * dark
+
+
+def test_small_print_is_as_small_as_can_be_read() -> None:
+    sizes = {}
+    for share in (0.0, 1.0):
+        drawn = [worn(PICTURE, np.random.default_rng(seed), 1.0, None, share) for seed in range(60)]
+        sizes[share] = np.array([writing_size(ink_mask(picture)) for picture in drawn])
+    assert np.mean(sizes[1.0] < 8) > np.mean(sizes[0.0] < 8) + 0.2
+    assert sizes[1.0].min() > 1.5
 
 
 def test_light_falls_off_within_bounds() -> None:

@@ -36,6 +36,20 @@ def folder(toy_checkpoint: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(toy_checkpoint, tmp_path / "copy"))
 
 
+def test_what_is_of_another_line(toy_checkpoint: Path) -> None:
+    handwritten, printed = (checkpoint.identify(resolve(name)) for name in ("handwritten", "printed"))
+    for name, parent in (("mine", handwritten), ("page", printed), ("orphan", "gone-0123456789")):
+        child = Path(shutil.copytree(toy_checkpoint, data_home() / "checkpoints" / name))
+        change_config(child, name=name, parent=parent)
+    mine, page, orphan = (checkpoint.identify(resolve(name)) for name in ("mine", "page", "orphan"))
+    old = "printed-0123456789"  # of an earlier release
+    ids = [handwritten, printed, mine, page, orphan, old, "named by hand"]
+    assert checkpoint.of_other_lines("handwritten", ids) == [printed, page, old]
+    assert checkpoint.of_other_lines("mine", ids) == [printed, page, old]
+    assert checkpoint.of_other_lines(resolve("page"), ids) == [handwritten, mine]
+    assert checkpoint.of_other_lines("orphan", ids) == []  # of no line that is known
+
+
 def change_config(folder: Path, **changes: Any) -> None:
     path = folder / checkpoint.CONFIG
     values = json.loads(path.read_text(encoding="utf-8")) | changes

@@ -14,6 +14,7 @@ from hmer.decoding import (
     Rules,
     State,
     Step,
+    agreed,
     beam,
     ctc_beam,
     ctc_forced_scores,
@@ -168,6 +169,28 @@ def test_beam_width_one_is_greedy(penalty: float) -> None:
         assert [answers[0].finished for answers in found] == [hypothesis.finished for hypothesis in best]
         for answers, hypothesis in zip(found, best, strict=True):
             assert answers[0].log_probs == pytest.approx(hypothesis.log_probs, abs=1e-6)
+
+
+def test_what_all_looks_find_likely_is_best() -> None:
+    there, back = Table(4, 0), Table(4, 1)
+    looks = [0, 1, 2]
+    found = beam(*there.start(looks, 5), width=5, end_id=END, max_length=4, length_penalty=0.0)
+    starts = [lambda count: there.start(looks, count), lambda count: back.start(looks, count)]
+    common = {"end_id": END, "start_id": END, "most": 4, "length_penalty": 0.0}
+    best = agreed(found, starts, **common)  # type: ignore[arg-type]
+
+    def judged(ids: tuple[int, ...]) -> float:
+        said = [sum(there.log_prob(look, ids)) + sum(back.log_prob(look, ids[::-1])) for look in looks]
+        return sum(said) / len(said) / 2
+
+    known = {item.ids for items in found for item in items}
+    assert len(best) == 4 and {item.ids for item in best} <= known
+    assert [item.score for item in best] == pytest.approx([judged(item.ids) for item in best], abs=1e-5)
+    assert [item.score for item in best] == sorted((item.score for item in best), reverse=True)
+    (alone,) = agreed(found, starts[:1], **(common | {"most": 1}))  # type: ignore[arg-type]
+    assert alone.backward is None and alone.finished
+    unfinished = [[Hypothesis((1,), (-1.0,), False, -1.0)], [Hypothesis((2,), (-0.5,), False, -0.5)]]
+    assert agreed(unfinished, starts, **common) == unfinished[0]  # type: ignore[arg-type]
 
 
 def test_forced_scores_are_those_after_what_was_given() -> None:

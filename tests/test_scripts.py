@@ -779,8 +779,22 @@ def test_a_release_is_the_mean_of_its_parts(toy_checkpoint: Path) -> None:
     middle = parts[1].model.state_dict()
     assert all(torch.allclose(mean[name].float(), value.float(), atol=1e-5) for name, value in middle.items())
     other = dataclasses.replace(parts[2], config=dataclasses.replace(parts[2].config, vocabulary=("x",)))
-    with pytest.raises(CheckpointError, match="not of one run"):
+    with pytest.raises(CheckpointError, match="not of one line"):
         release.averaged([parts[0], other])
+    grown = load(toy_checkpoint)
+    words = grown.model.vocabulary.words
+    grown.model.grow_vocabulary(["\\heartsuit"])
+    grown = dataclasses.replace(
+        grown, config=dataclasses.replace(grown.config, vocabulary=grown.model.vocabulary.words)
+    )
+    rows = {name: value.clone() for name, value in grown.model.state_dict().items()}
+    both = release.averaged([parts[1], grown])
+    assert both.config.vocabulary == (*words, "\\heartsuit")
+    for name, value in both.model.state_dict().items():
+        known = parts[1].model.state_dict()[name]
+        if known.shape != value.shape:  # what only one knows is taken from it
+            assert torch.equal(value[len(known) :], rows[name][len(known) :])
+            assert torch.allclose(value[: len(known)], (known + rows[name][: len(known)]) / 2, atol=1e-5)
     parts = [load(toy_checkpoint) for _ in range(2)]
     with torch.no_grad():
         for parameter in parts[1].model.parameters():

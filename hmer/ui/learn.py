@@ -61,6 +61,7 @@ class LearnPanel:
     annotator: gr.Dropdown
     source: gr.Dropdown
     since: gr.Textbox
+    all_readers: gr.Checkbox
     use: gr.Checkbox
     force: gr.Checkbox
     start: gr.Button
@@ -73,7 +74,9 @@ class LearnPanel:
     @property
     def wishes(self) -> list[Any]:
         """In the order of `Wish`."""
-        return [self.checkpoint, self.name, self.annotator, self.source, self.since, self.force]
+        return [
+            self.checkpoint, self.name, self.annotator, self.source, self.since, self.all_readers, self.force,
+        ]  # fmt: skip
 
     @property
     def watched(self) -> list[Any]:
@@ -98,6 +101,12 @@ def layout(services: Services) -> LearnPanel:
             annotator = gr.Dropdown([("all", EVERY)], value=EVERY, label="Annotator", elem_id="hm-learn-annotator")
             source = gr.Dropdown([("all", EVERY)], value=EVERY, label="Source", elem_id="hm-learn-source")
             since = gr.Textbox(label="Since", placeholder="2026-11-30", max_lines=1, elem_id="hm-learn-since")
+        all_readers = gr.Checkbox(
+            False,
+            label="Also what was read by a checkpoint for something else",
+            info="Without it, what the reader of print read teaches print, and the rest handwriting.",
+            elem_id="hm-learn-all-readers",
+        )
         use = gr.Checkbox(True, label="Use it at once when it is accepted", elem_id="hm-learn-use")
         force = gr.Checkbox(False, label="Keep it even if it is refused", elem_id="hm-learn-force")
         with gr.Row(elem_classes="hm-buttons"):
@@ -108,8 +117,9 @@ def layout(services: Services) -> LearnPanel:
     timer = gr.Timer(POLL_S, active=False)  # outside: what is in a closed accordion may not be there
     seen = gr.State(0)
     return LearnPanel(
-        accordion, parent, name, annotator, source, since, use, force, start, cancel, progress, log, timer, seen
-    )
+        accordion, parent, name, annotator, source, since, all_readers, use, force, start, cancel, progress, log, timer,
+        seen,
+    )  # fmt: skip
 
 
 # --- wiring -----------------------------------------------------------------------------------------------
@@ -126,8 +136,11 @@ def panel(blocks: gr.Blocks, services: Services, settings: DecodingPanel) -> Tra
         return bar(state), told(state), *buttons, gr.Timer(active=state.running), done
 
     @explained
-    def start(reference: str, name: str, annotator: str, source: str, since: str, force: bool) -> tuple[Any, ...]:
-        training.start(Wish(reference, name, annotator, source, parse_time(since.strip() or None), force))
+    def start(
+        reference: str, name: str, annotator: str, source: str, since: str, all_readers: bool, force: bool
+    ) -> tuple[Any, ...]:
+        when = parse_time(since.strip() or None)
+        training.start(Wish(reference, name, annotator, source, when, all_readers, force))
         return watched(training.state)
 
     @explained

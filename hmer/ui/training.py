@@ -37,13 +37,17 @@ LOG_LINES = 200
 
 @dataclass(frozen=True)
 class Wish:
-    """What is to be learnt from which checkpoint, and the name of the new one; empty filters choose everything."""
+    """What is to be learnt from which checkpoint, and the name of the new one; empty filters choose everything.
+
+    all_readers: also what was corrected beside an answer of a checkpoint for something else, such as print.
+    """
 
     checkpoint: str
     name: str
     annotator: str = ""
     source: str = ""
     since: datetime | None = None
+    all_readers: bool = False
     force: bool = False
 
 
@@ -91,12 +95,16 @@ class Training:
             self._state = State(running=True, what="taking out the corrections", number=self._state.number + 1)
         try:
             out = checkpoint.free_place(wish.name.strip())
+            store = self._services.store
+            others = [] if wish.all_readers else checkpoint.of_other_lines(wish.checkpoint, store.names()["checkpoint"])
             counts = write_dataset(
-                self._services.store, working / "corrections", annotator=wish.annotator or None,
-                source=wish.source or None, since=wish.since, held_out_share=HELD_OUT_SHARE,
+                store, working / "corrections", annotator=wish.annotator or None, source=wish.source or None,
+                since=wish.since, not_read_by=others, held_out_share=HELD_OUT_SHARE,
             )  # fmt: skip
             check(counts.rows > 0, "There are no accepted corrections of that kind to learn from.")
             self._say(f"{counts.rows} corrections to learn from {wish.checkpoint}")
+            if others:
+                self._say(f"without those of what was read by {', '.join(others)}")
             self._begin(wish, working, out)
         except BaseException:
             shutil.rmtree(working, ignore_errors=True)
