@@ -284,8 +284,7 @@ class Decoding:
     """How an answer is searched for; the app's controls, the scripts' flags and the API's parameters.
 
     `symbols` restricts the answer: "all", a named set ("crohme"), or tokens separated by spaces.
-    `seed` None draws anew each time (strategy sample). `looks`: in so many sizes the picture is read, and what is found
-    judged by all of them (not by CTC models, nor by sampling); a marker's writing is always looked at three times.
+    `seed` None draws anew each time (strategy sample).
     """
 
     strategy: Literal["greedy", "beam", "sample"] = "greedy"
@@ -298,10 +297,8 @@ class Decoding:
     max_length: int = 200
     symbols: str = "all"
     grammar: bool = False
-    looks: int = 1
 
     def __post_init__(self) -> None:
-        check(1 <= self.looks <= 3, f"Decoding.looks: {self.looks} is outside 1 to 3.")
         check(
             self.strategy in ("greedy", "beam", "sample"),
             f"Decoding.strategy: {self.strategy!r} is not one of greedy, beam, sample.",

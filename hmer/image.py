@@ -30,7 +30,7 @@ _FLAT = 0.35  # a component lower than this share of its width is a bar: fractio
 # whose writing is read larger by the one share, with lines thinner by the other.
 _PEN, _MARKER = 0.1, 0.15
 _MARKER_ZOOM, _MARKER_SLIMMING = 0.33, 0.25
-_LOOKS = (1.0, 1.2, 0.83)  # sizes of a picture that is looked at several times
+_LOOKS = (1.2, 0.83)  # the other sizes in which a marker's writing is looked at
 _MARKER_LINES = 0.14  # of a symbol's size: lines as broad as that were thinned already, and are a marker's
 _MARKER_CORE = 0.85  # the share of its lines that is taken off to see symbols apart that touch, for their size only
 
@@ -297,15 +297,15 @@ def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0) -> Prepared:
     return Prepared(canvas, scale, left - margin / scale, top - margin / scale)
 
 
-def looks_at(prepared: Grey, config: ImageConfig, count: int = 1) -> list[Grey]:
-    """A picture that `prepare` gave, and the same in other sizes, `count` in all; those that are too large are left out.
+def looks_at(prepared: Grey, config: ImageConfig) -> list[Grey]:
+    """A picture that `prepare` gave; with `config.slim_markers`, where a marker wrote it, also in other sizes.
 
-    With `config.slim_markers` three for what a marker wrote: its symbols touch, so that their size is seldom known.
+    Its symbols touch, so that their size is seldom known. Sizes that are too large are left out.
     """
-    if config.slim_markers and pen_width(ink_mask(prepared)) > _MARKER_LINES * config.writing_px:
-        count = len(_LOOKS)
     found = [prepared]
-    for zoom in _LOOKS[1:count]:
+    if not config.slim_markers or pen_width(ink_mask(prepared)) <= _MARKER_LINES * config.writing_px:
+        return found
+    for zoom in _LOOKS:
         height, width = (round(side * zoom) for side in prepared.shape)
         if height * width > config.max_area_px or max(height, width) > config.max_side_px:
             continue

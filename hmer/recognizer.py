@@ -158,7 +158,7 @@ class Recognizer:
     def _looks_at(self, picture: Grey, settings: Decoding) -> list[Grey]:
         if isinstance(self.model, CtcModel) or settings.strategy == "sample":
             return [picture]
-        return looks_at(picture, self.config.image, settings.looks)
+        return looks_at(picture, self.config.image)
 
     @torch.inference_mode()
     def _search(self, pictures: Sequence[Grey], settings: Decoding, looks: int = 1) -> list[list[Hypothesis]]:

@@ -78,7 +78,6 @@ def test_bad_values_are_refused_by_name(config_class: type, values: Any, message
 DECODING = [
     ("strategy", ["greedy", "beam", "sample"], ["", "BEAM"]),
     ("beam_width", [1, 100], [0, 101]),
-    ("looks", [1, 3], [0, 4]),
     ("length_penalty", [0.0, 5.0], [-0.1, 5.1]),
     ("temperature", [0.001, 100.0], [0.0, -1.0, 101.0]),
     ("top_k", [0, 100_000], [-1, 100_001]),

@@ -138,11 +138,10 @@ def endpoints(services: Services) -> dict[str, Callable[..., Any]]:
         max_length: int = _DEFAULT.max_length,
         symbols: str = _DEFAULT.symbols,
         grammar: bool = _DEFAULT.grammar,
-        looks: int = _DEFAULT.looks,
     ) -> dict[str, Any]:
         """Read one picture: latex, tokens, confidence, token_confidence, alternatives, checkpoint, seconds, finished."""
         decoding = decoding_of(
-            (strategy, beam_width, length_penalty, temperature, top_k, top_p, seed, max_length, symbols, grammar, looks)
+            (strategy, beam_width, length_penalty, temperature, top_k, top_p, seed, max_length, symbols, grammar)
         )
         source = path_of(image)
         (answer,) = services.recognize_all([source], decoding, checked_text(checkpoint, "checkpoint"))
@@ -161,11 +160,10 @@ def endpoints(services: Services) -> dict[str, Callable[..., Any]]:
         max_length: int = _DEFAULT.max_length,
         symbols: str = _DEFAULT.symbols,
         grammar: bool = _DEFAULT.grammar,
-        looks: int = _DEFAULT.looks,
     ) -> list[dict[str, Any]]:
         """Read up to 64 pictures, in their order; one that cannot be read gives an object with `error`."""
         decoding = decoding_of(
-            (strategy, beam_width, length_penalty, temperature, top_k, top_p, seed, max_length, symbols, grammar, looks)
+            (strategy, beam_width, length_penalty, temperature, top_k, top_p, seed, max_length, symbols, grammar)
         )
         if not isinstance(images, list):
             raise ConfigError("images: give a list of uploaded files.")

@@ -108,10 +108,6 @@ def layout(services: Services) -> DecodingPanel:
                 10, 500, STANDARD.max_length, step=10, label="Longest answer", info="In tokens.", buttons=[],
                 elem_id="hm-max-length",
             )  # fmt: skip
-        controls["looks"] = gr.Slider(
-            1, 3, STANDARD.looks, step=1, label="Looks", elem_id="hm-looks", buttons=[],
-            info="Reads the picture in so many sizes, which then have to agree: right more often, and slower.",
-        )  # fmt: skip
         controls["grammar"] = gr.Checkbox(STANDARD.grammar, label="Well-formed LaTeX only", elem_id="hm-grammar")
     return DecodingPanel(checkpoint, refresh, beam, sample, controls)
 
