@@ -96,7 +96,8 @@ class Training:
         try:
             out = checkpoint.free_place(wish.name.strip())
             store = self._services.store
-            others = [] if wish.all_readers else checkpoint.of_other_lines(wish.checkpoint, store.names()["checkpoint"])
+            parent = checkpoint.resolve(wish.checkpoint, fetch=False)
+            others = [] if wish.all_readers else checkpoint.of_other_lines(parent, store.names()["checkpoint"])
             counts = write_dataset(
                 store, working / "corrections", annotator=wish.annotator or None, source=wish.source or None,
                 since=wish.since, not_read_by=others, held_out_share=HELD_OUT_SHARE,
@@ -105,20 +106,19 @@ class Training:
             self._say(f"{counts.rows} corrections to learn from {wish.checkpoint}")
             if others:
                 self._say(f"without those of what was read by {', '.join(others)}")
-            self._begin(wish, working, out)
+            self._begin(wish, parent, working, out)
         except BaseException:
             shutil.rmtree(working, ignore_errors=True)
             self._set(running=False)
             raise
 
-    def _begin(self, wish: Wish, working: Path, out: Path) -> None:
+    def _begin(self, wish: Wish, parent: Path, working: Path, out: Path) -> None:
         if self._preparation is not None:
             self._preparation.terminate()  # the threads of both would wait for each other
         context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
         receiver, sender = context.Pipe(duplex=False)
         self._stop = context.Event()
-        parent = str(checkpoint.resolve(wish.checkpoint, fetch=False))
-        work = (sender, self._stop, parent, str(working / "corrections"), str(out), wish.force)
+        work = (sender, self._stop, str(parent), str(working / "corrections"), str(out), wish.force)
         self._process = context.Process(target=_work, args=work, daemon=True, name="hmer-learn")
         self._process.start()
         sender.close()  # the process' own is now the only one: its end is the end of what is received
