@@ -30,6 +30,8 @@ _FLAT = 0.35  # a component lower than this share of its width is a bar: fractio
 # whose writing is read larger by the one share, with lines thinner by the other.
 _PEN, _MARKER = 0.1, 0.15
 _MARKER_ZOOM, _MARKER_SLIMMING = 0.33, 0.25
+_SMALL_PRINT_PX, _SMALLEST_PRINT_PX = 9, 6  # a symbol's size below which it is measured magnified; and sharpened, too
+_MAGNIFIED, _SHARPENED_PX = 4, 0.6
 _LOOKS = (1.2, 0.83)  # the other sizes in which a marker's writing is looked at
 _MARKER_LINES = 0.14  # of a symbol's size: lines as broad as that were thinned already, and are a marker's
 _MARKER_CORE = 0.85  # the share of its lines that is taken off to see symbols apart that touch, for their size only
@@ -261,6 +263,8 @@ def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0) -> Prepared:
         raise BadImage("The picture is blank: nothing darker than its paper was found. Draw or photograph a formula.")
     left, top, right, bottom = box
     size_px = writing_size(mask[top:bottom, left:right])
+    if size_px < _SMALL_PRINT_PX:
+        size_px = _size_of_small_print(grey[top:bottom, left:right])
     pen_px = pen_width(mask)
     marker = 0.0
     if config.slim_markers:  # the thinnest line of a small picture is no narrower than two pixels, and no marker's
@@ -403,6 +407,22 @@ def writing_size(mask: npt.NDArray[np.uint8]) -> float:
     size = float(np.median(np.sqrt(heights * np.clip(widths, heights / 2, heights * 2))))
     # One or two specks beside long bars must not decide: never more than 120 symbols along the picture.
     return float(max(size, max(mask.shape) / 120, 1.0))
+
+
+def _size_of_small_print(grey: Grey) -> float:
+    """`writing_size` of what is a few pixels high: magnified, since its symbols touch and its lines are no broader than a
+    pixel; the smallest is sharpened, too.
+    """
+    size_px = 0.0
+    for sharpening in (0.0, 1.0):
+        large = cv2.resize(grey, None, fx=_MAGNIFIED, fy=_MAGNIFIED, interpolation=cv2.INTER_CUBIC)
+        if sharpening:
+            soft = cv2.GaussianBlur(large, (0, 0), _SHARPENED_PX * _MAGNIFIED)
+            large = cv2.addWeighted(large, 1 + sharpening, soft, -sharpening, 0)
+        size_px = writing_size(ink_mask(np.asarray(large, np.uint8))) / _MAGNIFIED
+        if size_px > _SMALLEST_PRINT_PX:
+            break
+    return size_px
 
 
 def stretch_contrast(grey: Grey) -> Grey:

@@ -22,10 +22,12 @@ from hmer.image import Grey, looks_at, pad, prepare, read_image
 from hmer.ink import draw, read_inkml
 from hmer.models import CtcModel, Encoded, Model
 from hmer.models.ctc import BLANK_ID
+from hmer.precision import precision
 from hmer.vocabulary import END_ID, SPECIAL, START_ID
 
 log = logging.getLogger(__name__)
 
+KERNEL_STEPS_PX = 32, 64  # of heights and widths: see `_coarse`
 NARROWEST = 5  # of fewer answers the best one's share says little
 
 
@@ -152,7 +154,8 @@ class Recognizer:
         """Pictures that `read` gave, after the model's encoder."""
         if self._encodes_apart and len(pictures) > 1:
             return Encoded.joined([self.encode([picture]) for picture in pictures])
-        images, sizes = pad(pictures)
+        height, width = _coarse(pictures[0]) if self._encodes_apart and precision() == "bf16" else (0, 0)
+        images, sizes = pad(pictures, height, width)
         return self.model.encode(images.to(self.device), sizes.to(self.device))
 
     def _looks_at(self, picture: Grey, settings: Decoding) -> list[Grey]:
@@ -283,6 +286,12 @@ class Recognizer:
         if self.config.calibration:
             return calibrated(alone, self.config.calibration)
         return math.exp(hypothesis.log_prob)
+
+
+def _coarse(picture: Grey) -> tuple[int, int]:
+    """A size that many pictures share: kernels for bf16 are made anew for each, and take as long as a small picture."""
+    height, width = (-(-side // step) * step for side, step in zip(picture.shape, KERNEL_STEPS_PX, strict=True))
+    return height, width
 
 
 def whole_picture(source: Any) -> Grey:

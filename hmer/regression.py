@@ -31,7 +31,7 @@ from hmer.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
 
-READING = 3  # to be raised when hmer reads the same picture otherwise: what was remembered is then read again
+READING = 4  # to be raised when hmer reads the same picture otherwise: what was remembered is then read again
 SEEN_KEPT = 4  # encoders, the last used; what each makes of a set is some 20 MB
 
 

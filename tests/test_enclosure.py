@@ -24,10 +24,10 @@ def told(caption: str, *, backward: bool = False) -> list[tuple[int, str]]:
     state: Open = enclosure.start(1, torch.device("cpu"))
     found = []
     for index in VOCABULARY.encode(words[::-1] if backward else words):
-        state = enclosure.follow(torch.tensor([index]), torch.tensor([backward]), state)
+        state = enclosure.follow(torch.tensor([index]), torch.tensor([int(backward)]), state)
         stack, depth, _ = state
-        inner = int(stack[0, min(int(depth), DEEPEST) - 1]) if int(depth) else -1
-        found.append((int(depth), VOCABULARY.tokens[inner] if inner >= 0 else ""))
+        inner = int(stack[0, min(int(depth), DEEPEST)])
+        found.append((int(depth), VOCABULARY.tokens[inner] if inner < len(VOCABULARY) else ""))
     return found
 
 
@@ -79,8 +79,8 @@ def test_decoding_is_told_what_teacher_forcing_is_told(model: TransformerModel, 
     whole = model.enclosure(inputs)
     state = model.enclosure.start(2, inputs.device)
     for step in range(inputs.shape[1]):
-        state = model.enclosure.follow(inputs[:, step], torch.full((2,), reverse), state)
-        assert torch.equal(model.enclosure.tell(state), whole[:, step])
+        state = model.enclosure.follow(inputs[:, step], torch.full((2,), int(reverse)), state)
+        assert torch.equal(model.enclosure.tell(state, model.enclosure.tables()), whole[:, step])
 
 
 def test_a_trained_model_is_given_one_and_says_what_it_said() -> None:
@@ -95,6 +95,6 @@ def test_a_trained_model_is_given_one_and_says_what_it_said() -> None:
     step, state, ids = plain.start(encoded, 1)
     assert torch.equal(step(ids, state)[0], before)
     plain.grow_vocabulary(["\\begin{cases}", "\\end{cases}"])
-    assert plain.enclosure.opener.num_embeddings == len(plain.vocabulary) == plain.enclosure.ways.shape[1]
-    assert bool(plain.enclosure.ways[0, -2, 0])
+    assert plain.enclosure.opener.num_embeddings == len(plain.vocabulary) == plain.enclosure.change.shape[1]
+    assert int(plain.enclosure.change[0, -2]) == 1
     assert not bool(plain.enclosure.opener.weight.any())

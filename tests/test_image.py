@@ -487,6 +487,16 @@ def test_pad() -> None:
     assert pad([small], height=4)[0].shape == (1, 1, 8, 16)
 
 
+@pytest.mark.parametrize("size_px", [8.0, 5.0, 3.5])
+def test_small_print_is_read_as_large_as_any(size_px: float) -> None:
+    text = np.full((400, 3200), 255, np.uint8)
+    cv2.putText(text, "A B n o E a e R + s", (40, 280), cv2.FONT_HERSHEY_COMPLEX, 6, 0.0, 10)
+    whole = prepare(text, CONFIG).scale
+    factor = size_px * whole / CONFIG.writing_px
+    small = cv2.resize(text, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    assert prepare(np.asarray(small, np.uint8), CONFIG).scale * factor == pytest.approx(whole, rel=0.12)
+
+
 def test_what_a_marker_has_written_is_read_larger_with_thinner_lines() -> None:
     slim = ImageConfig(slim_markers=True)
     marker = rasterize(INK.strokes, thickness_px=9.0)

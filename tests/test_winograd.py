@@ -57,22 +57,32 @@ def test_torch_convolves_where_that_is_quicker(why: str) -> None:
     assert "Winograd" not in type(result.grad_fn).__name__
 
 
-def test_reading_knows_weights_that_changed() -> None:
-    conv, other = Conv3x3(32, 32), Conv3x3(32, 32)
-    x = torch.randn(1, 32, 6, 6)
+@pytest.mark.parametrize("channels", [16, 32])  # convolved by torch, and by minimal filtering
+def test_reading_knows_weights_that_changed(channels: int) -> None:
+    torch.manual_seed(0)
+    conv, other = Conv3x3(channels, 32), Conv3x3(channels, 32)
+    norm = torch.nn.BatchNorm2d(32)
+    x = torch.randn(1, channels, 6, 6)
 
     def reads_as_torch(one: Conv3x3) -> None:
         with torch.no_grad():
-            _same(one(x), functional.conv2d(x, one.weight, padding=1))
+            _same(one.read(x, norm), norm(functional.conv2d(x, one.weight, padding=1)))
 
+    norm(conv(torch.randn(9, channels, 6, 6)))  # so that it has something to take off
+    norm.eval()
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2)
+        norm.bias.normal_()
     reads_as_torch(conv)
-    filters = conv._filters()
-    assert conv._filters() is filters
+    kept = conv._folded(norm, x.dtype, filters=False)
+    assert conv._folded(norm, x.dtype, filters=False)[0] is kept[0]
     conv.load_state_dict(other.state_dict())
     reads_as_torch(conv)
-    with torch.no_grad():
-        conv.weight.mul_(2)
-    reads_as_torch(conv)
+    for changed in (conv.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        assert changed is not None
+        with torch.no_grad():
+            changed.mul_(2)
+        reads_as_torch(conv)
     copied = copy.deepcopy(conv)
     with torch.no_grad():
         for _ in range(conv.weight._version):  # as often as the first was
@@ -81,3 +91,15 @@ def test_reading_knows_weights_that_changed() -> None:
     reads_as_torch(conv)
     conv.weight = torch.nn.Parameter(torch.randn_like(conv.weight))
     reads_as_torch(conv)
+
+
+def test_reading_in_half_precision_is_close() -> None:
+    torch.manual_seed(0)
+    conv, norm = Conv3x3(64, 64), torch.nn.BatchNorm2d(64).eval()
+    x = torch.randn(1, 64, 6, 6)
+    with torch.no_grad():
+        whole = conv.read(x, norm)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = conv.read(x, norm)
+    assert half.dtype == torch.bfloat16
+    assert float((half - whole).norm() / whole.norm()) < 0.01

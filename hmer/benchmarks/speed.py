@@ -20,6 +20,7 @@ from hmer.recognizer import Recognizer, whole_picture
 
 SIDE_PX = 32  # what the others' pictures are padded to a multiple of
 BATCH = 16
+TURN = 10  # formulas that a network reads before the next has its turn
 
 
 def speed(
@@ -101,13 +102,15 @@ def compare(recognizer: Recognizer, items: Sequence[Item], *, threads: Sequence[
     for count in threads:
         torch.set_num_threads(count)
         times: dict[str, list[float]] = {name: [] for name in runs}
-        for run in runs.values():
-            run(0)
-        for index in range(len(items)):  # in turn, so that whatever else the machine does falls on all alike
+        # In turn, so that whatever else the machine does falls on all alike; some at a time, with one to warm up, since
+        # nobody runs one network in the caches of another.
+        for first in range(0, len(items), TURN):
             for name, run in runs.items():
-                begin = time.perf_counter()
-                run(index)
-                times[name].append((time.perf_counter() - begin) * 1000)
+                run(first)
+                for index in range(first, min(first + TURN, len(items))):
+                    begin = time.perf_counter()
+                    run(index)
+                    times[name].append((time.perf_counter() - begin) * 1000)
         for name, milliseconds in times.items():
             ratio = statistics.median(theirs / mine for theirs, mine in zip(milliseconds, times["hmer"], strict=True))
             lines.append({"network": name, "threads": count, "times_hmer": ratio} | _summary(milliseconds))

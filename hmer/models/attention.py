@@ -70,8 +70,8 @@ class LstmModel(Model):
         chosen, mask = inked_cells(images, mask, self.config.encoder_stride)
         cells = features.flatten(2).transpose(1, 2)
         cells = cells.gather(1, chosen[..., None].expand(-1, -1, cells.shape[-1]))
-        places = positions_2d(rows, columns, self.config.decoder_width, images.device).flatten(0, 1)
-        memory = self.memory_norm(self.project(cells) + places[chosen].to(cells.dtype))
+        places = positions_2d(chosen // columns, chosen % columns, self.config.decoder_width)
+        memory = self.memory_norm(self.project(cells) + places.to(cells.dtype))
         return Encoded(memory, mask, (rows, columns), chosen, {"cells": cells, "keys": self.key(memory)})
 
     def _embedded(self, features: Tensor, mask: Tensor) -> Encoded:

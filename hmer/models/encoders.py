@@ -73,10 +73,30 @@ class ResidualBlock(nn.Module):
         self.norm2 = nn.BatchNorm2d(channels)
         nn.init.zeros_(self.norm2.weight)  # each block starts as the identity
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         # In place: what takes an encoder's time is memory, and no gradient needs what is overwritten.
-        y = functional.relu_(self.norm1(self.conv1(x)).mul_(mask))
-        return functional.relu_(self.norm2(self.conv2(y)).add_(x).mul_(mask))
+        y = functional.relu_(_within(_normed(x, self.conv1, self.norm1), mask))
+        return functional.relu_(_within(_normed(y, self.conv2, self.norm2).add_(x), mask))
+
+
+def _normed(x: Tensor, convolution: Conv3x3, norm: nn.BatchNorm2d) -> Tensor:
+    if norm.training or torch.is_grad_enabled():
+        result: Tensor = norm(convolution(x))
+        return result
+    return convolution.read(x, norm)
+
+
+def _entered(x: Tensor, stage: nn.Sequential) -> Tensor:
+    """Through the beginning of a stage: fewer cells of more features, convolved and normalised."""
+    unshuffle, convolution, norm = stage
+    assert isinstance(convolution, Conv3x3)
+    assert isinstance(norm, nn.BatchNorm2d)
+    return _normed(unshuffle(x), convolution, norm)
+
+
+def _within(x: Tensor, mask: Tensor | None) -> Tensor:
+    """x with 0 outside of the pictures, in place; without a mask they fill it."""
+    return x if mask is None else x.mul_(mask)
 
 
 class ConvEncoder(nn.Module):
@@ -100,15 +120,16 @@ class ConvEncoder(nn.Module):
     def forward(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
         """images (B, 1, H, W), H and W multiples of 8 -> features (B, C, H/8, W/8), mask (B, 1, H/8, W/8)."""
         height, width = images.shape[-2:]
-        fine_mask = inside(sizes, height // 4, width // 4, 4)
         mask = inside(sizes, height // 8, width // 8, 8)
+        fine_mask = coarse_mask = None
         images = images.contiguous(memory_format=torch.channels_last)
-        x = self.stem(images)
-        fine_mask, coarse_mask = fine_mask.to(x.dtype), mask.to(x.dtype)
-        x = functional.relu_(x.mul_(fine_mask))
+        x = _entered(images, self.stem)
+        if bool((sizes != sizes.new_tensor([height, width])).any()):
+            fine_mask, coarse_mask = inside(sizes, height // 4, width // 4, 4).to(x.dtype), mask.to(x.dtype)
+        x = functional.relu_(_within(x, fine_mask))
         for block in self.fine:
             x = block(x, fine_mask)
-        x = functional.relu_(self.down(x).mul_(coarse_mask))
+        x = functional.relu_(_within(_entered(x, self.down), coarse_mask))
         for block in self.coarse:
             x = block(x, coarse_mask)
         return self.dropout(x), mask
@@ -303,18 +324,15 @@ def inked_cells(images: Tensor, mask: Tensor, stride: int = STRIDE_PX) -> tuple[
     return order, inked.gather(1, order)
 
 
-def positions_2d(height: int, width: int, features: int, device: torch.device) -> Tensor:
-    """Sine and cosine of row and column: (height, width, features), features a multiple of 4.
+def positions_2d(rows: Tensor, columns: Tensor, features: int) -> Tensor:
+    """Sine and cosine of the row and column of cells, (...) each: (..., features), features a multiple of 4.
 
     Source: Vaswani et al. 2017, one half of the features for each axis.
     """
     quarter = features // 4
-    rates = torch.exp(torch.arange(quarter, device=device) * (-6.0 / max(quarter - 1, 1)))  # wavelengths 2 pi to 2500
-    rows = torch.arange(height, device=device)[:, None] * rates
-    columns = torch.arange(width, device=device)[:, None] * rates
-    by_row = torch.cat([rows.sin(), rows.cos()], -1)[:, None].expand(-1, width, -1)
-    by_column = torch.cat([columns.sin(), columns.cos()], -1)[None].expand(height, -1, -1)
-    return torch.cat([by_row, by_column], -1)
+    rates = torch.exp(torch.arange(quarter, device=rows.device) * (-6.0 / max(quarter - 1, 1)))  # waves of 2 pi to 2500
+    angles = torch.stack([rows, columns], -1)[..., None] * rates
+    return torch.cat([angles.sin(), angles.cos()], -1).flatten(-2)
 
 
 def positions_1d(length: int, features: int, device: torch.device) -> Tensor:

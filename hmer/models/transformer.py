@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from hmer.batch import STRIDE_PX, Batch, Seen
 from hmer.config import ModelConfig
-from hmer.decoding import PICTURE, State, Step
+from hmer.decoding import State, Step
 from hmer.models.base import (
     Encoded,
     Loss,
@@ -30,138 +30,16 @@ from hmer.models.base import (
     symbol_loss,
     with_ends,
 )
+from hmer.models.decoder import DecoderLayer
 from hmer.models.enclosure import Enclosure
 from hmer.models.encoders import ConvEncoder, inked_cells, positions_1d, positions_2d
 from hmer.models.recall import Recall
+from hmer.models.stepping import Steps
 from hmer.precision import fastest
 from hmer.vocabulary import END_ID, PAD_ID, START_ID, Vocabulary
 
 MAX_LENGTH = 1_024
-OPEN = ("stack", "depth", "before")  # where a state of decoding keeps what is open, see `Enclosure`
 SETTLED = 0.03  # attention weights that change by less stay: likelihoods then differ by one in 10,000
-
-
-class Coverage(nn.Module):
-    """From where the heads below have looked so far to what is subtracted from this layer's scores.
-
-    A weight for the same head below and one for the mean of all heads: element-wise, since anything with more
-    weights costs a CPU as much as the rest of the decoder.
-    """
-
-    def __init__(self, heads: int) -> None:
-        super().__init__()
-        self.own = nn.Parameter(torch.zeros(heads, 1, 1))
-        self.shared = nn.Parameter(torch.zeros(heads, 1, 1))
-
-    def forward(self, past: Tensor) -> Tensor:
-        """past (N, heads, L, T), attention summed over earlier steps -> (N, heads, L, T)."""
-        return torch.addcmul(past * self.own, past.mean(1, keepdim=True), self.shared)
-
-    def matrix(self) -> Tensor:
-        """The same as a product: (heads, heads), to be multiplied by (N, heads, T)."""
-        return torch.diag(self.own.flatten()) + (self.shared / len(self.own)).flatten(1)
-
-
-class DecoderLayer(nn.Module):
-    """Self-attention, attention to the picture, feed-forward; normalisation before each."""
-
-    def __init__(self, config: ModelConfig, *, coverage: bool) -> None:
-        super().__init__()
-        width = config.decoder_width
-        self.heads = config.decoder_heads
-        self.norm1, self.norm2, self.norm3 = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.read = nn.Linear(width, width)
-        self.up = nn.Linear(width, config.decoder_feedforward)
-        self.down = nn.Linear(config.decoder_feedforward, width)
-        self.coverage = Coverage(self.heads) if coverage else None
-        self.dropout = config.dropout
-
-    def split(self, x: Tensor) -> Tensor:
-        """(N, L, D) -> (N, heads, L, D / heads)."""
-        return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
-
-    @staticmethod
-    def join(x: Tensor) -> Tensor:
-        """(N, heads, L, D / heads) -> (N, L, D)."""
-        return x.transpose(1, 2).flatten(2)
-
-    def picture(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of the picture: (B, heads, T, D / heads) each."""
-        key, value = self.key_value(memory).chunk(2, -1)
-        return self.split(key), self.split(value)
-
-    def drop(self, x: Tensor) -> Tensor:
-        """Dropout with one random number a row and feature, shared by all steps: cheap on a CPU."""
-        if not self.training or self.dropout == 0:
-            return x
-        keep = 1 - self.dropout
-        mask = torch.empty(len(x), 1, x.shape[-1], device=x.device, dtype=x.dtype).bernoulli_(keep) / keep
-        return x * mask
-
-    def ask(self, x: Tensor) -> Tensor:
-        """Queries to the picture: (N, L, D) -> (N, heads, L, D / heads)."""
-        return self.split(self.query(self.norm2(x)) / math.sqrt(x.shape[-1] // self.heads))
-
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What queries (N, heads, L, D / heads) find in the picture: (N, L, D), and the weights (N, heads, L, T)."""
-        scores = (query @ key.transpose(-1, -2)).float()
-        if self.coverage is not None and past is not None:
-            scores = scores - self.coverage(past).float()
-        weights = scores.softmax(-1)
-        return self.join(weights.to(value.dtype) @ value), weights
-
-    def look(self, x: Tensor, key: Tensor, value: Tensor, biases: Tensor) -> tuple[Tensor, Tensor]:
-        """Attention to the picture in a step of decoding: x (B, L, D) -> its new value and the weights (B * heads, L, T).
-
-        key and value (B * heads, T, D / heads); `biases` (B * heads, L or 1, T) are added to the scores.
-        """
-        query = self.ask(x).flatten(0, 1)
-        weights = torch.baddbmm(biases, query, key.transpose(1, 2)).softmax(-1)
-        read = self.join(torch.bmm(weights.to(value.dtype), value).view(len(x), self.heads, *query.shape[1:]))
-        return x + self.read(read), weights
-
-    def look_apart(
-        self, x: Tensor, key: Tensor, value: Tensor, extents: Sequence[tuple[int, int]], past: Sequence[Tensor | None]
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Attention to the picture of whole captions: row by row within its true extent (steps, cells), with weights
-        (1, heads, steps, cells).
-
-        The weights of one row fit into the cache of a CPU, those of a batch do not: twice as fast, or more where the
-        rows of a batch differ in length.
-        """
-        reads, weights = [], []
-        count = len(extents)
-        rows = zip(self.ask(x).chunk(count), key.chunk(count), value.chunk(count), extents, past, strict=True)
-        for query_of, key_of, value_of, (steps, cells), past_of in rows:
-            read, looked = self.attend(query_of[:, :, :steps], key_of[:, :, :cells], value_of[:, :, :cells], past_of)
-            reads.append(functional.pad(read, (0, 0, 0, x.shape[1] - steps)))
-            weights.append(looked)
-        return x + self.drop(self.read(torch.cat(reads))), weights
-
-    def think(self, x: Tensor) -> Tensor:
-        """The feed-forward part: (N, L, D)."""
-        return x + self.drop(self.down(functional.gelu(self.up(self.norm3(x)))))
-
-    def forward(
-        self,
-        x: Tensor,
-        picture: tuple[Tensor, Tensor],
-        extents: Sequence[tuple[int, int]],
-        past: Sequence[Tensor | None],
-    ) -> tuple[Tensor, list[Tensor]]:
-        """All steps at once: x (N, L, D) -> x, and for each row its weights, see `look_apart`."""
-        query, key, value = map(self.split, self.qkv(self.norm1(x)).chunk(3, -1))
-        # Written out: on a CPU, captions are too short for the fused kernel to pay.
-        scores = (query @ key.transpose(-1, -2)).float() / math.sqrt(query.shape[-1])
-        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
-        attended = scores.masked_fill(later, -1e9).softmax(-1).to(value.dtype) @ value
-        x = x + self.drop(self.out(self.join(attended)))
-        x, weights = self.look_apart(x, *picture, extents, past)
-        return self.think(x), weights
 
 
 def exclusive_sum(weights: Tensor) -> Tensor:
@@ -220,7 +98,7 @@ class TransformerModel(Model):
     def _encoded(self, images: Tensor, seen: Seen) -> Encoded:
         rows, columns = images.shape[-2] // STRIDE_PX, images.shape[-1] // STRIDE_PX
         row, column = seen.places.unbind(-1)
-        places = positions_2d(rows, columns, self.config.decoder_width, images.device)[row, column]
+        places = positions_2d(row, column, self.config.decoder_width)
         memory = self.memory_norm(self.project(seen.cells) + places.to(seen.cells.dtype))
         return Encoded(memory, seen.mask, (rows, columns), row * columns + column, {"cells": seen.cells})
 
@@ -229,8 +107,7 @@ class TransformerModel(Model):
 
         `enclosed` (N, L, D): what is told of the group that the next token is in.
         """
-        embedded: Tensor = self.embedding(ids) * (math.sqrt(self.embedding.embedding_dim) * 0.5)
-        embedded = embedded + places + fed
+        embedded = functional.embedding(ids, self.scaled_embedding()) + places + fed
         return embedded if enclosed is None else embedded + enclosed
 
     def _decode(
@@ -383,93 +260,15 @@ class TransformerModel(Model):
         return torch.cat(parts)
 
     def start(self, encoded: Encoded, beams: int, *, reverse: bool = False) -> tuple[Step, State, Tensor]:
-        count, cells, width = encoded.memory.shape
-        memory, features = encoded.memory, encoded.extra["cells"]
-        # Keys and values, a row for each head of a picture: (B * heads, T, D / heads).
-        found = (layer.picture(memory) for layer in self.layers)
-        pictures = [(key.flatten(0, 1), value.flatten(0, 1)) for key, value in found]
-        here = torch.arange(count, device=memory.device)  # the pictures that are left
-        heads = self.config.decoder_heads
-        hidden = (~encoded.mask[:, None]).float() * -1e9  # (B, 1, T), added to the scores of each head and hypothesis
-        by_heads, by_beams = hidden.repeat_interleave(heads, 0), hidden.repeat_interleave(beams, 0)
-        fed = self.feedback(memory)  # of every place at once: what a step looked at is a mean of them
-        mixing = [None if layer.coverage is None else layer.coverage.matrix() for layer in self.layers]
-        state: State = {
-            PICTURE: here.repeat_interleave(beams),
-            "feedback": self.feedback.bias.expand(count * beams, 1, width),  # no place yet
-        }
-        for index in range(len(self.layers)):
-            state[f"self{index}"] = memory.new_zeros(count * beams, 0, 2 * width)
-            if mixing[index] is not None:
-                state[f"below{index}"] = torch.zeros(count * beams, heads, cells, device=memory.device)
-        backward = torch.full((count * beams,), reverse, device=memory.device)
-        if self.enclosure is not None:
-            state |= dict(zip(OPEN, self.enclosure.start(count * beams, memory.device), strict=True))
+        steps = Steps(self, encoded, beams, reverse=reverse)
+        first = END_ID if reverse else START_ID
+        return steps, steps.state, torch.full((len(encoded) * beams,), first, device=encoded.memory.device)
 
-        def by_head(x: Tensor) -> Tensor:
-            """The hypotheses of a picture as steps of one row, each head a row: (rows, heads, T) -> (B * heads, beams, T)."""
-            return x.view(-1, beams, heads, cells).transpose(1, 2).reshape(-1, beams, cells)
+    def scaled_embedding(self) -> Tensor:
+        """What the decoder is given of each token: (V, D)."""
+        weight: Tensor = self.embedding.weight
+        return weight * (math.sqrt(weight.shape[1]) * 0.5)
 
-        def by_row(x: Tensor) -> Tensor:
-            """And back: (B * heads, beams, T) -> (rows, heads, T)."""
-            return x.view(-1, heads, beams, cells).transpose(1, 2).reshape(-1, heads, cells)
-
-        def step(ids: Tensor, state: State) -> tuple[Tensor, State]:
-            nonlocal here, fed, features, hidden, by_heads, by_beams, pictures
-            rows, left = len(ids), state[PICTURE][::beams]
-            if len(left) < len(here):
-                kept = torch.searchsorted(here, left)
-                here, fed, features, hidden = left, fed[kept], features[kept], hidden[kept]
-                by_heads, by_beams = hidden.repeat_interleave(heads, 0), hidden.repeat_interleave(beams, 0)
-                of_heads = (kept[:, None] * heads + torch.arange(heads, device=kept.device)).flatten()
-                pictures = [(key[of_heads], value[of_heads]) for key, value in pictures]
-            count = len(left)
-            after: State = {PICTURE: state[PICTURE]}
-            place = state["self0"].shape[1]
-            enclosed = None
-            if self.enclosure is not None:
-                stack, depth, before = (state[name] for name in OPEN)
-                opened = self.enclosure.follow(ids, backward[:rows], (stack, depth, before))
-                after |= dict(zip(OPEN, opened, strict=True))
-                enclosed = self.enclosure.tell(opened)[:, None]
-            x = self._embed(ids[:, None], self.positions[place : place + 1], state["feedback"], enclosed)
-            weights = memory
-            for index, (layer, picture) in enumerate(zip(self.layers, pictures, strict=True)):
-                query, own = layer.qkv(layer.norm1(x)).split([width, 2 * width], -1)
-                cache = torch.cat([state[f"self{index}"], own], 1)
-                after[f"self{index}"] = cache
-                key, value = cache.chunk(2, -1)
-                attended = functional.scaled_dot_product_attention(
-                    layer.split(query), layer.split(key), layer.split(value)
-                )
-                x = x + layer.out(layer.join(attended))
-                biases, matrix = by_heads, mixing[index]
-                if matrix is not None:
-                    past = state[f"below{index}"]  # where the layer below has looked until now
-                    biases = by_head(torch.baddbmm(by_beams, matrix.expand(rows, -1, -1), past, alpha=-1))
-                    after[f"below{index}"] = past + by_row(weights)
-                x, weights = layer.look(x.view(count, beams, width), *picture, biases)
-                x = layer.think(x).view(rows, 1, width)
-            guided = weights.view(count, heads, beams, cells)[:, : self.guided_heads].mean(1)  # (B, beams, T)
-            after["feedback"] = state["feedback"]
-            after["context"] = (guided.to(fed.dtype) @ fed).view(rows, 1, width)
-            after["attention"] = guided.reshape(rows, cells)
-            log_probs = self.out(self.final_norm(x))[:, 0].float().log_softmax(-1)
-            if self.recall is not None:
-                log_probs = self.recall(log_probs, (guided.to(features.dtype) @ features).view(rows, -1))
-            return log_probs, after
-
-        def step_with_feedback(ids: Tensor, state: State) -> tuple[Tensor, State]:
-            # The chosen token decides whether the place it was read from becomes the place we are at.
-            if "context" in state:
-                written = self.written[ids][:, None, None]
-                state = {**state, "feedback": torch.where(written, state["context"], state["feedback"])}
-            return step(ids, state)
-
-        first = torch.full((count * beams,), END_ID if reverse else START_ID, dtype=torch.long, device=memory.device)
-        return step_with_feedback, state, first
-
-    @torch.no_grad()
     def bridge(self) -> list[nn.Module]:
         return [
             self.project,

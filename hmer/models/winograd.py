@@ -13,6 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from hmer.models.kept import Kept
 
 TILE, REACH = 4, 6  # a tile of 4x4 results hangs on 6x6 inputs
 TILES = 400  # in one piece: of 128 channels they fit into a cache of a few MB
@@ -33,31 +36,45 @@ class Conv3x3(nn.Conv2d):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 3, padding=1, bias=False)
-        self._known: tuple[Tensor, int, Tensor] | None = None  # weights, which of their versions, filters
+        self._kept: Kept[tuple[Tensor, Tensor]] = Kept()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, H, W)."""
-        plain = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-        if not plain or min(self.weight.shape[:2]) < FEWEST_CHANNELS:
+        if not self._filters(x):
             return super().forward(x)
         learning = torch.is_grad_enabled()
         if learning and self.weight.requires_grad:
             result: Tensor = _Winograd.apply(x, self.weight)
             return result
-        return super().forward(x) if learning and x.requires_grad else _convolved(x, self._filters())
+        return super().forward(x) if learning and x.requires_grad else _convolved(x, _filters_of(self.weight))
 
-    def _filters(self) -> Tensor:
-        """Of the weights as they are; kept, since to make them takes as long as a small picture."""
-        weight, version = self.weight.detach(), self.weight._version
-        known = self._known
-        # It holds on to the weights that it is for, so that no others can come to lie there.
-        if known is None or known[0].data_ptr() != weight.data_ptr() or known[1] != version:
-            known = self._known = weight, version, _filters_of(weight)
-        return known[2]
+    def read(self, x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
+        """What `norm` makes of the result when nothing is learnt, in one go: (B, out_channels, H, W)."""
+        filters = self._filters(x)
+        halved = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        dtype = torch.get_autocast_dtype("cpu") if halved else x.dtype
+        weight, bias = self._folded(norm, dtype, filters=filters)
+        if filters:
+            return _convolved(x, weight).add_(bias[:, None, None])
+        return functional.conv2d(x.to(dtype), weight, bias, padding=1)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """A copy counts the changes of its weights anew, and knows nothing yet."""
-        return self.__dict__ | {"_known": None}
+    def _filters(self, x: Tensor) -> bool:
+        """Whether it convolves by minimal filtering."""
+        plain = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        return plain and min(self.weight.shape[:2]) >= FEWEST_CHANNELS
+
+    def _folded(self, norm: nn.BatchNorm2d, dtype: torch.dtype, *, filters: bool) -> tuple[Tensor, Tensor]:
+        """Weights, or filters of `_filters_of`, and bias, with the normalisation in them."""
+        mean, variance = norm.running_mean, norm.running_var
+        assert mean is not None and variance is not None
+
+        def make() -> tuple[Tensor, Tensor]:
+            factor = (norm.weight / (variance + norm.eps).sqrt()).detach()
+            weight = self.weight.detach() * factor[:, None, None, None]
+            weight = _filters_of(weight) if filters else weight.to(dtype, memory_format=torch.channels_last)
+            return weight, (norm.bias - mean * factor).detach().to(dtype)
+
+        return self._kept.get((self.weight, norm.weight, norm.bias, mean, variance), make, way=(dtype, filters))
 
 
 def _filters_of(weight: Tensor) -> Tensor:
