@@ -86,40 +86,40 @@ def personalise(
         raise DatasetError(f"No writer has {FEWEST} formulas; labels.tsv needs a column `writer`.")
     old = Recognizer.load(reference)
 
-    def measured(writer: str, own: Sequence[Item]) -> list[Line]:
-        reader = Reader(own[TESTED_FROM:], old.model.vocabulary, ignore=ignore)
-        before: Line = _line(reader.read(old))
-        lines = []
-        for count in counts:
-            line = before if not count else dict(before)
-            if count:
-                with tempfile.TemporaryDirectory(prefix="hmer-personalise-") as working:
-                    data = write_pictures(own[:count], Path(working) / "corrections")
-                    began = time.perf_counter()
-                    result = fine_tune(
-                        reference, data, Path(working) / "personal",
-                        threads=threads, regression_limit=regression_limit, force=force,
-                    )  # fmt: skip
-                    seconds = time.perf_counter() - began
-                    if result.folder is not None:
-                        line = _line(reader.read(Recognizer.load(result.folder)))
-                line |= {"seconds": seconds, "accepted": float(result.verdict.accepted), "strength": result.strength}
-                if result.verdict.regression is not None:
-                    regression = result.verdict.regression
-                    line["regression"] = (regression.before if result.folder is None else regression.after).exprate
-                    before["regression"] = regression.before.exprate
-            lines.append(line)
-            if report is not None:
-                report(writer, count, line)
-        return lines
+    def corrected(own: Sequence[Item], count: int, reader: Reader) -> Line:
+        with tempfile.TemporaryDirectory(prefix="hmer-personalise-") as working:
+            data = write_pictures(own[:count], Path(working) / "corrections")
+            began = time.perf_counter()
+            result = fine_tune(
+                reference, data, Path(working) / "personal",
+                threads=threads, regression_limit=regression_limit, force=force,
+            )  # fmt: skip
+            seconds = time.perf_counter() - began
+            line = _line(reader.read(old if result.folder is None else Recognizer.load(result.folder)))
+        line |= {"seconds": seconds, "accepted": float(result.verdict.accepted), "strength": result.strength}
+        if result.verdict.regression is not None:
+            regression = result.verdict.regression
+            line["regression"] = (regression.before if result.folder is None else regression.after).exprate
+            line["regression_before"] = regression.before.exprate
+        return line
 
-    settings = [__version__, old.id, list(counts), list(ignore), regression_limit, force]
-    known = Journal(journal, settings)
-    lines = [
-        known.once([writer, [item.tokens for item in own]], partial(measured, writer, own))
-        for writer, own in chosen.items()
-    ]
-    rows = {count: [own[index] for own in lines] for index, count in enumerate(counts)}
+    def measured(writer: str, own: Sequence[Item], count: int) -> Line:
+        reader = Reader(own[TESTED_FROM:], old.model.vocabulary, ignore=ignore)
+        line = corrected(own, count, reader) if count else _line(reader.read(old))
+        if report is not None:
+            report(writer, count, line)
+        return line
+
+    # A writer's first formulas decide alone, so that other counts can be measured later, or were before.
+    known = Journal(journal, [__version__, old.id, list(ignore), regression_limit, force])
+    rows: dict[int, list[Line]] = {count: [] for count in counts}
+    for writer, own in chosen.items():
+        labels = [item.tokens for item in own]
+        for count in counts:
+            line = known.once([writer, labels, count], partial(measured, writer, own, count))
+            rows[count].append(line)
+            if "regression_before" in line and 0 in rows:
+                rows[0][-1]["regression"] = line["regression_before"]
     figures = _figures(old.id, list(chosen), rows)
     figures["foreseeable_by_corrections"] = _foreseeable(old, list(chosen.values()), counts, ignore)
     return figures
