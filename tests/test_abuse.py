@@ -469,11 +469,13 @@ def test_strangers_write_texts(target: Target) -> None:
     picture = uploaded(stranger.upload("x.png", examples()[0].read_bytes()) or "")
     rows = sound(target.home / "annotations.db")
     usual = target.how
-    assert stranger.call("save_correction", data(picture, "x", None, ""))[0] == "complete"
-    rows += 1
+    saved = set()  # whoever saves a picture again mends what they said of it before
+    outcome, answer = stranger.call("save_correction", data(picture, "x", None, ""))
+    assert outcome == "complete"
+    saved.add(answer[0]["id"])
     for text in (*TEXTS, *FORMULAS):
         outcome, answer = stranger.call("save_correction", data(picture, text, None, "ada"))
-        rows += outcome == "complete" and answer[0]["created"]
+        saved |= {answer[0]["id"]} if outcome == "complete" else set()
     for text in TEXTS:
         stranger.call("save_correction", data(picture, "}", None, text))
         for place in (0, 1, 8):  # checkpoint, strategy, symbols
@@ -481,8 +483,8 @@ def test_strangers_write_texts(target: Target) -> None:
             stranger.call("recognize", data(picture, *how))
     for value in itertools.islice(predictions(chance), 60):
         outcome, answer = stranger.call("save_correction", data(picture, "x", value, ""))
-        rows += outcome == "complete" and answer[0]["created"]
-    target.check(rows)
+        saved |= {answer[0]["id"]} if outcome == "complete" else set()
+    target.check(rows + len(saved))
 
 
 @pytest.mark.slow
