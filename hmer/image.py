@@ -413,16 +413,12 @@ def _size_of_small_print(grey: Grey) -> float:
     """`writing_size` of what is a few pixels high: magnified, since its symbols touch and its lines are no broader than a
     pixel; the smallest is sharpened, too.
     """
-    size_px = 0.0
-    for sharpening in (0.0, 1.0):
-        large = cv2.resize(grey, None, fx=_MAGNIFIED, fy=_MAGNIFIED, interpolation=cv2.INTER_CUBIC)
-        if sharpening:
-            soft = cv2.GaussianBlur(large, (0, 0), _SHARPENED_PX * _MAGNIFIED)
-            large = cv2.addWeighted(large, 1 + sharpening, soft, -sharpening, 0)
-        size_px = writing_size(ink_mask(np.asarray(large, np.uint8))) / _MAGNIFIED
-        if size_px > _SMALLEST_PRINT_PX:
-            break
-    return size_px
+    large = cv2.resize(grey, None, fx=_MAGNIFIED, fy=_MAGNIFIED, interpolation=cv2.INTER_CUBIC)
+    size_px = writing_size(ink_mask(np.asarray(large, np.uint8))) / _MAGNIFIED
+    if size_px > _SMALLEST_PRINT_PX:
+        return size_px
+    sharp = cv2.addWeighted(large, 2, cv2.GaussianBlur(large, (0, 0), _SHARPENED_PX * _MAGNIFIED), -1, 0)
+    return writing_size(ink_mask(np.asarray(sharp, np.uint8))) / _MAGNIFIED
 
 
 def stretch_contrast(grey: Grey) -> Grey:

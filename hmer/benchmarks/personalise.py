@@ -112,10 +112,10 @@ def personalise(
 
     # A writer's first formulas decide alone, so that other counts can be measured later, or were before.
     known = Journal(journal, [__version__, old.id, list(ignore), regression_limit, force])
-    rows: dict[int, list[Line]] = {count: [] for count in counts}
+    rows: dict[int, list[Line]] = {count: [] for count in sorted(set(counts))}
     for writer, own in chosen.items():
         labels = [item.tokens for item in own]
-        for count in counts:
+        for count in rows:  # 0 first, if at all
             line = known.once([writer, labels, count], partial(measured, writer, own, count))
             rows[count].append(line)
             if "regression_before" in line and 0 in rows:

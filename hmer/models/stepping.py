@@ -64,7 +64,7 @@ def _gelu(x: Tensor) -> Tensor:
     return torch.addcmul(x, x, torch.erf(x * math.sqrt(0.5))).mul_(0.5)
 
 
-class Decoder(Protocol):
+class Parts(Protocol):
     """What of a TransformerModel it takes to write."""
 
     layers: Sequence[DecoderLayer]
@@ -84,7 +84,7 @@ class Decoder(Protocol):
 class Steps:
     """A `Step` over encoded pictures, `beams` hypotheses of each; `state` is what to begin with."""
 
-    def __init__(self, model: Decoder, encoded: Encoded, beams: int, *, reverse: bool) -> None:
+    def __init__(self, model: Parts, encoded: Encoded, beams: int, *, reverse: bool) -> None:
         count, cells, width = encoded.memory.shape
         memory = encoded.memory
         device, rows = memory.device, count * beams
