@@ -53,6 +53,7 @@ train-printed: $(VENV)/.runtime  ## DATA: a folder with train/ and validation/, 
 	for stage in printed_small printed; do \
 	  $(RUN) scripts/train.py --config hmer/configs/$$stage.yaml --train '["$(DATA)/train"]' --validation '$(DATA)/validation' \
 	  || exit; done
+	$(RUN) scripts/train_magnifier.py --checkpoint runs/printed/best --data '["$(DATA)/train"]' --out runs/printed_magnifying
 
 # Hours each: six runs on handwriting, and four on printed formulas where PRINTED names a folder of them.
 HOURS ?= 2

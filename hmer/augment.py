@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from hmer.config import AugmentConfig, ImageConfig
 from hmer.errors import BadImage
-from hmer.image import Grey, Prepared, ink_mask, prepare, writing_size
+from hmer.image import Grey, Magnifies, Prepared, ink_mask, prepare, writing_size
 from hmer.ink import Ink, Stroke, rasterize, symbol_size
 from hmer.paper import clean
 
@@ -154,17 +154,24 @@ def draw_ink(ink: Ink, image: ImageConfig, augment: AugmentConfig, random: Rando
 
 
 def distort_picture(
-    grey: Grey, image: ImageConfig, augment: AugmentConfig, random: Random | None, neighbour: Grey | None = None
+    grey: Grey,
+    image: ImageConfig,
+    augment: AugmentConfig,
+    random: Random | None,
+    neighbour: Grey | None = None,
+    magnifier: Magnifies | None = None,
 ) -> Prepared:
     """A picture (no strokes known) as a model sees it; with `random` slanted, scaled, thickened and blurred first.
 
-    With `augment.print` it is worn as print is (see `worn`); of `neighbour` a strip may stand at its edge.
+    With `augment.print` it is worn as print is (see `worn`); of `neighbour` a strip may stand at its edge. `magnifier` as in
+    `prepare`.
     """
     if random is not None and augment.print:
         zoom = float(np.exp(np.clip(random.normal(0, augment.scale / 2), -augment.scale, augment.scale)))
-        return prepare(worn(grey, random, augment.print, neighbour, augment.small_print), image, zoom=zoom)
+        used = worn(grey, random, augment.print, neighbour, augment.small_print)
+        return prepare(used, image, zoom=zoom, magnifier=magnifier)
     if random is None or augment.strokes == 0:
-        return prepare(grey, image)
+        return prepare(grey, image, magnifier=magnifier)
     height, width = grey.shape
     if random.random() < 0.3:
         grey = _thicken(grey, random)
@@ -175,7 +182,7 @@ def distort_picture(
     size = (int(np.ceil(high[0] - low[0])), int(np.ceil(high[1] - low[1])))
     moved = cv2.warpAffine(grey, placed, size, flags=cv2.INTER_LINEAR, borderValue=255.0)
     zoom = float(np.exp(np.clip(random.normal(0, augment.scale / 2), -augment.scale, augment.scale)))
-    prepared = prepare(np.asarray(moved, np.uint8), image, zoom=zoom)
+    prepared = prepare(np.asarray(moved, np.uint8), image, zoom=zoom, magnifier=magnifier)
     pixels = distort_pixels(prepared.pixels, random, augment.pixels)
     return Prepared(pixels, prepared.scale, prepared.left, prepared.top)
 

@@ -362,7 +362,8 @@ def _parameters_about(config: CheckpointConfig) -> int:
     ends = 3 * len(config.vocabulary) * max(sizes.decoder_width, features, 2 * sizes.lstm_width)
     language = 6 * sizes.language.width**2 + 2 * sizes.language.tokens * sizes.language.width
     recall = (sizes.recall.keys + sizes.recall.rivals + features) * features
-    return encoder + decoder + ends + language + recall
+    magnifier = 18 * (sizes.magnifier.blocks + 1) * sizes.magnifier.channels**2
+    return encoder + decoder + ends + language + recall + magnifier
 
 
 def _id(config: CheckpointConfig, weights: Path) -> str:

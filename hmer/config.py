@@ -163,6 +163,23 @@ class LanguageConfig:
 
 
 @dataclass(frozen=True)
+class MagnifierConfig:
+    """The network that draws small print at twice its size before it is read, see `hmer.models.magnifier`; channels 0: none.
+
+    below_px: the size of the usual symbol, in a picture as it comes, from which on it is read as it is.
+    """
+
+    channels: int = 0
+    blocks: int = 8
+    below_px: float = 7.0
+
+    def __post_init__(self) -> None:
+        check(0 <= self.channels <= 1_024, "MagnifierConfig.channels: from 0 to 1024.")
+        check(0 <= self.blocks <= 64, "MagnifierConfig.blocks: from 0 to 64.")
+        check(0 < self.below_px <= 40, "MagnifierConfig.below_px: above 0, at most 40.")
+
+
+@dataclass(frozen=True)
 class RecallConfig:
     """How much is remembered of what was corrected more than once, see `hmer.models.recall`; keys 0: nothing."""
 
@@ -209,6 +226,7 @@ class ModelConfig:
     head_dropout: float = 0.0  # before the output layer of CRNN-CTC
     language: LanguageConfig = field(default_factory=LanguageConfig)
     recall: RecallConfig = field(default_factory=RecallConfig)
+    magnifier: MagnifierConfig = field(default_factory=MagnifierConfig)
 
     def __post_init__(self) -> None:
         known = ("conv", "blocks", *BACKBONES)
@@ -414,6 +432,10 @@ class TrainConfig:
         check(
             self.model.language.width == 0,
             "TrainConfig.model.language: is trained afterwards, on text; see scripts/train_language.py.",
+        )
+        check(
+            self.model.magnifier.channels == 0,
+            "TrainConfig.model.magnifier: is trained afterwards, on pictures; see scripts/train_magnifier.py.",
         )
         check(0 < self.learning_rate < 1, "TrainConfig.learning_rate: must be between 0 and 1.")
         check(0 <= self.decay_share <= 1, "TrainConfig.decay_share: from 0 to 1.")

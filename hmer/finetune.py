@@ -298,7 +298,8 @@ def _let_learn(model: Model, *, new_symbols: bool) -> bool:
     """
     bridge = [] if new_symbols else model.bridge()
     model.requires_grad_(False)
-    for part in bridge or (part for part in model.children() if part not in (model.encoder, model.language)):
+    kept = (model.encoder, model.language, model.magnifier)
+    for part in bridge or [part for part in model.children() if part not in kept]:
         part.requires_grad_(True)
     return bool(bridge)
 

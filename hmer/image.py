@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -251,10 +251,21 @@ def _within_working_size(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0) -> Prepared:
+class Magnifies(Protocol):
+    """What draws small print larger, see `hmer.models.magnifier`."""
+
+    def takes(self, size_px: float) -> bool:
+        """Whether print whose usual symbol has that size is to be drawn larger."""
+
+    def magnified(self, grey: Grey) -> Grey:
+        """(H, W) uint8 -> the same picture, larger, (n H, n W) uint8."""
+
+
+def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0, magnifier: Magnifies | None = None) -> Prepared:
     """Crop to the ink and scale so that the usual symbol is `config.writing_px` large.
 
-    `grey`: (H, W) uint8, dark ink on light paper. `zoom` multiplies the size (training varies it).
+    `grey`: (H, W) uint8, dark ink on light paper. `zoom` multiplies the size (training varies it). Print that is small
+    enough for the `magnifier` is drawn larger by it first.
     Raises BadImage if there is no ink, or more writing than fits the largest picture.
     """
     mask = ink_mask(grey)
@@ -265,6 +276,10 @@ def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0) -> Prepared:
     size_px = writing_size(mask[top:bottom, left:right])
     if size_px < _SMALL_PRINT_PX:
         size_px = _size_of_small_print(grey[top:bottom, left:right])
+    if magnifier is not None and magnifier.takes(size_px):
+        found = _prepared_magnified(grey, _with_pale_ink(grey, box, size_px), size_px, config, zoom, magnifier)
+        if found is not None:
+            return found
     pen_px = pen_width(mask)
     marker = 0.0
     if config.slim_markers:  # the thinnest line of a small picture is no narrower than two pixels, and no marker's
@@ -299,6 +314,26 @@ def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0) -> Prepared:
     canvas = np.full((_round_up(height + inner, multiple), _round_up(width + inner, multiple)), 255, np.uint8)
     canvas[margin : margin + height, margin : margin + width] = small
     return Prepared(canvas, scale, left - margin / scale, top - margin / scale)
+
+
+def _prepared_magnified(
+    grey: Grey,
+    box: tuple[int, int, int, int],
+    size_px: float,
+    config: ImageConfig,
+    zoom: float,
+    magnifier: Magnifies,
+) -> Prepared | None:
+    """What is in the box, drawn larger; None for what is so much that it is not read as large as usual, or is wiped out."""
+    left, top, right, bottom = box
+    if (right - left) * (bottom - top) * (config.writing_px / size_px) ** 2 > config.max_area_px:
+        return None
+    large = magnifier.magnified(grey[top:bottom, left:right])
+    if not ink_mask(large).any():
+        return None
+    times = large.shape[1] / (right - left)
+    found = prepare(large, config, zoom=zoom)
+    return Prepared(found.pixels, found.scale * times, left + found.left / times, top + found.top / times)
 
 
 def looks_at(prepared: Grey, config: ImageConfig) -> list[Grey]:
@@ -423,11 +458,15 @@ def _size_of_small_print(grey: Grey) -> float:
 
 def stretch_contrast(grey: Grey) -> Grey:
     """Paper to 255 and the darker half of the ink to 0; thin strokes that scaling made pale are dark again."""
+    table = np.clip(255.0 - np.arange(255, -1, -1) * (255.0 / full_ink(grey)), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(grey, table), np.uint8)
+
+
+def full_ink(grey: Grey) -> float:
+    """By how many levels what `stretch_contrast` makes black is darker than paper."""
     darkness = 255 - grey
     inked = darkness[darkness > 40]
-    peak = float(np.percentile(inked, 80)) if inked.size else 255.0
-    table = np.clip(255.0 - np.arange(255, -1, -1) * (255.0 / max(peak, 40.0)), 0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(grey, table), np.uint8)
+    return max(float(np.percentile(inked, 80)), 40.0) if inked.size else 255.0
 
 
 def pad(pictures: Sequence[Grey], height: int = 0, width: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

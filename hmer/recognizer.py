@@ -97,7 +97,7 @@ class Recognizer:
 
     def fitted(self, whole: Grey) -> Grey:
         """What `whole_picture` gave, cropped and scaled for this checkpoint. Raises BadImage."""
-        return prepare(whole, self.config.image).pixels
+        return prepare(whole, self.config.image, magnifier=self.model.magnifier).pixels
 
     def recognize(
         self,

@@ -4,6 +4,7 @@ A run lives in its output folder: `resume.pt` (everything to go on), `best/` (a 
 `last/` (a checkpoint, the weights of the last save), `log.jsonl` (figures by step) and `curves.png`.
 """
 
+import copy
 import dataclasses
 import json
 import logging
@@ -197,7 +198,9 @@ class Trainer:
         """The batches of each step: one, or with `every_folder` one of each folder."""
         config = self.config
         vocabulary = Vocabulary(self.base.vocabulary)
-        sources = [Source(items, vocabulary, self.base.image, config.augment) for items in self.train_items]
+        # Workers are forked, and have no graphics card.
+        magnifier = copy.deepcopy(self.model.magnifier).cpu() if self.model.magnifier is not None else None
+        sources = [Source(items, vocabulary, self.base.image, config.augment, magnifier) for items in self.train_items]
         # After a resume, and in each process, other samples: not the same again.
         seed = config.seed + 7919 * self.step + 104_729 * self.processes.index
         if config.train_weights and len(config.train_weights) != len(sources):

@@ -60,7 +60,7 @@ class Views:
 
     def of(self, items: Sequence[Item], count: int, progress: Callable[[int], None] | None = None) -> list[list[View]]:
         """At least `count` views of each item. `progress` is told how many were looked at, after each batch."""
-        source = Source(items, self.vocabulary, self.image, self.augment)
+        source = Source(items, self.vocabulary, self.image, self.augment, self.model.magnifier)
         drawn: list[tuple[Item, Sample]] = []
         for index, item in enumerate(items):
             own = self._known.setdefault((item.path, item.tokens), [])

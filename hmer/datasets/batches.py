@@ -20,7 +20,7 @@ from hmer.config import AugmentConfig, ImageConfig
 from hmer.datasets.folder import Item
 from hmer.datasets.recombine import Formula, Recombiner, group_end
 from hmer.errors import BadImage, BadInk, DatasetError
-from hmer.image import Grey, pad, read_image
+from hmer.image import Grey, Magnifies, pad, read_image
 from hmer.ink import Ink, Stroke, Symbol, bounds, read_inkml
 from hmer.vocabulary import PAD_ID, UNWRITTEN, Vocabulary
 
@@ -124,15 +124,24 @@ def _extent(strokes: Sequence[Stroke], indices: Sequence[int]) -> float:
 
 
 class Source:
-    """Items read once into memory and turned into samples, distorted anew at each call."""
+    """Items read once into memory and turned into samples, distorted anew at each call.
+
+    `magnifier`: of the model that is to learn from them, on the CPU; see `hmer.image.prepare`.
+    """
 
     def __init__(
-        self, items: Sequence[Item], vocabulary: Vocabulary, image: ImageConfig, augment: AugmentConfig
+        self,
+        items: Sequence[Item],
+        vocabulary: Vocabulary,
+        image: ImageConfig,
+        augment: AugmentConfig,
+        magnifier: Magnifies | None = None,
     ) -> None:
         self.items = list(items)
         self.vocabulary = vocabulary
         self.image = image
         self.augment = augment
+        self.magnifier = magnifier
         self._formulas: dict[int, Formula] = {}
         self._grey: dict[int, Grey] = {}
         self._recombiner: Recombiner | None = None
@@ -169,7 +178,7 @@ class Source:
             self._grey[index] = read_image(item.path)
         others = self._grey.values() if random is not None and self.augment.print else ()
         neighbour = next(iter(others), None)  # any will do
-        prepared = distort_picture(self._grey[index], self.image, self.augment, random, neighbour)
+        prepared = distort_picture(self._grey[index], self.image, self.augment, random, neighbour, self.magnifier)
         return Sample(prepared.pixels, tuple(self.vocabulary.encode(item.tokens)), None)
 
     def _formula(self, index: int) -> Formula:

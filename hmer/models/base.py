@@ -11,6 +11,7 @@ from hmer.batch import Batch, Seen
 from hmer.config import ModelConfig
 from hmer.decoding import State, Step
 from hmer.models.language import LanguageModel
+from hmer.models.magnifier import Magnifier
 from hmer.models.recall import Recall
 from hmer.vocabulary import END_ID, PAD_ID, START_ID, Vocabulary
 
@@ -128,6 +129,7 @@ class Model(nn.Module):
     out: nn.Linear  # states to logits over the vocabulary
     language: LanguageModel | None  # has its say on what beam search found; trained by itself, on text
     recall: Recall | None  # what was corrected more than once
+    magnifier: Magnifier | None  # draws small print larger before it is read; trained by itself, on pictures
 
     def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
@@ -136,6 +138,8 @@ class Model(nn.Module):
         spoken = config.language.width > 0
         self.language = LanguageModel(config.language, vocabulary).requires_grad_(False) if spoken else None
         self.recall = None
+        magnifies = config.magnifier.channels > 0
+        self.magnifier = Magnifier(config.magnifier).requires_grad_(False) if magnifies else None
         self.label_smoothing = 0.0
         self.symbol_weight = 0.0
         self.attention_weight = 0.0
