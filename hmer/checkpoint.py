@@ -5,6 +5,7 @@ configuration asks for, and nothing else. Nothing in a checkpoint is ever execut
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -24,6 +25,7 @@ import torch
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch.nn import Module
 
 from hmer import __version__
 from hmer.config import AUTOMATIC, BACKBONES, ImageConfig, ModelConfig, check, from_dict, to_dict
@@ -337,6 +339,19 @@ def identify(folder: Path) -> str:
         return _id(read_config(folder), folder / WEIGHTS)
     except OSError as error:
         raise CheckpointError(f"{folder / WEIGHTS}: cannot be read ({error.strerror}).") from error
+
+
+def with_part(checkpoint: Checkpoint, name: str, part: Module, sizes: ModelConfig) -> Checkpoint:
+    """The checkpoint with a part that was trained by itself, `language` or `magnifier`, in place of the one that it may have.
+
+    `sizes`: the model's settings with those of the part.
+    """
+    model = build(sizes, checkpoint.model.vocabulary)
+    state = {key: value for key, value in checkpoint.model.state_dict().items() if not key.startswith(f"{name}.")}
+    model.load_state_dict(state | {f"{name}.{key}": value for key, value in part.state_dict().items()})
+    return dataclasses.replace(
+        checkpoint, model=model.eval(), config=dataclasses.replace(checkpoint.config, model=sizes)
+    )
 
 
 def _parameters_about(config: CheckpointConfig) -> int:

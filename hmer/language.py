@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hmer import latex
-from hmer.checkpoint import Checkpoint
+from hmer.checkpoint import Checkpoint, with_part
 from hmer.config import LanguageConfig, check
 from hmer.errors import DatasetError, LatexError
-from hmer.models import build
 from hmer.models.base import with_ends
 from hmer.models.language import UNSAID, LanguageModel
 from hmer.vocabulary import PAD_ID, Vocabulary
@@ -130,10 +129,6 @@ def speaking(checkpoint: Checkpoint, language: LanguageModel, weight: float) -> 
     """The checkpoint with a language model that has so much weight, in place of the one that it may have."""
     config = dataclasses.replace(language.config, weight=weight)
     sizes = dataclasses.replace(checkpoint.config.model, language=config)
-    model = build(sizes, checkpoint.model.vocabulary)
-    state = {name: value for name, value in checkpoint.model.state_dict().items() if not name.startswith("language.")}
-    state |= {f"language.{name}": value for name, value in language.state_dict().items()}
-    model.load_state_dict(state)
+    spoken = with_part(checkpoint, "language", language, sizes)
     # Confidence after beam search was fitted with the say of another language model.
-    changed = dataclasses.replace(checkpoint.config, model=sizes, beam_calibration=())
-    return Checkpoint(model.eval(), changed, checkpoint.id, checkpoint.folder)
+    return dataclasses.replace(spoken, config=dataclasses.replace(spoken.config, beam_calibration=()))

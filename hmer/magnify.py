@@ -21,11 +21,10 @@ from torch.nn import functional
 
 from hmer.augment import Random
 from hmer.batch import STRIDE_PX
-from hmer.checkpoint import Checkpoint
+from hmer.checkpoint import Checkpoint, with_part
 from hmer.config import MagnifierConfig, check
 from hmer.errors import DatasetError
 from hmer.image import Grey, full_ink, ink_mask, writing_size
-from hmer.models import build
 from hmer.models.encoders import ConvEncoder
 from hmer.models.magnifier import FACTOR, Magnifier
 from hmer.optimizers import Muon
@@ -246,9 +245,4 @@ def _ink(pictures: Sequence[Grey]) -> Tensor:
 def magnifying(checkpoint: Checkpoint, magnifier: Magnifier) -> Checkpoint:
     """The checkpoint with that magnifier, in place of the one that it may have."""
     sizes = dataclasses.replace(checkpoint.config.model, magnifier=magnifier.config)
-    model = build(sizes, checkpoint.model.vocabulary)
-    state = {name: value for name, value in checkpoint.model.state_dict().items() if not name.startswith("magnifier.")}
-    state |= {f"magnifier.{name}": value for name, value in magnifier.state_dict().items()}
-    model.load_state_dict(state)
-    changed = dataclasses.replace(checkpoint.config, model=sizes)
-    return Checkpoint(model.eval(), changed, checkpoint.id, checkpoint.folder)
+    return with_part(checkpoint, "magnifier", magnifier, sizes)

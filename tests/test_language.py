@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from toys import FORMULAS, VOCABULARY, narrow, picture_of
+from toys import FORMULAS, VOCABULARY, narrow, picture_of, trained_on
 
 from hmer import language as training
 from hmer.checkpoint import Checkpoint, CheckpointConfig, load, save
@@ -19,7 +19,6 @@ from hmer.language import LanguageTraining, negative_log_likelihood, speaking, t
 from hmer.models import Model, build
 from hmer.models.language import LanguageModel
 from hmer.recognizer import Recognizer
-from hmer.trainer import Trainer
 from hmer.vocabulary import END_ID, SPECIAL, START_ID, Vocabulary
 from scripts.train_language import main
 
@@ -133,12 +132,7 @@ def test_training_on_from_a_checkpoint_carries_it_along(toy_data: Path, tmp_path
     model = spoken("transformer")
     start = save(tmp_path / "start", model, CheckpointConfig("toy", VOCABULARY.words, model=model.config))
     before = load(start).model
-    config = TrainConfig(
-        train=(str(toy_data),), out=str(tmp_path / "run"), initial=str(start), steps=3, batch_size=4, workers=0,
-        pool_batches=1, warmup_steps=1, threads=1,
-    )  # fmt: skip
-    Trainer(config).fit()
-    after = load(tmp_path / "run" / "last").model
+    after = trained_on(start, toy_data, tmp_path / "run")
     assert after.language is not None
     assert before.language is not None
     same = before.language.state_dict()

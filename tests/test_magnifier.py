@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from toys import VOCABULARY, narrow
+from toys import VOCABULARY, narrow, trained_on
 
 from hmer.checkpoint import Checkpoint, CheckpointConfig, load, save
 from hmer.config import AugmentConfig, ImageConfig, MagnifierConfig, ModelConfig, TrainConfig
@@ -31,7 +31,6 @@ from hmer.models import Model, build
 from hmer.models.encoders import ConvEncoder
 from hmer.models.magnifier import Magnifier
 from hmer.recognizer import Recognizer, whole_picture
-from hmer.trainer import Trainer
 from hmer.views import Views
 from scripts.train_magnifier import main
 
@@ -206,12 +205,7 @@ def test_neither_fine_tuning_nor_training_on_changes_it(learnt: Magnifier, toy_d
         assert not any(parameter.requires_grad for parameter in model.magnifier.parameters())
     start = save(tmp_path / "start", model, CheckpointConfig("toy", VOCABULARY.words, model=model.config))
     before = copy.deepcopy(load(start).model)
-    config = TrainConfig(
-        train=(str(toy_data),), out=str(tmp_path / "run"), initial=str(start), steps=3, batch_size=4, workers=0,
-        pool_batches=1, warmup_steps=1, threads=1,
-    )  # fmt: skip
-    Trainer(config).fit()
-    after = load(tmp_path / "run" / "last").model
+    after = trained_on(start, toy_data, tmp_path / "run")
     assert before.magnifier is not None
     assert after.magnifier is not None
     kept = after.magnifier.state_dict()

@@ -8,13 +8,16 @@ from typing import Any
 import cv2
 import numpy as np
 
-from hmer.config import ImageConfig, InputConfig, ModelConfig
+from hmer.checkpoint import load
+from hmer.config import ImageConfig, InputConfig, ModelConfig, TrainConfig
 from hmer.datasets.batches import draw_owners, symbol_positions
 from hmer.datasets.folder import Item, write_labels
 from hmer.evaluation import Evaluation, Forced, merged
 from hmer.image import Grey
 from hmer.ink import Ink, Symbol, rasterize
+from hmer.models import Model
 from hmer.recognizer import Recognition
+from hmer.trainer import Trainer
 from hmer.vocabulary import Vocabulary
 
 GLYPHS: dict[str, list[list[tuple[float, float]]]] = {
@@ -163,3 +166,13 @@ def evaluation_of(
     answers = tuple(Recognition(answer, tuple(answer.split()), 1.0, (), (), "toy", 0.0, 0.0) for _, answer in read)
     part = dataclasses.replace(merged([]), items=items, recognitions=answers, unread=nothing, forced=forced)
     return merged([part])
+
+
+def trained_on(start: Path, data: Path, out: Path) -> Model:
+    """The model of a checkpoint after three steps on such data."""
+    config = TrainConfig(
+        train=(str(data),), out=str(out), initial=str(start), steps=3, batch_size=4, workers=0, pool_batches=1,
+        warmup_steps=1, threads=1,
+    )  # fmt: skip
+    Trainer(config).fit()
+    return load(out / "last").model
