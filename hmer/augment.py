@@ -236,16 +236,13 @@ def worn(grey: Grey, random: Random, strength: float, neighbour: Grey | None = N
         grey = np.asarray(cv2.resize(grey, size, interpolation=method), np.uint8)
         size_px *= factor
     if random.random() < 0.4 * strength:
-        heaviness = float(np.exp(random.normal(0, 0.3)))
-        table = 255 - 255 * (1 - np.arange(256) / 255) ** heaviness
-        grey = np.asarray(cv2.LUT(grey, np.round(table).astype(np.uint8)), np.uint8)
+        grey = inked_again(grey, float(np.exp(random.normal(0, 0.3))))
     if random.random() < 0.3 * strength:
         grey = np.asarray(cv2.GaussianBlur(grey, (0, 0), float(random.uniform(0.2, 0.04 * size_px + 0.4))), np.uint8)
     dirty = False
     if random.random() < 0.2 * strength:
         dirty = True
-        done, data = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(20, 90))])
-        grey = np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8) if done else grey
+        grey = as_jpeg(grey, int(random.integers(20, 90)))
     if random.random() < 0.15 * strength:
         dirty = True
         noise = random.normal(0, random.uniform(3, 16), grey.shape).astype(np.float32)
@@ -268,6 +265,18 @@ def worn(grey: Grey, random: Random, strength: float, neighbour: Grey | None = N
     with contextlib.suppress(BadImage):  # what was all but rubbed out stays as it is
         return clean(grey)  # as it is read: what is taken out takes some of the ink along
     return grey
+
+
+def inked_again(grey: Grey, exponent: float) -> Grey:
+    """Ink heavier below 1, paler above."""
+    table = 255 - 255 * (1 - np.arange(256) / 255) ** exponent
+    return np.asarray(cv2.LUT(grey, np.round(table).astype(np.uint8)), np.uint8)
+
+
+def as_jpeg(grey: Grey, quality: int) -> Grey:
+    """What JPEG of that quality, 0 to 100, leaves of it."""
+    done, data = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8) if done else grey
 
 
 def shading(shape: tuple[int, ...], random: Random) -> npt.NDArray[np.float64]:

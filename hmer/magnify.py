@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hmer.augment import Random
+from hmer.augment import Random, as_jpeg, inked_again
 from hmer.batch import STRIDE_PX
 from hmer.checkpoint import Checkpoint, with_part
 from hmer.config import MagnifierConfig, check
@@ -33,7 +33,7 @@ from hmer.precision import fastest
 SMALLEST_PX, LARGEST_PX = 2.4, 6.5  # of a symbol in what is to be magnified,
 HARDEST_PX = 3.6  # in half of it no larger than this
 LEAST_PX = 5.2  # of a symbol in a picture to learn from
-SCREEN_PX = 9.0  # smaller symbols are of screenshots, most of which are seen at exactly half their size
+SCREEN_PX = 9.0  # pictures with smaller symbols are screenshots: more often than not reduced to exactly half their size
 CROP_PX = (20, 64)  # height and width of what is magnified in training
 SEEN_PX = (112, 352)  # of it, as large as it is read
 INKED = 0.03  # the least share of a crop that is ink, if one of TRIES has so much
@@ -47,7 +47,7 @@ class MagnifierTraining:
     """minutes: of wall clock, in the last `decay_share` of which the rate falls linearly.
 
     features: how much what the encoder sees counts, as a share of the squares of its features, beside the difference of a
-    pixel; in the first `pixels_share` of the time, which is three times as fast, nothing. averaged: the share of examples made
+    pixel; in the first `pixels_share` of the time, which goes more than twice as fast, nothing. averaged: the share of examples made
     smaller by averaging alone; others by other methods too, and worn.
     """
 
@@ -132,13 +132,11 @@ def _cut(grey: Grey, height: int, width: int, random: Random) -> Grey:
 
 def _worn(grey: Grey, random: Random) -> Grey:
     if random.random() < 0.15:
-        table = 255 - 255 * (1 - np.arange(256) / 255) ** float(np.exp(random.normal(0, 0.3)))
-        grey = np.asarray(cv2.LUT(grey, np.round(table).astype(np.uint8)), np.uint8)
+        grey = inked_again(grey, float(np.exp(random.normal(0, 0.3))))
     if random.random() < 0.1:
         grey = np.asarray(cv2.GaussianBlur(grey, (0, 0), float(random.uniform(0.2, 0.5))), np.uint8)
     if random.random() < 0.1:
-        done, data = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(30, 96))])
-        grey = np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8) if done else grey
+        grey = as_jpeg(grey, int(random.integers(30, 96)))
     if random.random() < 0.05:
         noise = random.normal(0, random.uniform(1, 6), grey.shape)
         grey = np.clip(grey + noise, 0, 255).astype(np.uint8)
