@@ -24,8 +24,9 @@ _UPRIGHT = frozenset(
 )
 _UPRIGHT_SHARE = 0.35
 _SYMBOL_BEND = 0.02  # standard deviation of how far the parts of a symbol are moved, in its own sizes
-SMALLEST_PX = 2.8  # of a printed symbol: half of what screenshots have
+SMALLEST_PX = 2.6  # of a printed symbol: half of what screenshots have, and less
 SMALL_PX = 6.0  # what screenshots have
+SCREEN_PX = 9.0  # pictures with smaller symbols are screenshots: what is shown smaller is often exactly half as large
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,8 @@ def worn(grey: Grey, random: Random, strength: float, neighbour: Grey | None = N
 
     Each on a part of the pictures, the more the higher `strength`: text cut off at the upper or lower edge, a skew, another
     resolution, heavier or lighter ink, blur, JPEG, noise and specks, cropped too closely, uneven light. A share of
-    `small_print` of those in another resolution is as small as can be read, `SMALLEST_PX` to `SMALL_PX` a symbol.
+    `small_print` of those in another resolution is as small as can be read, `SMALLEST_PX` to `SMALL_PX` a symbol; to most of
+    these nothing else happens, as to a page that is shown smaller: in what is left of a letter then, wear hides all.
     """
     size_px = writing_size(ink_mask(grey))
     if neighbour is not None and random.random() < 0.04 * strength:
@@ -223,17 +225,17 @@ def worn(grey: Grey, random: Random, strength: float, neighbour: Grey | None = N
     if random.random() < 0.3 * strength:
         grey = _skewed(grey, random)
     if random.random() < 0.65 * strength:
-        least = max(min(SMALLEST_PX / size_px, 1.0), 0.15)
-        most = 2.0 if random.random() < 0.5 else 1.0  # small print more often: it is what is hard to read
-        if random.random() < small_print:
-            most = max(min(SMALL_PX / size_px, 1.0), least)
-        factor = float(np.exp(random.uniform(np.log(least), np.log(most))))
+        small = random.random() < small_print
+        factor = _factor(size_px, random, small=small)
+        averaged = factor < 0.4 or (small and random.random() < 0.5)  # else thin strokes vanish when much is left out
         methods = [cv2.INTER_LINEAR]
-        if factor < 1:  # without averaging, thin strokes vanish when much is left out
-            methods = [cv2.INTER_AREA] if factor < 0.4 else [cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC]
+        if factor < 1:
+            methods = [cv2.INTER_AREA] if averaged else [cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC]
         method = methods[int(random.integers(len(methods)))]
         size = (max(3, round(grey.shape[1] * factor)), max(3, round(grey.shape[0] * factor)))
         grey = np.asarray(cv2.resize(grey, size, interpolation=method), np.uint8)
+        if small and random.random() < 0.6:
+            return grey
         size_px *= factor
     if random.random() < 0.4 * strength:
         grey = inked_again(grey, float(np.exp(random.normal(0, 0.3))))
@@ -265,6 +267,17 @@ def worn(grey: Grey, random: Random, strength: float, neighbour: Grey | None = N
     with contextlib.suppress(BadImage):  # what was all but rubbed out stays as it is
         return clean(grey)  # as it is read: what is taken out takes some of the ink along
     return grey
+
+
+def _factor(size_px: float, random: Random, *, small: bool) -> float:
+    """How much larger a picture is to be whose usual symbol has that size; `small`: as small as can be read."""
+    if small and 2 * SMALLEST_PX < size_px < SCREEN_PX and random.random() < 0.4:
+        return 0.5
+    least = max(min(SMALLEST_PX / size_px, 1.0), 0.15)
+    most = 2.0 if random.random() < 0.5 else 1.0  # small print more often: it is what is hard to read
+    if small:
+        most = max(min(SMALL_PX / size_px, 1.0), least)
+    return float(np.exp(random.uniform(np.log(least), np.log(most))))
 
 
 def inked_again(grey: Grey, exponent: float) -> Grey:

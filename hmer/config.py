@@ -342,7 +342,7 @@ class AugmentConfig:
     print: float = (
         0.0  # strength of what happens to printed pictures (scale, blur, JPEG, noise, light); see hmer.augment.worn
     )
-    small_print: float = 0.0  # share of those in another resolution that has letters of 2.8 to 6 px; see hmer.augment
+    small_print: float = 0.0  # share of those in another resolution that has letters of 2.6 to 6 px; see hmer.augment
     recombine: float = 0.0  # share of samples made from parts and symbols of segmented ink; see hmer.datasets.recombine
     symbols: tuple[float, float] = (1.0, 1.0)  # how freely symbols are formed, drawn for each formula; times `strokes`
     markers: float = 0.25  # share of ink that is drawn with a marker, above its share of all widths; see hmer.augment

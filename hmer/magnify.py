@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hmer.augment import Random, as_jpeg, inked_again
+from hmer.augment import SCREEN_PX, Random, as_jpeg, inked_again
 from hmer.batch import STRIDE_PX
 from hmer.checkpoint import Checkpoint, with_part
-from hmer.config import MagnifierConfig, check
+from hmer.config import check
 from hmer.errors import DatasetError
 from hmer.image import Grey, full_ink, ink_mask, writing_size
 from hmer.models.encoders import ConvEncoder
@@ -33,7 +33,6 @@ from hmer.precision import fastest
 SMALLEST_PX, LARGEST_PX = 2.4, 6.5  # of a symbol in what is to be magnified,
 HARDEST_PX = 3.6  # in half of it no larger than this
 LEAST_PX = 5.2  # of a symbol in a picture to learn from
-SCREEN_PX = 9.0  # pictures with smaller symbols are screenshots: more often than not reduced to exactly half their size
 CROP_PX = (20, 64)  # height and width of what is magnified in training
 SEEN_PX = (112, 352)  # of it, as large as it is read
 INKED = 0.03  # the least share of a crop that is ink, if one of TRIES has so much
@@ -144,15 +143,14 @@ def _worn(grey: Grey, random: Random) -> Grey:
 
 
 def train_magnifier(
+    model: Magnifier,
     pictures: Sequence[Print],
-    config: MagnifierConfig,
     settings: MagnifierTraining | None = None,
     progress: Callable[[float, float], None] | None = None,
     *,
-    start: Magnifier | None = None,
     reader: Checkpoint | None = None,
-) -> Magnifier:
-    """A magnifier for such pictures, or `start` after more training. Raises DatasetError where there are none.
+) -> None:
+    """Teach the magnifier such pictures, in place: what was learnt when Ctrl+C stops it is kept. Raises DatasetError where there are none.
 
     `reader`: the checkpoint that is to read what it draws; without one, or with one whose encoder is another than `ConvEncoder`,
     pixels alone count. `progress` is told the share of the time that is over and the mean difference of a pixel (ink is 1).
@@ -160,11 +158,8 @@ def train_magnifier(
     settings = settings or MagnifierTraining()
     if not pictures:
         raise DatasetError(f"No picture to learn from: none has symbols of {LEAST_PX} px or more.")
-    torch.manual_seed(settings.seed)
     random = np.random.default_rng(settings.seed)
-    model = Magnifier(config).to(memory_format=torch.channels_last)
-    if start is not None:
-        model.load_state_dict(start.state_dict())
+    model.train().requires_grad_(True).to(memory_format=torch.channels_last)
     kernels = [part.weight for block in model.blocks for part in block.children() if isinstance(part, nn.Conv2d)]
     own = set(map(id, kernels))
     others = [parameter for parameter in model.parameters() if id(parameter) not in own]
@@ -173,27 +168,29 @@ def train_magnifier(
         encoder = copy.deepcopy(reader.model.encoder).eval().requires_grad_(False)
     optimizer = Muon([{"params": kernels, "orthogonal": True}, {"params": others}], lr=settings.learning_rate)
     started, step, differences = time.monotonic(), 0, 0.0
-    while (share := (time.monotonic() - started) / (60 * settings.minutes)) < 1:
-        rate = min(1.0, (step + 1) / WARMUP_STEPS, (1 - share) / max(settings.decay_share, 1e-6))
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * rate
-        chosen = random.integers(len(pictures), size=settings.batch_size).tolist()
-        examples = [example(pictures[index], random, settings.averaged) for index in chosen]
-        drawn = drawings(model, examples)
-        apart = difference(drawn, examples)
-        loss = apart
-        if encoder is not None and reader is not None and settings.features and share >= settings.pixels_share:
-            writing_px = reader.config.image.writing_px
-            loss = apart + settings.features * seen_apart(encoder, writing_px, drawn, examples)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-        optimizer.step()
-        step, differences = step + 1, differences + float(apart.detach())
-        if progress is not None and step % REPORT_STEPS == 0:
-            progress(share, differences / REPORT_STEPS)
-            differences = 0.0
-    return model.eval().requires_grad_(False)
+    try:
+        while (share := (time.monotonic() - started) / (60 * settings.minutes)) < 1:
+            rate = min(1.0, (step + 1) / WARMUP_STEPS, (1 - share) / max(settings.decay_share, 1e-6))
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * rate
+            chosen = random.integers(len(pictures), size=settings.batch_size).tolist()
+            examples = [example(pictures[index], random, settings.averaged) for index in chosen]
+            drawn = drawings(model, examples)
+            apart = difference(drawn, examples)
+            loss = apart
+            if encoder is not None and reader is not None and settings.features and share >= settings.pixels_share:
+                writing_px = reader.config.image.writing_px
+                loss = apart + settings.features * seen_apart(encoder, writing_px, drawn, examples)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
+            optimizer.step()
+            step, differences = step + 1, differences + float(apart.detach())
+            if progress is not None and step % REPORT_STEPS == 0:
+                progress(share, differences / REPORT_STEPS)
+                differences = 0.0
+    finally:
+        model.eval().requires_grad_(False)
 
 
 def drawings(model: Magnifier, examples: Sequence[Example]) -> Tensor:

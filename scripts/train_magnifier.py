@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,13 +18,14 @@ from hmer import checkpoint as checkpoints
 from hmer.command_line import run
 from hmer.config import MagnifierConfig, check
 from hmer.datasets.folder import read_dataset, sample
-from hmer.errors import BadImage
+from hmer.errors import BadImage, ConfigError
 from hmer.image import read_image
 from hmer.magnify import MagnifierTraining, Print, difference, drawings, example, magnifying, train_magnifier
+from hmer.models.magnifier import Magnifier
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train, measure on pictures held out, write the checkpoint folder."""
+    """Train, measure on pictures held out, write the checkpoint folder; stopped by Ctrl+C, with what was learnt so far."""
     parser = ArgumentParser(prog="train_magnifier.py", allow_abbrev=False, description="A checkpoint's magnifier.")
     parser.add_argument("--checkpoint", type=str, required=True)
     parser.add_argument("--data", type=list[str], required=True, help="dataset folders of printed formulas")
@@ -47,10 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     checkpoint = checkpoints.load(options.checkpoint)
-    start = checkpoint.model.magnifier if options.more else None
-    check(not options.more or start is not None, f"{options.checkpoint}: has no magnifier to train further.")
-    if start is not None:
-        config = dataclasses.replace(start.config, below_px=config.below_px)
+    torch.manual_seed(settings.seed)
+    magnifier = checkpoint.model.magnifier if options.more else Magnifier(config)
+    if magnifier is None:
+        raise ConfigError(f"{options.checkpoint}: has no magnifier to train further; leave out --more.")
+    magnifier.config = dataclasses.replace(magnifier.config, below_px=config.below_px)
     pictures = []
     form = checkpoint.config.label_form
     items = [item for folder in options.data for item in sample(read_dataset(folder, form), options.limit)]
@@ -70,7 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             bar.n = int(100 * share)
             bar.set_postfix_str(f"difference {loss:.4f}")
 
-        magnifier = train_magnifier(pictures, config, settings, show, start=start, reader=checkpoint)
+        try:
+            train_magnifier(magnifier, pictures, settings, show, reader=checkpoint)
+        except KeyboardInterrupt:
+            print("stopped; what was learnt so far is kept, --more goes on from it")
     if held_out:
         chance = np.random.default_rng(0)
         examples = [example(picture, chance) for picture in held_out]
@@ -86,4 +92,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    for ending in (signal.SIGINT, signal.SIGTERM):  # as in train.py
+        signal.signal(ending, signal.default_int_handler)
     sys.exit(run(main))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hmer import latex
-from hmer.datasets.compose import MAX_TOKENS, Composer, Part, key_of, read_formulas, usable_parts
+from hmer.datasets.compose import MAX_TOKENS, Composer, Part, _spaced, key_of, read_formulas, usable_parts
 from hmer.errors import DatasetError
 
 FORMULAS = [r"x^2 + y^2 = 1", r"\frac{a}{b}", r"f(x) = \int_0^1 t\,dt", r"\begin{pmatrix} a & b \\ c & d \end{pmatrix}",
@@ -69,3 +69,61 @@ def test_a_list_is_read_with_and_without_sources(tmp_path: Path) -> None:
             read_formulas(tmp_path / name)
     with pytest.raises(DatasetError, match="No formula"):
         Composer([])
+
+
+def test_an_author_puts_one_kind_of_space_at_the_same_places() -> None:
+    tokens = [
+        r"-",
+        r"a",
+        r"_",
+        r"{",
+        r"i",
+        r"+",
+        r"j",
+        r"}",
+        r"=",
+        r"\frac",
+        r"{",
+        r"b",
+        r"+",
+        r"c",
+        r"}",
+        r"{",
+        r"d",
+        r"^",
+        r"{",
+        r"-",
+        r"1",
+        r"}",
+        r"}",
+        r"f",
+        r"(",
+        r"x",
+        r")",
+        r"+",
+        r"\mathrm",
+        r"{",
+        r"a",
+        r"d",
+        r"}",
+        r"(",
+        r"y",
+        r")",
+        r",",
+        r"z",
+    ]
+    gaps = {r"\,", "~", r"\;", r"\:", r"\!"}
+    shares, kinds, places = [], [], set()
+    for seed in range(200):
+        spaced = _spaced(tokens, np.random.default_rng(seed))
+        assert [token for token in spaced if token not in gaps] == tokens
+        written = " ".join(spaced)
+        assert r"{ i + j }" in written and r"{ - 1 }" in written and r"\mathrm { a d }" in written
+        assert spaced[:2] == ["-", "a"]  # a sign that stands before nothing is no operation
+        found = [token for token in spaced if token in gaps]
+        shares.append(len(found))
+        kinds.append(len(set(found)))
+        places.update(spaced[here - 1] for here, token in enumerate(spaced) if token in gaps)
+    assert np.mean(np.array(kinds) <= 1) > 0.6
+    assert min(shares) == 0 and max(shares) >= 8
+    assert {"=", "+", "}", ")", ","} <= places

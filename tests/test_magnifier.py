@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -50,12 +51,19 @@ def reduced(picture: Grey, factor: float) -> Grey:
     return np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def fresh() -> Magnifier:
+    torch.manual_seed(1)
+    return Magnifier(SMALL)
+
+
 @pytest.fixture(scope="module")
 def learnt() -> Magnifier:
     """After some seconds of training on a few lines."""
     pictures = [Print.of(line(text)) for text in ("A b c o E a e R + s", "x = 2 (n + 1) k", "0 1 2 3 4 5 6 7 8 9")]
+    magnifier = fresh()
     settings = MagnifierTraining(minutes=0.2, learning_rate=4e-3, seed=1)
-    return train_magnifier([picture for picture in pictures if picture], SMALL, settings)
+    train_magnifier(magnifier, [picture for picture in pictures if picture], settings)
+    return magnifier
 
 
 def test_it_begins_as_the_usual_enlargement() -> None:
@@ -96,7 +104,8 @@ def test_what_the_reader_sees_counts_too() -> None:
     reader = Checkpoint(model, CheckpointConfig("toy", VOCABULARY.words, model=model.config), "toy")
     settings = MagnifierTraining(minutes=0.05, pixels_share=0.0, features=1.0, learning_rate=4e-3)
     before = copy.deepcopy(model.state_dict())
-    after = train_magnifier([picture], SMALL, settings, reader=reader)
+    after = fresh()
+    train_magnifier(after, [picture], settings, reader=reader)
     with torch.no_grad():
         assert float(seen_apart(encoder, 16.0, drawings(after, examples), examples)) < float(apart)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
@@ -219,11 +228,11 @@ def test_settings_that_cannot_be() -> None:
     with pytest.raises(ConfigError, match="channels"):
         MagnifierConfig(channels=-1)
     with pytest.raises(DatasetError, match="No picture"):
-        train_magnifier([], SMALL)
+        train_magnifier(fresh(), [])
 
 
 def test_the_script_gives_a_checkpoint_its_magnifier(
-    toy_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    toy_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, out = tmp_path / "data", tmp_path / "magnifying"
     data.mkdir()
@@ -247,3 +256,20 @@ def test_the_script_gives_a_checkpoint_its_magnifier(
     assert main(again) == 0
     with pytest.raises(ConfigError, match="exists already"):
         main([*arguments, "--out", str(out)])
+
+    def stop(share: float, apart: float) -> None:
+        raise KeyboardInterrupt
+
+    def interrupted(
+        model: Magnifier, pictures: list[Print], settings: MagnifierTraining, *_: object, **named: Any
+    ) -> None:
+        train_magnifier(model, pictures, replace(settings, minutes=60), stop, **named)
+
+    monkeypatch.setattr("hmer.magnify.REPORT_STEPS", 1)
+    monkeypatch.setattr("scripts.train_magnifier.train_magnifier", interrupted)
+    assert main([*again[:-1], str(tmp_path / "stopped")]) == 0
+    assert "what was learnt so far is kept" in capsys.readouterr().out
+    before, after = (found.model.magnifier for found in (made, load(tmp_path / "stopped")))
+    assert before is not None
+    assert after is not None
+    assert not torch.equal(before.last.weight, after.last.weight)

@@ -94,7 +94,7 @@ _FENCES = (("(", ")"), ("(", ")"), ("[", "]"), ("[", "]"), (r"\{", r"\}"), ("|",
 _SPACES = [r"\,", r"\,", r"\,", r"~", r"~", r"\;", r"\:", r"\quad", r"\!"]
 # Authors put a little space where they please, before a comma, say; most never do, some all the time.
 _GAPS = (
-    (r"\,",), (r"\,",), (r"\,",), ("~",), ("~",), (r"\;",), (r"\,", r"\,"), ("~", "~"), (r"\;", r"\;"), (r"\:",), (r"\!",),
+    *[(r"\,",)] * 11, *[("~",)] * 6, *[(r"\;",)] * 4, (r"\,", r"\,"), ("~", "~"), (r"\;", r"\;"), (r"\:",), (r"\!",),
 )  # fmt: skip
 _FAR = (
     (r"\quad",), (r"\quad",), (r"\qquad",), ("~", "~"), (r"\;", r"\;"), (r"\quad", r"\quad"), ("~", "~", "~"), (r"\,", r"\,"),
@@ -105,6 +105,7 @@ _WORDS = r"""
 """.split()
 _OPERATORS = r"\sin \cos \exp \ln \log \det \tan \cosh \sinh \tanh \arctan \max \min \dim \lim".split()
 _NAMES = r"Tr tr sgn diag Re Im Res Ad arcsinh sech rank vol Det STr ch Pf".split()
+_LABELS = "eff tot max min in out int kin ren phys BRST F B L R T c p YM cl QCD gf even odd".split()  # words as scripts
 _LARGE = (r"\sum", r"\sum", r"\int", r"\int", r"\prod", r"\oint", r"\bigoplus", r"\bigcup", r"\iint")
 _SIZES = (r"\big", r"\Big", r"\bigg", r"\Bigg")
 
@@ -139,8 +140,8 @@ class Composer:
                 length = float(np.clip(np.exp(random.normal(np.log(52), 0.55)), 4, MAX_TOKENS))
                 kind = _KINDS[int(random.choice(len(_KINDS), p=_KIND_SHARES))]
                 tokens = self._ended(kind(self, list(part.tokens), length, random), random)
-            if random.random() < 0.3:
-                tokens = _spaced(tokens, random.uniform(0.02, 0.3), random)
+            if random.random() < 0.26:
+                tokens = _spaced(tokens, random)
             try:
                 made = tuple(latex.normalise(" ".join(tokens)))
             except LatexError:
@@ -199,7 +200,7 @@ class Composer:
             elif chance < 0.09 and exchanged.isalpha() and level < 3:
                 result += [_pick(_FONTS, random), "{", exchanged.upper(), "}"]
             elif chance < 0.17 and level == 0 and followed not in ("_", "^"):
-                result += [exchanged, *_scripts(random)]
+                result += _scripted([exchanged], random)
             else:
                 result.append(exchanged)
         return result
@@ -217,7 +218,7 @@ class Composer:
         """A term, a fraction, something in brackets, under a root, an integral or sum."""
         kind = random.random()
         if length < 6:
-            return self._term(random, length) if kind < 0.6 else [*_letter(random), *_scripts(random)]
+            return self._term(random, length) if kind < 0.6 else _scripted(_letter(random), random)
         if kind < 0.22:
             share = random.uniform(0.2, 0.6)
             above, below = self._short(length * share, random), self._short(length * (1 - share) - 5, random)
@@ -264,7 +265,7 @@ class Composer:
         if kind < 0.82:
             tokens: list[str] = []
             while len(tokens) < 0.6 * length:
-                tokens += [*_letter(random), *_scripts(random)]
+                tokens += _scripted(_letter(random), random)
                 tokens += [_pick(_SPACES, random)] if random.random() < 0.1 else []
             return tokens
         return self._term(random, length)
@@ -326,7 +327,7 @@ class Composer:
                     body += (
                         self._sum_of(cell, random)
                         if cell > 4
-                        else [*_letter(random), *(_scripts(random) if cell > 3 else [])]
+                        else (_scripted(_letter(random), random) if cell > 3 else _letter(random))
                     )
         matrix = [*begin, *body, *end]
         head = self._dressed(start, random) if len(start) < 0.3 * length else _letter(random)
@@ -347,7 +348,7 @@ class Composer:
                 command = r"\text" if random.random() < 0.6 else r"\mathrm"
                 condition = [command, "{", *_pick(["if", "for", "when"], random), "~", "}", *condition]
             body += [*self._sum_of(share, random), *([","] if random.random() < 0.5 else []), "&", *condition]
-        head = self._dressed(start, random) if len(start) < 0.3 * length else [*_letter(random), *_scripts(random)]
+        head = self._dressed(start, random) if len(start) < 0.3 * length else _scripted(_letter(random), random)
         if random.random() < 0.6:
             return [*head, "=", r"\begin{cases}", *body, r"\end{cases}"]
         return [
@@ -401,51 +402,105 @@ def _pick(choices: Sequence[str], random: Random) -> str:
     return choices[int(random.integers(len(choices)))]
 
 
-def _spaced(tokens: Sequence[str], share: float, random: Random) -> list[str]:
-    """The tokens with small spaces at a share of the places where authors put them."""
+_CLOSING = {"}", ")", "]", r"\}", r"\rangle", r"\prime", "!"}
+_LETTERS = {*_LATIN, *_GREEK, *"0123456789ijoIO"}
+
+
+def _spaced(tokens: Sequence[str], random: Random) -> list[str]:
+    """The tokens as an author writes them who puts in spaces by hand: one kind, at the same kinds of places each time.
+
+    At some of those places or, with many authors, at nearly all; not in scripts, in fonts or next to an edge.
+    """
+    usual, other = (_GAPS[int(random.integers(len(_GAPS)))] for _ in range(2))
+    share = random.uniform(0.5, 1.0) if random.random() < 0.5 else random.uniform(0.05, 0.4)
+    around_relations, after_relations, around_signs, in_products, at_commas = (random.random() < 0.45 for _ in range(5))
     result: list[str] = []
-    level = 0
+    groups: list[str] = []  # what each open group belongs to: the parts of fractions are set as wide as what is outside
+    closed = before = ""
+    ends = False
     for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
         result.append(token)
-        level += (token == "{") - (token == "}")
-        ends = token in ("}", ")", "]", "=", "+", "-", ",") or (token.isalnum() and random.random() < 0.3)
-        inside = level == 0 or (level == 1 and random.random() < 0.1)
+        if token == "{":
+            groups.append(r"\frac below" if before == "}" and closed == r"\frac" else before)
+        elif token == "}" and groups:
+            closed = groups.pop()
+        ended, ends = ends, token in _CLOSING or token in _LETTERS  # a sign after neither is no operation
+        before = token
+        if following in ("{", "}", "^", "_", "&", r"\\", r"\limits", r"\right", "") or following.startswith(r"\end"):
+            continue
+        if any(group not in (r"\frac", r"\frac below", r"\sqrt") for group in groups):
+            continue
+        wanted = (
+            (token in _RELATIONS and (around_relations or after_relations))
+            or (ends and following in _RELATIONS and around_relations)
+            or (around_signs and ((token in _SIGNS and ended) or (ends and following in _SIGNS)))
+            or (at_commas and (token == "," or (ends and following in ",.;")))
+        )
         if (
-            ends
-            and inside
-            and following not in ("{", "}", "^", "_", "&", r"\\", r"\limits", "")
-            and random.random() < share
+            not wanted
+            and in_products
+            and following not in (*_RELATIONS, *_SIGNS, ",", ".", ";", ")", "]", "|", "!", r"\}")
         ):
-            result += _GAPS[int(random.integers(len(_GAPS)))]
+            wanted = token in _CLOSING or (token in _LETTERS and random.random() < 0.25)
+        if wanted and random.random() < share:
+            result += usual if random.random() < 0.9 else other
     return result
 
 
 def _letter(random: Random) -> list[str]:
-    """A letter, now and then with an accent or in a font."""
+    """A letter, now and then with an accent or two or in a font."""
     letter = _pick(_GREEK if random.random() < 0.45 else _LATIN, random)
     chance = random.random()
+    tokens = [letter]
+    if (chance < 0.02 or 0.1 <= chance < 0.18) and letter.isalpha():
+        tokens = [_pick(_FONTS, random), "{", letter.upper() if random.random() < 0.7 else letter, "}"]
     if chance < 0.1:
-        return [_pick(_ACCENTS, random), "{", letter, "}"]
-    if chance < 0.18 and letter.isalpha():
-        return [_pick(_FONTS, random), "{", letter.upper() if random.random() < 0.7 else letter, "}"]
-    return [letter]
+        tokens = [_pick(_ACCENTS, random), "{", *tokens, "}"]
+    if chance < 0.005:
+        tokens = [_pick([r"\dot", r"\bar", r"\hat", r"\vec"], random), "{", *tokens, "}"]
+    return tokens
 
 
-def _scripts(random: Random) -> list[str]:
-    """A subscript, a superscript, both, or primes; mostly of one or two symbols."""
-
-    def body() -> list[str]:
-        if random.random() < 0.04:
-            return [_pick(_MARKS, random)]
-        count = 1 + int(random.random() < 0.35) + int(random.random() < 0.1)
-        inner = [_pick(_INDICES, random) for _ in range(count)]
-        return inner if inner[-1] not in "+-" or count == 1 else [*inner, "1"]
-
+def _scripted(base: list[str], random: Random) -> list[str]:
+    """With a subscript, a superscript, both, one behind the other, some in front, or primes."""
     chance = random.random()
-    if chance < 0.4:
-        return ["_", "{", *body(), "}"]
-    if chance < 0.75:
-        return ["^", "{", *body(), "}"]
-    if chance < 0.92:
-        return ["_", "{", *body(), "}", "^", "{", *body(), "}"]
-    return ["^", "{", *([r"\prime"] * int(random.integers(1, 3))), "}"]
+    if chance < 0.39:
+        return [*base, "_", "{", *_script(random), "}"]
+    if chance < 0.72:
+        return [*base, "^", "{", *_script(random), "}"]
+    if chance < 0.86:
+        return [*base, "_", "{", *_script(random), "}", "^", "{", *_script(random), "}"]
+    if chance < 0.93:  # tensors' indices keep their order
+        first, second = ("_", "^") if random.random() < 0.7 else ("^", "_")
+        inner, outer = [first, "{", *_script(random), "}"], [second, "{", *_script(random), "}"]
+        return ["{", *base, *inner, "}", *outer] if random.random() < 0.6 else [*base, *inner, "{", "}", *outer]
+    if chance < 0.95:
+        return ["{", "}", _pick("_^^", random), "{", *_script(random), "}", *base]
+    return [*base, "^", "{", *([r"\prime"] * int(random.integers(1, 3))), "}"]
+
+
+def _script(random: Random) -> list[str]:
+    """What stands in a script, mostly one or two symbols."""
+    chance = random.random()
+    index = _pick(_INDICES, random)
+    if chance < 0.04:
+        return [_pick(_MARKS, random)]
+    if chance < 0.11:  # has scripts of its own
+        own = [_pick("__^", random), "{", _pick(_INDICES, random), "}"]
+        return [_pick([*_LATIN, "i", r"\mu", r"\alpha"], random), *own]
+    if chance < 0.14:
+        return [_pick([r"\mathrm", r"\mathrm", r"\text"], random), "{", *_pick(_LABELS, random), "}"]
+    if chance < 0.17:
+        return ["(", index, ")"]
+    if chance < 0.2 and index not in "+-":
+        return [_pick(_ACCENTS, random), "{", index, "}"]
+    if chance < 0.23:
+        half = ["1", _pick("23nN", random)]
+        return (
+            [*half[:1], "/", *half[1:]] if random.random() < 0.5 else [r"\frac", "{", half[0], "}", "{", half[1], "}"]
+        )
+    if chance < 0.26:
+        return [_pick("ijkmn", random), _pick("+-=", random), _pick("0112", random)]
+    count = 1 + int(random.random() < 0.35) + int(random.random() < 0.1)
+    inner = [index, *(_pick(_INDICES, random) for _ in range(count - 1))]
+    return inner if inner[-1] not in "+-" or count == 1 else [*inner, "1"]
