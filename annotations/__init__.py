@@ -1,6 +1,6 @@
 """What people corrected: pictures, predictions and the right LaTeX, in a database, for training."""
 
-from annotations.export import ExportCounts, write_annotations, write_dataset
+from annotations.export import ExportCounts, Taken, write_annotations, write_corrections, write_dataset
 from annotations.imports import ImportCounts, Refusal, import_annotations, import_dataset
 from annotations.records import Alternative, Annotation, Change, Prediction, Reading, Reason, Saved, Selection, Status
 from annotations.store import AnnotationStore
@@ -19,8 +19,10 @@ __all__ = [
     "Saved",
     "Selection",
     "Status",
+    "Taken",
     "import_annotations",
     "import_dataset",
     "write_annotations",
+    "write_corrections",
     "write_dataset",
 ]

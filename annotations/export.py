@@ -34,7 +34,7 @@ DATASET, IMAGEFOLDER, CSV, JSONL = "dataset", "imagefolder", "csv", "jsonl"
 
 Rows = Sequence[dict[str, str]]
 
-__all__ = ["FORMATS", "ExportCounts", "split_of", "write_annotations", "write_dataset"]
+__all__ = ["FORMATS", "ExportCounts", "Taken", "split_of", "write_annotations", "write_corrections", "write_dataset"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,44 @@ class ExportCounts:
     images: int
     train: int
     held_out: int
+
+
+@dataclass(frozen=True)
+class Taken:
+    """How many corrections there are to learn from, and the checkpoints whose answers' corrections were left out."""
+
+    rows: int
+    left_out: tuple[str, ...]
+
+
+def write_corrections(
+    store: AnnotationStore,
+    folder: str | Path,
+    *,
+    not_for: Callable[[Iterable[str]], Iterable[str]] | None,
+    held_out_share: float,
+    annotator: str | None = None,
+    source: str | None = None,
+    since: datetime | None = None,
+) -> Taken:
+    """Write the accepted corrections that a checkpoint is to learn from as a dataset folder.
+
+    `not_for` picks from the checkpoints that read those pictures the ones whose corrections it is not to learn from; None: all
+    are for it. Raises ConfigError where none is left, and as `write_dataset` does.
+    """
+    others = tuple(not_for(store.names()["checkpoint"])) if not_for else ()
+    counts = write_dataset(
+        store,
+        folder,
+        annotator=annotator,
+        source=source,
+        since=since,
+        not_read_by=others,
+        held_out_share=held_out_share,
+    )
+    if not counts.rows:
+        raise ConfigError("There are no accepted corrections of that kind to learn from.")
+    return Taken(counts.rows, others)
 
 
 def write_dataset(

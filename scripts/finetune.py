@@ -7,6 +7,7 @@ gate refuses it, 1 for an error, 130 when stopped; in all but the first nothing 
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clone, installed or not
@@ -14,10 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a clo
 from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
-from annotations import AnnotationStore, write_dataset
+from annotations import AnnotationStore, write_corrections
 from hmer import checkpoint as checkpoints
 from hmer.command_line import parse_time, run
-from hmer.config import check
 from hmer.errors import ConfigError
 from hmer.finetune import fine_tune
 from hmer.home import store_url
@@ -62,19 +62,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = Path(options.data) if options.data else Path(working) / "corrections"
         if not options.data:
             with AnnotationStore(options.store or store_url(), create=False) as store:
-                others = (
-                    []
-                    if options.all_readers
-                    else checkpoints.of_other_lines(options.checkpoint, store.names()["checkpoint"])
-                )
-                counts = write_dataset(
-                    store, folder, annotator=options.annotator, source=options.source,
-                    since=parse_time(options.since), not_read_by=others, held_out_share=options.held_out,
+                taken = write_corrections(
+                    store, folder,
+                    not_for=None if options.all_readers else partial(checkpoints.of_other_lines, options.checkpoint),
+                    held_out_share=options.held_out, annotator=options.annotator, source=options.source,
+                    since=parse_time(options.since),
                 )  # fmt: skip
-            check(counts.rows > 0, "There are no accepted corrections of that kind to learn from.")
-            print(f"{counts.rows} corrections to learn from")
-            if others:
-                print(f"without those of what was read by {', '.join(others)} (--all_readers takes them, too)")
+            print(f"{taken.rows} corrections to learn from")
+            if taken.left_out:
+                print(f"without those of what was read by {', '.join(taken.left_out)} (--all_readers takes them, too)")
         with tqdm(total=100, unit="%", disable=None, bar_format="{desc} {percentage:3.0f}% {bar} {elapsed}") as bar:
 
             def report(what: str, share: float) -> None:

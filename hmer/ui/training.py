@@ -15,12 +15,13 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
-from annotations import Selection, Status, write_dataset
+from annotations import Selection, Status, write_corrections
 from hmer import checkpoint
 from hmer.config import check
 from hmer.errors import HmerError
@@ -95,17 +96,15 @@ class Training:
             self._state = State(running=True, what="taking out the corrections", number=self._state.number + 1)
         try:
             out = checkpoint.free_place(wish.name.strip())
-            store = self._services.store
             parent = checkpoint.resolve(wish.checkpoint, fetch=False)
-            others = [] if wish.all_readers else checkpoint.of_other_lines(parent, store.names()["checkpoint"])
-            counts = write_dataset(
-                store, working / "corrections", annotator=wish.annotator or None, source=wish.source or None,
-                since=wish.since, not_read_by=others, held_out_share=HELD_OUT_SHARE,
+            taken = write_corrections(
+                self._services.store, working / "corrections",
+                not_for=None if wish.all_readers else partial(checkpoint.of_other_lines, parent),
+                held_out_share=HELD_OUT_SHARE, annotator=wish.annotator or None, source=wish.source or None, since=wish.since,
             )  # fmt: skip
-            check(counts.rows > 0, "There are no accepted corrections of that kind to learn from.")
-            self._say(f"{counts.rows} corrections to learn from {wish.checkpoint}")
-            if others:
-                self._say(f"without those of what was read by {', '.join(others)}")
+            self._say(f"{taken.rows} corrections to learn from {wish.checkpoint}")
+            if taken.left_out:
+                self._say(f"without those of what was read by {', '.join(taken.left_out)}")
             self._begin(wish, parent, working, out)
         except BaseException:
             shutil.rmtree(working, ignore_errors=True)
