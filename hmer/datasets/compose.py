@@ -495,10 +495,8 @@ def _script(random: Random) -> list[str]:
     if chance < 0.2 and index not in "+-":
         return [_pick(_ACCENTS, random), "{", index, "}"]
     if chance < 0.23:
-        half = ["1", _pick("23nN", random)]
-        return (
-            [*half[:1], "/", *half[1:]] if random.random() < 0.5 else [r"\frac", "{", half[0], "}", "{", half[1], "}"]
-        )
+        below = _pick("23nN", random)
+        return ["1", "/", below] if random.random() < 0.5 else [r"\frac", "{", "1", "}", "{", below, "}"]
     if chance < 0.26:
         return [_pick("ijkmn", random), _pick("+-=", random), _pick("0112", random)]
     count = 1 + int(random.random() < 0.35) + int(random.random() < 0.1)
