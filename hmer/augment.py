@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from hmer.config import AugmentConfig, ImageConfig
 from hmer.errors import BadImage
-from hmer.image import Grey, Magnifies, Prepared, ink_mask, prepare, writing_size
+from hmer.image import Grey, Magnifies, ink_mask, prepare, writing_size
 from hmer.ink import Ink, Stroke, rasterize, symbol_size
 from hmer.paper import clean
 
@@ -27,6 +27,17 @@ _SYMBOL_BEND = 0.02  # standard deviation of how far the parts of a symbol are m
 SMALLEST_PX = 2.6  # of a printed symbol: half of what screenshots have, and less
 SMALL_PX = 6.0  # what screenshots have
 SCREEN_PX = 9.0  # pictures with smaller symbols are screenshots: what is shown smaller is often exactly half as large
+
+
+Matrix = npt.NDArray[np.float64]  # (2, 3): where a point of one picture lies in another
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A picture made from another, and where a point of that one lies in it: None if it is not known."""
+
+    pixels: Grey
+    matrix: Matrix | None
 
 
 @dataclass(frozen=True)
@@ -161,18 +172,20 @@ def distort_picture(
     random: Random | None,
     neighbour: Grey | None = None,
     magnifier: Magnifies | None = None,
-) -> Prepared:
+) -> Moved:
     """A picture (no strokes known) as a model sees it; with `random` slanted, scaled, thickened and blurred first.
 
     With `augment.print` it is worn as print is (see `worn`); of `neighbour` a strip may stand at its edge. `magnifier` as in
     `prepare`.
     """
+    zoom = 1.0
+    used = Moved(grey, _IDENTITY)
     if random is not None and augment.print:
         zoom = float(np.exp(np.clip(random.normal(0, augment.scale / 2), -augment.scale, augment.scale)))
         used = worn(grey, random, augment.print, neighbour, augment.small_print)
-        return prepare(used, image, zoom=zoom, magnifier=magnifier)
+        return _prepared(used, image, zoom, magnifier)
     if random is None or augment.strokes == 0:
-        return prepare(grey, image, magnifier=magnifier)
+        return _prepared(used, image, zoom, magnifier)
     height, width = grey.shape
     if random.random() < 0.3:
         grey = _thicken(grey, random)
@@ -183,9 +196,24 @@ def distort_picture(
     size = (int(np.ceil(high[0] - low[0])), int(np.ceil(high[1] - low[1])))
     moved = cv2.warpAffine(grey, placed, size, flags=cv2.INTER_LINEAR, borderValue=255.0)
     zoom = float(np.exp(np.clip(random.normal(0, augment.scale / 2), -augment.scale, augment.scale)))
-    prepared = prepare(np.asarray(moved, np.uint8), image, zoom=zoom, magnifier=magnifier)
-    pixels = distort_pixels(prepared.pixels, random, augment.pixels)
-    return Prepared(pixels, prepared.scale, prepared.left, prepared.top)
+    prepared = _prepared(Moved(np.asarray(moved, np.uint8), placed), image, zoom, magnifier)
+    return Moved(distort_pixels(prepared.pixels, random, augment.pixels), prepared.matrix)
+
+
+_IDENTITY: Matrix = np.eye(2, 3)
+
+
+def _then(first: Matrix, second: Matrix) -> Matrix:
+    """Where a point lies that was moved twice."""
+    return np.asarray(second[:, :2] @ first + np.pad(second[:, 2:], ((0, 0), (2, 0))), np.float64)
+
+
+def _prepared(moved: Moved, image: ImageConfig, zoom: float, magnifier: Magnifies | None) -> Moved:
+    found = prepare(moved.pixels, image, zoom=zoom, magnifier=magnifier)
+    if moved.matrix is None:
+        return Moved(found.pixels, None)
+    cut = np.array([[1.0, 0.0, -found.left], [0.0, 1.0, -found.top]]) * found.scale
+    return Moved(found.pixels, _then(moved.matrix, cut))
 
 
 def _thicken(grey: Grey, random: Random) -> Grey:
@@ -211,7 +239,7 @@ def distort_pixels(grey: Grey, random: Random, strength: float) -> Grey:
     return grey
 
 
-def worn(grey: Grey, random: Random, strength: float, neighbour: Grey | None = None, small_print: float = 0.0) -> Grey:
+def worn(grey: Grey, random: Random, strength: float, neighbour: Grey | None = None, small_print: float = 0.0) -> Moved:
     """A printed formula as screens, scanners and cameras hand it over: (H, W) uint8, dark on white.
 
     Each on a part of the pictures, the more the higher `strength`: text cut off at the upper or lower edge, a skew, another
@@ -220,10 +248,13 @@ def worn(grey: Grey, random: Random, strength: float, neighbour: Grey | None = N
     these nothing else happens, as to a page that is shown smaller: in what is left of a letter then, wear hides all.
     """
     size_px = writing_size(ink_mask(grey))
+    matrix = _IDENTITY
     if neighbour is not None and random.random() < 0.04 * strength:
-        grey = _with_strip(grey, neighbour, size_px, random)
+        grey, above_px = _with_strip(grey, neighbour, size_px, random)
+        matrix = _then(matrix, np.array([[1.0, 0.0, 0.0], [0.0, 1.0, above_px]]))
     if random.random() < 0.3 * strength:
-        grey = _skewed(grey, random)
+        grey, turned = _skewed(grey, random)
+        matrix = _then(matrix, turned)
     if random.random() < 0.65 * strength:
         small = random.random() < small_print
         factor = _factor(size_px, random, small=small)
@@ -233,9 +264,10 @@ def worn(grey: Grey, random: Random, strength: float, neighbour: Grey | None = N
             methods = [cv2.INTER_AREA] if averaged else [cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC]
         method = methods[int(random.integers(len(methods)))]
         size = (max(3, round(grey.shape[1] * factor)), max(3, round(grey.shape[0] * factor)))
+        matrix = _then(matrix, np.diag([size[0] / grey.shape[1], size[1] / grey.shape[0], 0.0])[:2])
         grey = np.asarray(cv2.resize(grey, size, interpolation=method), np.uint8)
         if small and random.random() < 0.6:
-            return grey
+            return Moved(grey, matrix)
         size_px *= factor
     if random.random() < 0.4 * strength:
         grey = inked_again(grey, float(np.exp(random.normal(0, 0.3))))
@@ -256,22 +288,25 @@ def worn(grey: Grey, random: Random, strength: float, neighbour: Grey | None = N
     if random.random() < 0.05 * strength:
         top, bottom, left, right = (int(side) for side in random.integers(0, 2, 4))
         cut = grey[top : grey.shape[0] - bottom, left : grey.shape[1] - right]
-        grey = cut if min(cut.shape) >= 3 else grey
+        if min(cut.shape) >= 3:
+            grey, matrix = cut, _then(matrix, np.array([[1.0, 0.0, -left], [0.0, 1.0, -top]]))
     if random.random() < 0.06 * strength:
         margin = int(random.integers(8, 40))
         page = cv2.copyMakeBorder(grey, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=255.0)
         grey = np.clip((page * 0.9 + 10) * shading(page.shape, random), 0, 255).astype(np.uint8)
+        matrix = _then(matrix, np.array([[1.0, 0.0, margin], [0.0, 1.0, margin]]))
         dirty = True
     if not dirty:
-        return grey
+        return Moved(grey, matrix)
     with contextlib.suppress(BadImage):  # what was all but rubbed out stays as it is
-        return clean(grey)  # as it is read: what is taken out takes some of the ink along
-    return grey
+        cleaned = clean(grey)  # as it is read: what is taken out takes some of the ink along
+        return Moved(cleaned, matrix if cleaned.shape == grey.shape else None)  # else it has lost a bar at a side
+    return Moved(grey, matrix)
 
 
 def _factor(size_px: float, random: Random, *, small: bool) -> float:
     """How much larger a picture is to be whose usual symbol has that size; `small`: as small as can be read."""
-    if small and 2 * SMALLEST_PX < size_px < SCREEN_PX and random.random() < 0.4:
+    if small and 2 * SMALLEST_PX < size_px < SCREEN_PX and random.random() < 0.55:
         return 0.5
     least = max(min(SMALLEST_PX / size_px, 1.0), 0.15)
     most = 2.0 if random.random() < 0.5 else 1.0  # small print more often: it is what is hard to read
@@ -304,22 +339,23 @@ def shading(shape: tuple[int, ...], random: Random) -> npt.NDArray[np.float64]:
     return np.asarray(light * (1 - random.uniform(0.25, 0.5) * shadow), np.float64)
 
 
-def _skewed(grey: Grey, random: Random) -> Grey:
-    """Turned as a page lies in a scanner: by a degree or less, now and then by up to three."""
+def _skewed(grey: Grey, random: Random) -> tuple[Grey, Matrix]:
+    """Turned as a page lies in a scanner: by a degree or less, now and then by up to three; and how."""
     degrees = float(random.uniform(-3, 3) if random.random() < 0.15 else random.normal(0, 0.6))
     height, width = grey.shape
     matrix = np.asarray(cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0), np.float64)
     cosine, sine = abs(matrix[0, 0]), abs(matrix[0, 1])
     size = (int(np.ceil(width * cosine + height * sine)), int(np.ceil(height * cosine + width * sine)))
     matrix[:, 2] += (size[0] - width) / 2, (size[1] - height) / 2
-    return np.asarray(cv2.warpAffine(grey, matrix, size, flags=cv2.INTER_LINEAR, borderValue=255.0), np.uint8)
+    turned = cv2.warpAffine(grey, matrix, size, flags=cv2.INTER_LINEAR, borderValue=255.0)
+    return np.asarray(turned, np.uint8), matrix
 
 
-def _with_strip(grey: Grey, neighbour: Grey, size_px: float, random: Random) -> Grey:
-    """A line of other text, cut through lengthwise by the upper or lower edge of the picture."""
+def _with_strip(grey: Grey, neighbour: Grey, size_px: float, random: Random) -> tuple[Grey, int]:
+    """A line of other text, cut through lengthwise by the upper or lower edge of the picture; how much is new above."""
     rows = np.flatnonzero((neighbour < 128).any(axis=1))
     if not len(rows):
-        return grey
+        return grey, 0
     line = neighbour[rows[0] : rows[-1] + 1]
     factor = size_px / writing_size(ink_mask(line))
     size = (max(1, round(line.shape[1] * factor)), max(3, round(line.shape[0] * factor)))
@@ -332,7 +368,7 @@ def _with_strip(grey: Grey, neighbour: Grey, size_px: float, random: Random) -> 
     piece = (line[-tall:] if above else line[:tall])[:, :width]
     place = 0 if above else gap
     strip[place : place + len(piece), : piece.shape[1]] = piece
-    return np.concatenate([strip, grey] if above else [grey, strip])
+    return np.concatenate([strip, grey] if above else [grey, strip]), len(strip) if above else 0
 
 
 def jitter(grey: Grey, augment: AugmentConfig, random: Random) -> Grey:

@@ -61,6 +61,7 @@ class Batch:
     images (B, 1, H, W) ink 1 on 0; sizes (B, 2) true pixels; tokens (B, L) ids without start and end, padded with
     PAD_ID; lengths (B,). `owners` (B, H/8, W/8), where the strokes of the symbols are known: the position in the
     caption, from 1, of the symbol that covers the cell; 0 paper, -1 unknown. `located` (B,) says for which items.
+    `looked_for` (B, L): of each token of the caption, the position, from 1, of the one whose cells tell of it, mostly itself; 0: none.
     `looks` (B, L + 1, T): where a model much like this one looked at each step, as `hmer.models.base.Loss` tells, and
     `seen`, what its encoder makes of the images: they save time and change nothing else.
     `anchor` (B or 2 B, L + 1, V): log-probabilities of the next tokens, reading from left to right, and perhaps from right to
@@ -73,6 +74,7 @@ class Batch:
     lengths: Tensor
     owners: Tensor | None = None
     located: Tensor | None = None
+    looked_for: Tensor | None = None
     looks: Tensor | None = None
     seen: Seen | None = None
     anchor: Tensor | None = None

@@ -8,6 +8,7 @@ What comes from strangers can do nothing but typeset: only commands that `hmer.l
 shell escape, files outside of a temporary folder are neither read nor written, and time, memory and sizes are bounded.
 """
 
+import dataclasses
 import os
 import re
 import secrets
@@ -25,9 +26,11 @@ import PIL.Image
 
 from hmer import latex
 from hmer import latex_symbols as known
+from hmer.dvi import read_pages
 from hmer.errors import LatexError, RenderError
 from hmer.image import Grey
 from hmer.latex_lexer import Token, environment_name, is_unknown, tokenise
+from hmer.places import Boxes, boxes_of, marked
 
 if sys.platform != "win32":
     import resource
@@ -80,7 +83,10 @@ _PREAMBLE = r"""\documentclass[10pt]{article}
 
 @dataclass(frozen=True)
 class Job:
-    """A formula to typeset in display style. `number` stands `gap_pt` to its right, as the number of an equation."""
+    """A formula to typeset in display style. `number` stands `gap_pt` to its right, as the number of an equation.
+
+    `located`: `latex` is a label, tokens with blanks between, and where they stand is to be found.
+    """
 
     latex: str
     font: str = "computer modern"
@@ -88,6 +94,15 @@ class Job:
     dpi: int = 200
     number: str = ""
     gap_pt: int = 60
+    located: bool = False
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A formula's picture, cropped to its ink, and where its tokens stand in it, if that is known."""
+
+    grey: Grey
+    places: Boxes | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +110,9 @@ class Failure:
     """Why a formula was not typeset."""
 
     reason: str
+
+
+Done = list[Drawing | Failure | None]
 
 
 def is_installed() -> bool:
@@ -105,14 +123,22 @@ def is_installed() -> bool:
 def typeset(
     jobs: Sequence[Job], *, progress: Callable[[int], None] | None = None, seconds: float = _SECONDS_A_RUN
 ) -> list[Grey | Failure]:
-    """A picture cropped to its ink, (H, W) uint8, or a Failure for each job.
+    """A picture cropped to its ink, (H, W) uint8, or a Failure for each job: `draw` without places."""
+    drawn = draw(jobs, progress=progress, seconds=seconds)
+    return [result if isinstance(result, Failure) else result.grey for result in drawn]
+
+
+def draw(
+    jobs: Sequence[Job], *, progress: Callable[[int], None] | None = None, seconds: float = _SECONDS_A_RUN
+) -> list[Drawing | Failure]:
+    """A drawing or a Failure for each job.
 
     `progress` is told how many are done. A run may take `seconds` of the processor's time and a little for each of its
     formulas. Raises RenderError if TeX is not installed or does not work at all.
     """
     if not is_installed():
         raise RenderError(f"latex and dvipng are not installed; {INSTALL}.")
-    done: list[Grey | Failure | None] = [None] * len(jobs)
+    done: Done = [None] * len(jobs)
     groups: dict[tuple[str, int], list[int]] = {}
     sources = []
     for place, job in enumerate(jobs):
@@ -211,9 +237,7 @@ def _page(number: int, job: Job, source: str) -> str:
     )
 
 
-def _run(
-    font: str, dpi: int, pages: dict[int, tuple[Job, str]], done: list[Grey | Failure | None], seconds: float
-) -> None:
+def _run(font: str, dpi: int, pages: dict[int, tuple[Job, str]], done: Done, seconds: float) -> None:
     """Typeset pages of one font and resolution; what a bad formula took with it is run again without it."""
     waiting = [pages]
     while waiting:
@@ -224,6 +248,8 @@ def _run(
             for number, reason in outcome.failed.items():
                 done[number] = Failure(reason)
             _draw(folder, dpi, outcome.pages, done, seconds)
+            if outcome.marked_pages:
+                _locate(folder, dpi, outcome, {number: job for number, (job, _) in part.items()}, done)
         left = {number: page for number, page in part.items() if done[number] is None}
         if len(left) == len(part) == 1:
             reason = "cannot be drawn" if outcome.pages else "TeX does not come to its end"
@@ -240,16 +266,26 @@ def _run(
 
 @dataclass(frozen=True)
 class _Outcome:
-    """Why formulas failed, which formula each page holds, and after which formulas TeX was seen to go on."""
+    """Why formulas failed, which formula each page holds, and after which formulas TeX was seen to go on.
+
+    After these pages come `marked_pages`: formulas again, with marks.
+    """
 
     failed: dict[int, str]
     pages: list[int]
+    marked_pages: list[int]
     ended: list[int]
 
 
 def _latex(folder: Path, font: str, pages: dict[int, tuple[Job, str]], seconds: float) -> _Outcome:
     """Run latex and read in its log what became of each formula."""
     body = "\n".join(_page(number, job, source) for number, (job, source) in pages.items())
+    # Behind all others, so that nothing can happen to these by what marks do.
+    beyond = max(pages) + 1
+    for number, (job, _) in pages.items():
+        with_marks = marked(job.latex.split()) if job.located else None
+        if with_marks is not None:
+            body += "\n" + _page(beyond + number, job, _joined_dimensions(with_marks))
     secret = secrets.token_hex(8)  # TeX prints the formulas, too: none can know how a mark is written
     setting = {"font": FONTS[font], "secret": secret, "width": LARGEST_PT[0], "height": LARGEST_PT[1]}
     source = _PREAMBLE % setting + body + "\n\\csname @@end\\endcsname\n"
@@ -288,7 +324,14 @@ def _latex(folder: Path, font: str, pages: dict[int, tuple[Job, str]], seconds: 
                 failed.setdefault(current, _reason(lines, place))
             elif not ended:
                 raise RenderError(f"TeX cannot set up the font {font!r}: {line[2:].strip()} Perhaps {INSTALL}.")
-    return _Outcome(failed, pages_in_file if finished else [], ended)  # without its end the file cannot be read
+    if not finished:  # without its end the file cannot be read
+        pages_in_file = []
+    return _Outcome(
+        {number: reason for number, reason in failed.items() if number < beyond},
+        [number for number in pages_in_file if number < beyond],
+        [number - beyond for number in pages_in_file if number >= beyond],
+        [number for number in ended if number < beyond],
+    )
 
 
 def _reason(lines: Sequence[str], place: int) -> str:
@@ -302,19 +345,19 @@ def _reason(lines: Sequence[str], place: int) -> str:
     return message[:160]
 
 
-def _draw(folder: Path, dpi: int, pages: Sequence[int], done: list[Grey | Failure | None], seconds: float) -> None:
+def _draw(folder: Path, dpi: int, pages: Sequence[int], done: Done, seconds: float) -> None:
     """Draw the pages with dvipng; where it gives up on one, it goes on behind it, and that one stays undone."""
     first = 0
     while first < len(pages):
-        command = ["dvipng", "-q", "-D", str(dpi), "-T", "tight", "-z", "1", "-p", f"={first + 1}", "-o", "%d.png",
-                   "formulas.dvi"]  # fmt: skip
+        command = ["dvipng", "-q", "-D", str(dpi), "-T", "tight", "-z", "1", "-p", f"={first + 1}", "-l", f"={len(pages)}",
+                   "-o", "%d.png", "formulas.dvi"]  # fmt: skip
         _call(command, folder, seconds + _SECONDS_A_FORMULA * (len(pages) - first))
         while first < len(pages) and _take(folder / f"{first + 1}.png", pages[first], done):
             first += 1
         first += 1
 
 
-def _take(path: Path, number: int, done: list[Grey | Failure | None]) -> bool:
+def _take(path: Path, number: int, done: Done) -> bool:
     """Read a page that was drawn, unless its formula has failed; False if it is not there or damaged."""
     if not path.is_file():
         return False
@@ -332,8 +375,23 @@ def _take(path: Path, number: int, done: list[Grey | Failure | None]) -> bool:
         return False
     if done[number] is None:
         inked = cropped(np.asarray(grey, np.uint8))
-        done[number] = Failure("nothing is to be seen") if inked is None else inked
+        done[number] = Failure("nothing is to be seen") if inked is None else Drawing(inked)
     return True
+
+
+def _locate(folder: Path, dpi: int, outcome: _Outcome, jobs: dict[int, Job], done: Done) -> None:
+    """Find where the tokens of drawn formulas stand, for those whose page with marks is there, too."""
+    try:
+        pages = read_pages((folder / "formulas.dvi").read_bytes())
+    except (OSError, RenderError):
+        return  # the pictures are good all the same
+    plain = dict(zip(outcome.pages, pages, strict=False))
+    for number, with_marks in zip(outcome.marked_pages, pages[len(outcome.pages) :], strict=False):
+        drawing = done[number]
+        if isinstance(drawing, Drawing) and number in plain:
+            tokens = jobs[number].latex.split()
+            places = boxes_of(plain[number], with_marks, tokens, drawing.grey.shape, dpi)
+            done[number] = dataclasses.replace(drawing, places=places)
 
 
 def cropped(grey: Grey) -> Grey | None:

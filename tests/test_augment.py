@@ -190,7 +190,7 @@ def test_where_symbols_stand_is_unknown_after_they_were_moved(toy_data: Path) ->
 def test_worn_print_keeps_its_ink() -> None:
     dark = np.count_nonzero(PICTURE < 128) / PICTURE.size
     for seed in range(60):
-        picture = worn(PICTURE, np.random.default_rng(seed), 1.0, PICTURE)
+        picture = worn(PICTURE, np.random.default_rng(seed), 1.0, PICTURE).pixels
         assert picture.dtype == np.uint8 and min(picture.shape) > 8
         assert 0.2 * dark < np.count_nonzero(picture < 160) / picture.size < 3 * dark
 
@@ -198,7 +198,7 @@ def test_worn_print_keeps_its_ink() -> None:
 def test_small_print_is_as_small_as_can_be_read() -> None:
     sizes = {}
     for share in (0.0, 1.0):
-        drawn = [worn(PICTURE, np.random.default_rng(seed), 1.0, None, share) for seed in range(60)]
+        drawn = [worn(PICTURE, np.random.default_rng(seed), 1.0, None, share).pixels for seed in range(60)]
         sizes[share] = np.array([writing_size(ink_mask(picture)) for picture in drawn])
     assert np.mean(sizes[1.0] < 8) > np.mean(sizes[0.0] < 8) + 0.2
     assert sizes[1.0].min() > 1.5

@@ -12,20 +12,27 @@ from hmer.datasets.folder import read_dataset, read_rows
 from hmer.datasets.im2latex import as_typeset
 from hmer.datasets.rendering import Look, as_im2latex, draw_look, is_simple, render, ziamath_picture
 from hmer.errors import DatasetError
-from hmer.tex import Failure, Job
+from hmer.places import read_places
+from hmer.tex import Drawing, Failure, Job
 from scripts import prepare_im2latex, render_formulas
 
 
-def fake_typeset(jobs: Sequence[Job], **_: object) -> list[np.ndarray | Failure]:
-    """A bar as long as the formula; TeX knows no \\heartsuit today."""
+def fake_draw(jobs: Sequence[Job], **_: object) -> list[Drawing | Failure]:
+    """A bar as long as the formula, which is its first token's; TeX knows no \\heartsuit today."""
     return [
-        Failure("no hearts") if "heart" in job.latex else np.zeros((12, 10 + len(job.latex)), np.uint8) for job in jobs
+        Failure("no hearts")
+        if "heart" in job.latex
+        else Drawing(
+            np.zeros((12, 10 + len(job.latex)), np.uint8),
+            np.array([[0, 0, 0, 10 + len(job.latex), 12]], np.float32) if job.located else None,
+        )
+        for job in jobs
     ]
 
 
 @pytest.fixture
 def without_tex(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tex, "typeset", fake_typeset)
+    monkeypatch.setattr(tex, "draw", fake_draw)
     monkeypatch.setattr(tex, "is_installed", lambda: True)
     monkeypatch.setattr("hmer.datasets.rendering.CHUNK", 2)
     monkeypatch.setattr(render_formulas, "CHUNK", 2)
@@ -45,7 +52,15 @@ def test_a_list_becomes_a_dataset_folder_and_goes_on_where_it_stopped(
         (r"\left ( y \right )", "c", "im2latex"),
         ("z ^ { 2 }", "c", "im2latex"),
     ]
-    assert len(read_dataset(out, "printed")) == 3
+    items = read_dataset(out, "printed")
+    assert len(items) == 3
+    for item in items:  # the box of the first token is the bar
+        places, picture = read_places(item.places), cv2.imread(str(item.path), cv2.IMREAD_GRAYSCALE)
+        assert places is not None and picture is not None
+        ((token, left, top, right, bottom),) = places.astype(int).tolist()
+        assert token == 0 and (picture[top:bottom, left:right] < 128).mean() > 0.8
+        assert (picture < 128).sum() == (picture[top:bottom, left:right] < 128).sum()
+    assert not read_dataset(out, "crohme")[1].places  # there its tokens are others
     refused = (out / "not_rendered.tsv").read_text(encoding="utf-8")
     assert "no hearts" in refused and r"\frac needs an argument" in refused
     assert "not rendered:      1  no hearts" in capsys.readouterr().out
@@ -112,11 +127,12 @@ def test_looks_are_many() -> None:
 @pytest.mark.usefixtures("without_tex")
 def test_colours_and_margins_are_as_the_look_says() -> None:
     look = Look("tex", ink=(250, 240, 10), paper=(10, 20, 30), margin_px=5)
-    (picture,) = render(["x"], [look])
+    (picture,) = render(["x"], [look], located=True)
     assert not isinstance(picture, Failure)
-    assert picture.shape == (22, 21, 3)
-    assert picture[0, 0].tolist() == [10, 20, 30]
-    assert picture[10, 10].tolist() == [250, 240, 10]
+    assert picture.places is not None and picture.places.tolist() == [[0, 5, 5, 16, 17]]
+    assert picture.pixels.shape == (22, 21, 3)
+    assert picture.pixels[0, 0].tolist() == [10, 20, 30]
+    assert picture.pixels[10, 10].tolist() == [250, 240, 10]
 
 
 def test_im2latex_pictures_are_halved_heavy_and_padded() -> None:

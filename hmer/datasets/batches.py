@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from hmer.augment import Random, distort_picture, draw_ink, jitter
+from hmer.augment import Matrix, Random, distort_picture, draw_ink, jitter
 from hmer.batch import STRIDE_PX, Batch
 from hmer.config import AugmentConfig, ImageConfig
 from hmer.datasets.folder import Item
@@ -22,22 +22,25 @@ from hmer.datasets.recombine import Formula, Recombiner, group_end
 from hmer.errors import BadImage, BadInk, DatasetError
 from hmer.image import Grey, Magnifies, pad, read_image
 from hmer.ink import Ink, Stroke, Symbol, bounds, read_inkml
+from hmer.places import Boxes, read_places
 from hmer.vocabulary import PAD_ID, UNWRITTEN, Vocabulary
 
 log = logging.getLogger(__name__)
 
 MAX_BATCH_AREA_PX = 1_600_000
+INKED = 204  # a level below which a pixel is ink
 _STEP_HEIGHT_PX, _STEP_WIDTH_PX = 8, 32
 _LENGTH_GROUPS = (10, 20, 40)  # tokens
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One prepared picture with its caption ids; `owners` as in Batch, or None where no segmentation is known."""
+    """One prepared picture with its caption ids; `owners` and `looked_for` as in Batch, None where that is not known."""
 
     pixels: Grey
     ids: tuple[int, ...]
     owners: npt.NDArray[np.int16] | None
+    looked_for: tuple[int, ...] | None = None
 
 
 def symbol_positions(tokens: Sequence[str], ink: Ink) -> list[int]:
@@ -115,7 +118,44 @@ def _inked(pixels: Grey) -> npt.NDArray[np.bool_]:
     """Which cells of the encoder's map hold ink: (H/8, W/8)."""
     rows, columns = (side // STRIDE_PX for side in pixels.shape)
     cells = pixels[: rows * STRIDE_PX, : columns * STRIDE_PX].reshape(rows, STRIDE_PX, columns, STRIDE_PX)
-    return np.asarray(cells.min(axis=(1, 3)) < 204)
+    return np.asarray(cells.min(axis=(1, 3)) < INKED)
+
+
+def box_owners(boxes: Boxes, matrix: Matrix, pixels: Grey) -> npt.NDArray[np.int16]:
+    """Which token's box holds the darkest spot of each cell: (H/8, W/8) int16, as `Batch.owners`. `matrix` as in `Moved`."""
+    corners = boxes[:, [[1, 2], [3, 2], [1, 4], [3, 4]]] @ matrix[:, :2].T + matrix[:, 2]  # (N, 4, 2)
+    low = np.floor(corners.min(axis=1)).astype(int) - 1
+    high = np.ceil(corners.max(axis=1)).astype(int) + 1
+    owned = np.zeros(pixels.shape, np.int16)
+    for index in np.argsort(-(high - low).prod(axis=1)).tolist():  # what is small lies on what is large
+        (left, top), (right, bottom) = np.maximum(low[index], 0), np.maximum(high[index], 0)
+        owned[top:bottom, left:right] = boxes[index, 0] + 1
+    shape = pixels.shape[0] // STRIDE_PX, STRIDE_PX, pixels.shape[1] // STRIDE_PX, STRIDE_PX
+    ink, owners = (
+        part[: shape[0] * STRIDE_PX, : shape[2] * STRIDE_PX]
+        .reshape(shape)
+        .swapaxes(1, 2)
+        .reshape(shape[0], shape[2], -1)
+        for part in (pixels, owned)
+    )
+    darkest = ink.argmin(axis=2)[..., None]
+    found = np.take_along_axis(owners, darkest, 2)[..., 0]
+    inked = np.take_along_axis(ink, darkest, 2)[..., 0] < INKED
+    return np.where(inked, np.where(found > 0, found, -1), 0).astype(np.int16)
+
+
+def looked_for(owners: npt.NDArray[np.int16], ids: Sequence[int], written: Sequence[bool]) -> tuple[int, ...]:
+    r"""For each token, from 1, which token's cells tell of it: its own, or none (0) for what nobody writes.
+
+    What has no ink of its own, such as `\,` and `\left`, is told by the next that has some: how far off that is, or how tall.
+    """
+    seen = set(np.unique(owners).tolist())
+    found, following = [0] * len(ids), 0
+    for place in reversed(range(len(ids))):
+        if written[ids[place]]:
+            following = place + 1 if place + 1 in seen else following
+            found[place] = following
+    return tuple(found)
 
 
 def _extent(strokes: Sequence[Stroke], indices: Sequence[int]) -> float:
@@ -158,8 +198,9 @@ class Source:
         if random is None:
             return drawn
         # Where symbols stand after they were moved is not known.
-        owners = None if self.augment.moves else drawn.owners
-        return Sample(jitter(drawn.pixels, self.augment, random), drawn.ids, owners)
+        if self.augment.moves:
+            drawn = Sample(drawn.pixels, drawn.ids, None)
+        return dataclasses.replace(drawn, pixels=jitter(drawn.pixels, self.augment, random))
 
     def _draw(self, index: int, random: Random | None) -> Sample:
         item = self.items[index]
@@ -178,8 +219,13 @@ class Source:
             self._grey[index] = read_image(item.path)
         others = self._grey.values() if random is not None and self.augment.print else ()
         neighbour = next(iter(others), None)  # any will do
-        prepared = distort_picture(self._grey[index], self.image, self.augment, random, neighbour, self.magnifier)
-        return Sample(prepared.pixels, tuple(self.vocabulary.encode(item.tokens)), None)
+        moved = distort_picture(self._grey[index], self.image, self.augment, random, neighbour, self.magnifier)
+        ids = tuple(self.vocabulary.encode(item.tokens))
+        boxes = None if moved.matrix is None else read_places(item.places)
+        if boxes is None or moved.matrix is None:
+            return Sample(moved.pixels, ids, None)
+        owners = box_owners(boxes, moved.matrix, moved.pixels)
+        return Sample(moved.pixels, ids, owners, looked_for(owners, ids, self.vocabulary.written))
 
     def _formula(self, index: int) -> Formula:
         if index not in self._formulas:
@@ -211,12 +257,18 @@ def collate(samples: Sequence[Sample]) -> Batch:
     tokens = torch.full((len(samples), _round_up(int(lengths.max()) + 1, 4) - 1), PAD_ID)
     located = torch.tensor([sample.owners is not None for sample in samples])
     owners = torch.full((len(samples), height // STRIDE_PX, width // STRIDE_PX), -1, dtype=torch.int16)
+    looked_for = (torch.arange(tokens.shape[1]) + 1).repeat(len(samples), 1)
     for index, sample in enumerate(samples):
         tokens[index, : len(sample.ids)] = torch.tensor(sample.ids)
         if sample.owners is not None:
             rows, columns = sample.owners.shape
             owners[index, :rows, :columns] = torch.from_numpy(sample.owners)
-    return Batch(images, sizes, tokens, lengths, owners.long() if bool(located.any()) else None, located)
+        if sample.looked_for is not None:
+            looked_for[index, : len(sample.ids)] = torch.tensor(sample.looked_for)
+    known = bool(located.any())
+    return Batch(
+        images, sizes, tokens, lengths, owners.long() if known else None, located, looked_for if known else None
+    )
 
 
 def _round_up(value: int, multiple: int) -> int:

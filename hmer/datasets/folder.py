@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hmer import latex
 from hmer.errors import DatasetError, LatexError
+from hmer.places import PLACES, are_places
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 SUFFIXES = (*IMAGE_SUFFIXES, ".inkml")
@@ -15,13 +16,17 @@ LABELS = "labels.tsv"
 
 @dataclass(frozen=True)
 class Item:
-    """One labelled picture or ink file: its tokens in a label form, and whatever the other columns say."""
+    """One labelled picture or ink file: its tokens in a label form, and whatever the other columns say.
+
+    `places` as `hmer.places.read_places` reads them; empty where the label stands in another form there.
+    """
 
     path: Path
     tokens: tuple[str, ...]
     writer: str = ""
     split: str = ""
     source: str = ""
+    places: str = ""
 
 
 def read_rows(folder: Path | str) -> list[dict[str, str]]:
@@ -83,7 +88,10 @@ def _item(folder: Path, row: dict[str, str], label_form: str) -> Item:
         raise DatasetError(f"{folder}: the LaTeX of {name!r} is not well-formed: {error}") from error
     if not tokens:
         raise DatasetError(f"{folder}: the LaTeX of {name!r}, {row['latex'][:80]!r}, shows nothing.")
-    return Item(path, tokens, row.get("writer", ""), row.get("split", ""), row.get("source", ""))
+    places = row.get(PLACES, "") if tokens == tuple(row["latex"].split()) else ""
+    if not are_places(places, len(tokens)):
+        raise DatasetError(f"{folder}: the places of {name!r} are not token:left,top,right,bottom: {places[:60]!r}.")
+    return Item(path, tokens, row.get("writer", ""), row.get("split", ""), row.get("source", ""), places)
 
 
 def write_labels(folder: Path | str, rows: Iterable[Sequence[str]], columns: Sequence[str]) -> None:

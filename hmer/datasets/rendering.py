@@ -27,11 +27,13 @@ from hmer.config import check
 from hmer.datasets.folder import LABELS, write_labels
 from hmer.errors import DatasetError, LatexError, RenderError
 from hmer.image import Grey
+from hmer.places import PLACES, Boxes, write_places
 from hmer.tex import Failure, Job, cropped
 
 Style = Literal["varied", "im2latex"]
 
 CHUNK = 1_000
+COLUMNS = ("file", "latex", "source", "look", PLACES)
 PLAN, REFUSED = "plan.json", "not_rendered.tsv"
 IM2LATEX_DPI = 200
 # The sizes that IM2LaTeX-100k's pictures were padded to, at the right and below (im2markup).
@@ -59,6 +61,21 @@ class Look:
         colour = "dark" if sum(self.paper) < sum(self.ink) else "coloured" if self.ink != (0, 0, 0) else ""
         plain = f"{self.font} {self.size_pt}pt {self.dpi}dpi" if self.name == "tex" else self.name
         return f"{plain} {colour}".strip()
+
+    def moved(self, places: Boxes) -> Boxes:
+        """Where what stands there in the formula's ink stands in the finished picture."""
+        halved = self.name == "im2latex"
+        boxes = places.copy()
+        boxes[:, 1:] = (places[:, 1:] + 2 * _MARGIN_PX) / 2 if halved else places[:, 1:] + self.margin_px
+        return boxes
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture (H, W) grey or (H, W, 3) RGB, and where the tokens of its label stand in it, if that is known."""
+
+    pixels: npt.NDArray[np.uint8]
+    places: Boxes | None = None
 
 
 def draw_look(random: Random) -> Look:
@@ -93,21 +110,25 @@ def _tinted(level: int, spread: int, random: Random) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def render(formulas: Sequence[str], looks: Sequence[Look]) -> list[npt.NDArray[np.uint8] | Failure]:
-    """A picture (H, W) grey or (H, W, 3) RGB, or a Failure, for each formula. Raises RenderError without TeX."""
-    results: list[npt.NDArray[np.uint8] | Failure | None] = [None] * len(formulas)
+def render(formulas: Sequence[str], looks: Sequence[Look], *, located: bool = False) -> list[Picture | Failure]:
+    """A picture, or a Failure, for each formula; `located` as in `hmer.tex.Job`. Raises RenderError without TeX."""
+    results: list[Picture | Failure | None] = [None] * len(formulas)
     for place, (formula, look) in enumerate(zip(formulas, looks, strict=True)):
         if look.name == "ziamath" and is_simple(formula):
             drawn = ziamath_picture(formula, look.size_pt * look.dpi / 72)
-            results[place] = None if drawn is None else _finished(drawn, look)
+            results[place] = None if drawn is None else Picture(_finished(drawn, look))
     rest = [place for place, result in enumerate(results) if result is None]
     jobs = [
-        Job(formulas[place], look.font, look.size_pt, look.dpi, look.number, look.gap_pt)
+        Job(formulas[place], look.font, look.size_pt, look.dpi, look.number, look.gap_pt, located)
         for place in rest
         for look in [looks[place]]
     ]
-    for place, typeset in zip(rest, tex.typeset(jobs) if jobs else [], strict=True):
-        results[place] = typeset if isinstance(typeset, Failure) else _finished(typeset, looks[place])
+    for place, drawing in zip(rest, tex.draw(jobs) if jobs else [], strict=True):
+        if isinstance(drawing, Failure):
+            results[place] = drawing
+        else:
+            moved = None if drawing.places is None else looks[place].moved(drawing.places)
+            results[place] = Picture(_finished(drawing.grey, looks[place]), moved)
     return [result if result is not None else Failure("was not drawn") for result in results]
 
 
@@ -214,7 +235,7 @@ def render_chunk(
         labels.append(label)
         sources.append(formula if as_given or not label else label)
     looks = [Look() if plan.style == "im2latex" else draw_look(random) for _ in formulas]
-    pictures = render(sources, looks)
+    pictures = render(sources, looks, located=not as_given)
     pages = folder / f"{number:04}"
     pages.mkdir(parents=True, exist_ok=True)
     lines, refused = [], []
@@ -228,8 +249,8 @@ def render_chunk(
             refused.append("\t".join((_flat(formula), _flat(reason))))
             continue
         name = f"{number:04}/{index:04}.png"
-        _write_png(folder / name, picture)
-        lines.append("\t".join((name, label, source, look.describe())))
+        _write_png(folder / name, picture.pixels)
+        lines.append("\t".join((name, label, source, look.describe(), write_places(picture.places))))
     (pages / REFUSED).write_text("".join(line + "\n" for line in refused), encoding="utf-8")
     temporary = pages / f"{LABELS}.new"
     temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
@@ -282,9 +303,10 @@ def finish(folder: Path) -> Rendered:
     rows: list[list[str]] = []
     refused: list[list[str]] = []
     for part in sorted(folder.glob(f"[0-9]*/{LABELS}")):
-        rows += [line.split("\t") for line in part.read_text(encoding="utf-8").split("\n")[:-1]]
+        lines = part.read_text(encoding="utf-8").split("\n")[:-1]
+        rows += [(line.split("\t") + [""])[: len(COLUMNS)] for line in lines]  # those of older folders have no places
         refused += [line.split("\t") for line in (part.parent / REFUSED).read_text(encoding="utf-8").split("\n")[:-1]]
-    write_labels(folder, rows, ("file", "latex", "source", "look"))
+    write_labels(folder, rows, COLUMNS)
     text = "latex\treason\n" + "".join("\t".join(row) + "\n" for row in refused)
     (folder / REFUSED).write_text(text, encoding="utf-8")
     reasons = Counter(_kind_of(row[-1]) for row in refused)

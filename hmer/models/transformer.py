@@ -252,11 +252,16 @@ class TransformerModel(Model):
         if batch.owners is None:
             return None
         owners = batch.owners.flatten(1).gather(1, encoded.places)[:, None]  # (B, 1, T)
-        steps = torch.arange(length, device=owners.device)[None, :, None]
+        told = batch.looked_for
+        if told is None:
+            told = torch.arange(1, length, device=owners.device).expand(len(owners), -1)
+        told = functional.pad(told, (0, 1))  # the end is nowhere
+        steps = torch.arange(length, device=owners.device)[None]
         parts = []
         for reverse in directions:
-            position = batch.lengths[:, None, None] - steps if reverse else steps + 1
-            parts.append((owners == position) & (position > 0))
+            place = batch.lengths[:, None] - 1 - steps if reverse else steps
+            position = told.gather(1, place.clamp(0, length - 1).expand(len(owners), -1))[..., None]
+            parts.append((owners == position) & (position > 0) & (place >= 0)[..., None])
         return torch.cat(parts)
 
     def start(self, encoded: Encoded, beams: int, *, reverse: bool = False) -> tuple[Step, State, Tensor]:
