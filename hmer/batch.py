@@ -59,7 +59,7 @@ class Batch:
     """Pictures with their captions.
 
     images (B, 1, H, W) ink 1 on 0; sizes (B, 2) true pixels; tokens (B, L) ids without start and end, padded with
-    PAD_ID; lengths (B,). `owners` (B, H/8, W/8), where the strokes of the symbols are known: the position in the
+    PAD_ID; lengths (B,). `owners` (B, H/8, W/8), where the symbols' strokes or boxes are known: the position in the
     caption, from 1, of the symbol that covers the cell; 0 paper, -1 unknown. `located` (B,) says for which items.
     `looked_for` (B, L): of each token of the caption, the position, from 1, of the one whose cells tell of it, mostly itself; 0: none.
     `looks` (B, L + 1, T): where a model much like this one looked at each step, as `hmer.models.base.Loss` tells, and

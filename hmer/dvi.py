@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SCALED_POINTS = 65_536 * 72.27  # in an inch
 
-_SET_RULE, _PUT_1, _PUT_RULE, _BOP, _EOP, _PUSH, _POP = 132, 133, 137, 139, 140, 141, 142
+_SET_RULE, _PUT_1, _PUT_RULE, _NOP, _BOP, _EOP, _PUSH, _POP = 132, 133, 137, 138, 139, 140, 141, 142
 _RIGHT, _W, _X, _DOWN, _Y, _Z = 143, 147, 152, 157, 161, 166
 _FONT_0, _FONT_1, _SPECIAL, _FONT_DEF, _PRE, _POST = 171, 235, 239, 243, 247, 248
 
@@ -86,7 +86,7 @@ class _Reader:
                 self.define_font(code - _FONT_DEF + 1)
             elif code == _POST:
                 return found
-            elif code != 138:
+            elif code != _NOP:
                 raise ValueError(f"an unknown command, {code}")
 
     def define_font(self, size: int) -> None:
@@ -170,5 +170,5 @@ class _Reader:
                     marks.append(int(text[5:]))
             elif code < _PRE:
                 self.define_font(code - _FONT_DEF + 1)
-            elif code != 138:
+            elif code != _NOP:
                 raise ValueError(f"an unknown command, {code}")
