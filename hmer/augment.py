@@ -306,7 +306,7 @@ def worn(grey: Grey, random: Random, strength: float, neighbour: Grey | None = N
 
 def _factor(size_px: float, random: Random, *, small: bool) -> float:
     """How much larger a picture is to be whose usual symbol has that size; `small`: as small as can be read."""
-    if small and 2 * SMALLEST_PX < size_px < SCREEN_PX and random.random() < 0.55:
+    if small and 2 * SMALLEST_PX < size_px < SCREEN_PX and random.random() < 0.65:
         return 0.5
     least = max(min(SMALLEST_PX / size_px, 1.0), 0.15)
     most = 2.0 if random.random() < 0.5 else 1.0  # small print more often: it is what is hard to read

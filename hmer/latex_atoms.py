@@ -129,8 +129,7 @@ def _is_unmoved_by_atom(previous: str, following: str) -> bool:
         return False
     if not following:
         return previous != "bin"
-    around = _MU[_gap(previous, "ord")] + _MU[_gap("ord", following)]
-    return around == _MU[_gap(previous, following)]
+    return gap_mu(previous, "ord") + gap_mu("ord", following) == gap_mu(previous, following)
 
 
 def _edge_class(items: Iterable[Item]) -> str:
@@ -164,6 +163,11 @@ def _can_splice(inner: list[Item], previous: str, following: str, last: bool) ->
 
 def _gap(left: str, right: str) -> str:
     return _SPACING[left][right] if left and right else "0"
+
+
+def gap_mu(left: str, right: str) -> int:
+    """The space between two neighbours by their classes, in mu, outside scripts; 0 where there is none."""
+    return _MU[_gap(left, right)]
 
 
 def _carries_scripts(group: Item) -> bool:

@@ -1,14 +1,13 @@
 """The label forms of hmer.latex: how a dataset's labels spell a formula in normal form."""
 
-import functools
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from hmer import latex_symbols as known
 from hmer.errors import LatexError
 from hmer.latex_lexer import environment_name
-from hmer.latex_parser import MAX_DEPTH
+from hmer.latex_parser import MAX_DEPTH, parse
+from hmer.latex_print import as_printed
 from hmer.vocabulary import RELATIONS, UNWRITTEN
 
 _ACCENTS_IN_MATHEMATICS = {
@@ -431,24 +430,12 @@ def _im2markup_rows(result: Tree, nodes: Tree) -> None:
         cell = []
 
 
-# Widths in mu, an eighteenth of an em. ~ is set by its own rules (the font's blank, and an atom): it stays as it is.
-_SPACE_MU = {r"\qquad": 36, r"\quad": 18, r"\enspace": 9, r"\;": 5, r"\:": 4, r"\,": 3, r"\!": -3,
-             r"\negmedspace": -4, r"\negthickspace": -5}  # fmt: skip
-_POINTS_A_MU = 10 / 18  # at 10 pt
-_POINTS = {"pt": 1.0, "mm": 2.845, "cm": 28.45, "in": 72.27, "pc": 12.0, "bp": 1.004, "em": 10.0, "ex": 4.306,
-           "mu": _POINTS_A_MU}  # fmt: skip
-_DIMENSION = re.compile(r"([+-]?)(\d*[.,]?\d*)(?:true)?([a-z]{2})")
-_LARGEST_SPACE_MU = 144
-_SPELLING = (r"\qquad", r"\quad", r"\;", r"\:", r"\,")
-
-
 def _printed(tokens: list[str]) -> list[str]:
-    r"""What print shows, by as few tokens as keep the look: for formulas typeset by TeX.
+    r"""What print shows, in the one spelling of `hmer.latex_print`: for formulas typeset by TeX.
 
-    Space that stands first or last cannot be seen and goes; a run of spaces is spelt by its width, \hspace by the nearest
-    such run (up to 8 em); upright words are \mathrm wherever that looks the same as \text.
+    Space that stands first or last cannot be seen and goes; upright words are \mathrm wherever that looks like \text.
     """
-    nodes = _printed_nodes(_checked_tree(tokens))
+    nodes = _without_text(_checked_tree(parse(" ".join(tokens), as_printed)))
     while nodes and isinstance(nodes[0], str) and nodes[0] in known.SPACES:
         nodes.pop(0)
     while nodes and isinstance(nodes[-1], str) and nodes[-1] in known.SPACES and nodes[-2:-1] != [r"\\"]:
@@ -456,30 +443,13 @@ def _printed(tokens: list[str]) -> list[str]:
     return leaves(nodes)
 
 
-def _printed_nodes(nodes: Tree, in_script: bool = False) -> Tree:
-    """In scripts spaces keep their spelling: some shrink there, and some do not."""
+def _without_text(nodes: Tree) -> Tree:
+    """Upright words as \\mathrm where that looks the same as \\text."""
     result: Tree = []
-    here, mu, blanks, in_run = 0, 0, 0, False
-    while here <= len(nodes):
-        node = nodes[here] if here < len(nodes) else None
+    here = 0
+    while here < len(nodes):
+        node = nodes[here]
         here += 1
-        width = _SPACE_MU.get(node) if isinstance(node, str) and not in_script else None
-        if (
-            node in (r"\hspace", r"\mspace")
-            and not in_script
-            and here < len(nodes)
-            and not isinstance(nodes[here], str)
-        ):
-            width = _dimension_mu(nodes[here])
-            here += width is not None
-        if width is not None or (node == "~" and not in_script):
-            mu, blanks, in_run = mu + (width or 0), blanks + (node == "~"), True
-            continue
-        if in_run:
-            result += ["~"] * blanks + list(_spelt_space(mu))
-            mu, blanks, in_run = 0, 0, False
-        if node is None:
-            break
         if isinstance(node, str) and node in known.TEXT_COMMANDS and here < len(nodes):
             body = nodes[here]
             here += 1
@@ -493,34 +463,8 @@ def _printed_nodes(nodes: Tree, in_script: bool = False) -> Tree:
                 result.append(nodes[here])
                 here += 1
         else:
-            small = in_script or nodes[here - 2 : here - 1] in (["_"], ["^"])
-            result.append(node if isinstance(node, str) else _printed_nodes(node, small))
+            result.append(node if isinstance(node, str) else _without_text(node))
     return result
-
-
-def _dimension_mu(body: Tree) -> int | None:
-    """A dimension in mu; None for what is none, or too large to be spelt."""
-    match = _DIMENSION.fullmatch("".join(part for part in body if isinstance(part, str)))
-    if match is None or match[3] not in _POINTS or not re.search(r"\d", match[2]):
-        return None
-    mu = round(float(match[2].replace(",", ".")) * _POINTS[match[3]] / _POINTS_A_MU)
-    return (-mu if match[1] == "-" else mu) if mu <= _LARGEST_SPACE_MU else None
-
-
-@functools.cache
-def _spelt_space(mu: int) -> tuple[str, ...]:
-    """A width by so few spaces as can be, the widest first; 1 and 2 mu are none, and less than none goes by 3."""
-    if mu <= 2:
-        return (r"\!",) * round(-mu / 3)
-    wide = max(0, (mu - _LARGEST_SPACE_MU) // _SPACE_MU[r"\qquad"])  # of a run without end
-    if wide:
-        return (r"\qquad",) * wide + _spelt_space(mu - wide * _SPACE_MU[r"\qquad"])
-    spellings = [(name, *_spelt_space(mu - _SPACE_MU[name])) for name in _SPELLING if _is_spelt(mu - _SPACE_MU[name])]
-    return min(spellings, key=len)
-
-
-def _is_spelt(mu: int) -> bool:
-    return mu == 0 or mu > 2
 
 
 LABEL_FORMS: dict[str, Callable[[list[str]], list[str]]] = {

@@ -30,26 +30,31 @@ from hmer.latex_lexer import (
     unknown_command,
 )
 
+Arrange = Callable[[list[Item], int], list[Item]]
 MAX_DEPTH = 60  # of nested braces, delimiters and environments; keeps the parser far from Python's recursion limit
 MAX_CHARACTERS = 20_000
 
 
-def parse(latex: str) -> list[str]:
-    """The canonical tokens of a formula. Raises LatexError, with the place, if it is not well-formed."""
+def parse(latex: str, arrange: Arrange = lambda items, _: items) -> list[str]:
+    """The canonical tokens of a formula. Raises LatexError, with the place, if it is not well-formed.
+
+    `arrange` is given the items of each list of mathematics, and the style there (0 display, 1 text, 2 script, 3 script of
+    script), to respell them.
+    """
     if len(latex) > MAX_CHARACTERS:
         raise LatexError(
             f"The formula has {len(latex):,} characters; at most {MAX_CHARACTERS:,} are read.",
             MAX_CHARACTERS,
             len(latex),
         )
-    return _Parser(latex).formula()
+    return _Parser(latex, arrange).formula()
 
 
 class _Parser:
     """Recursive descent over raw tokens; every method leaves `pos` behind what it has read."""
 
-    def __init__(self, source: str) -> None:
-        self.source = source
+    def __init__(self, source: str, arrange: Arrange) -> None:
+        self.source, self.arrange = source, arrange
         self.tokens = tokenise(source)
         self.pos = 0
         self.depth = 0
@@ -179,9 +184,10 @@ class _Parser:
         done[font_from:] = in_font(font, done[font_from:])
         self.style = outer_style
         self.depth -= 1
-        done = spell_control_spaces(flatten(done))
+        done = self.arrange(spell_control_spaces(flatten(done)), list_style)
         if infix is not None:
-            return [infix_item(infix.text, infix_arguments, spell_control_spaces(flatten(numerator)), done)]
+            above = self.arrange(spell_control_spaces(flatten(numerator)), list_style)
+            return [infix_item(infix.text, infix_arguments, above, done)]
         return done
 
     def infix_arguments(self, token: Token) -> list[list[str]]:

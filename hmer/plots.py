@@ -28,6 +28,7 @@ LINES = {
             "token": "token",
             "attention": "attention",
             "symbol": "symbol",
+            "space": "space",
             "validation_loss": "validation",
         },
     ),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from hmer.errors import ConfigError
+from hmer.latex_symbols import SPACES
 
 PAD, START, END = "<pad>", "<s>", "</s>"
 PAD_ID, START_ID, END_ID = 0, 1, 2
@@ -51,6 +52,11 @@ class Vocabulary:
     def written(self) -> tuple[bool, ...]:
         """For each id whether it stands for something that has a place in the picture."""
         return tuple(index >= len(SPECIAL) and token not in UNWRITTEN for index, token in enumerate(self.tokens))
+
+    @property
+    def spaces(self) -> tuple[int, ...]:
+        r"""The ids of `\,` and its like."""
+        return tuple(index for index, token in enumerate(self.tokens) if token in SPACES)
 
     def missing(self, tokens: Iterable[str]) -> list[str]:
         """Those of `tokens` that are not in the vocabulary, each once, in order of appearance."""

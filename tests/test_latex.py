@@ -510,18 +510,32 @@ def test_spaces_and_stars_keep_their_neighbours_in_place(typed: str, canonical: 
     ("typed", "label"),
     [
         (r"\quad a = b \,\qquad", "a = b"),
-        (r"a\;\;\;\;b", r"a \; \; \; \; b"),
+        (r"a\;\;\;\;b", r"a ~ ~ \; \, b"),
+        (r"a\,\,b~~~c", r"a ~ b \quad c"),
         (r"a\,\,\,\,\,\,b", r"a \quad b"),
         (r"a\,\!b", "a b"),
         (r"a~\,~b", r"a ~ ~ \, b"),
-        (r"a\hspace{1cm}b", r"a \qquad \; \; \; b"),
+        (r"a\hspace{1cm}b", r"a \qquad ~ ~ \, b"),
         (r"a\hspace{40cm}b", r"a \hspace { 4 0 c m } b"),
         (r"x^{\,\,\,\,\,\,a}", r"x ^ { \, \, \, \, \, \, a }"),
         (r"\text{max} x", r"\mathrm { m a x } x"),
         (r"\text{so that}", r"\text { s o ~ t h a t }"),
         (r"\frac{\,a}{b\;}", r"\frac { \, a } { b \; }"),
+        (r"a=~-b", "a = ~ - b"),  # the blank makes an operation of the sign
+        (r"a=\,\,-b", r"a = \, \, - b"),
+        (r"\sum~\sum x", r"\sum \; \: \sum x"),  # the blank is an atom, with a thin space on either side
+        (r"f\left(x_i\right)y", r"f \, ( x _ { i } ) \, y"),
+        (r"a=\left(x\right)+b", "a = ( x ) + b"),
+        (r"-\left[x\right]\left[y\right]", r"- \, [ x ] \, [ y ]"),
+        (r"\left|0\right\rangle=\left|-x\right|", r"| 0 \rangle = \left | - x \right |"),  # else the sign is an operation
+        (r"\left(x\right)^2\left(x^i\right)\left(\frac{a}{b}\right)",
+         r"\left ( x \right ) ^ { 2 } \left ( x ^ { i } \right ) \left ( \frac { a } { b } \right )"),
+        (r"\left(x^a\right)", "( x ^ { a } )"),
+        (r"e^{\left(x\right)}", r"e ^ { \left ( x \right ) }"),
+        (r"a=\operatorname{Tr}(x)\operatorname{Tr}x", r"a = \mathrm { T r } ( x ) \operatorname { T r } x"),
+        (r"P_\perp\perp P_\parallel", r"P _ { \bot } \perp P _ { \| }"),
     ],
-)
+)  # fmt: skip
 def test_printed_labels_are_spelt_by_what_is_seen(typed: str, label: str) -> None:
     assert " ".join(label_tokens(typed, "printed")) == label
     assert " ".join(label_tokens(label, "printed")) == label

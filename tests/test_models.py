@@ -19,7 +19,7 @@ from hmer.decoding import beam, ctc_greedy, greedy
 from hmer.errors import ConfigError
 from hmer.image import pad, prepare
 from hmer.models import MODELS, CtcModel, Model, build
-from hmer.models.base import Encoded, anchor_loss, attention_loss, symbol_loss, token_loss, with_ends
+from hmer.models.base import Encoded, anchor_loss, attention_loss, space_loss, symbol_loss, token_loss, with_ends
 from hmer.models.encoders import inked_cells, inside
 from hmer.models.transformer import TransformerModel
 from hmer.recognizer import Recognizer
@@ -415,6 +415,21 @@ def test_the_anchor_is_a_divergence_over_the_tokens_that_it_knows() -> None:
     assert (int(term.count), term.weight) == (1, 20.0)  # neither padding nor what lies behind the anchor
     assert float(term.mean) == pytest.approx(math.log(2))  # half of what it said went to a new token
     assert float(anchor_loss(now[:, :2, :2], then, torch.tensor([[PAD_ID, 4]])).mean) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_space_loss_asks_the_cells_of_a_symbol_what_stands_before_it() -> None:
+    tokens = torch.tensor([[5, 6, 7, 5, 8]])  # 6 and 7 are spaces, before the fourth symbol
+    told = torch.tensor([[1, 4, 4, 4, 0]])
+    owners = torch.tensor([[1, 4, 4, -1, 0, 5]])
+    mask = torch.ones(1, 6, dtype=torch.bool)
+    logits = torch.zeros(1, 6, 9)
+    logits[0, 1, 6] = 2.0
+    nothing, right = math.log(3), math.log(2 + math.exp(2)) - 2
+    loss = space_loss(logits, owners, mask, tokens, told, torch.tensor([6, 7]))
+    assert int(loss.count) == 4
+    assert float(loss.sum) == pytest.approx(3 * nothing + right, abs=1e-5)
+    logits[0, 2, 7] = 50.0
+    assert float(space_loss(logits, owners, mask, tokens, told, torch.tensor([6, 7])).sum) > 45  # the first counts
 
 
 def test_symbol_loss_counts_paper_a_fifth_and_unknown_not() -> None:

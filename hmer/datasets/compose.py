@@ -88,7 +88,10 @@ _INDICES = r"i i i j k l m n a b c 0 1 2 2 2 3 4 + - \mu \mu \nu \nu \rho \sigma
 _MARKS = r"\dagger \dagger \dagger * \ast \perp \star \pm \mp \circ \| \infty".split()  # as scripts
 _RELATIONS = r"= = = = = = = \equiv \sim \simeq \approx \leq \geq < > \neq \rightarrow \propto \in \ll \gg".split()
 _SIGNS = r"+ + + + - - - - \pm \mp \cdot \times \otimes \oplus \wedge *".split()
-_ACCENTS = r"\bar \tilde \hat \dot \vec \overline \widetilde \widehat \ddot \check \breve \underline".split()
+_ACCENTS = r"""
+    \bar \bar \bar \bar \tilde \tilde \tilde \hat \hat \hat \dot \dot \vec \vec \overline \widetilde \widehat \ddot \check \breve
+    \underline
+""".split()
 _FONTS = r"\mathcal \mathcal \mathbf \mathbf \mathrm \mathbb \boldsymbol \mathsf \mathfrak \mathit".split()
 _FENCES = (("(", ")"), ("(", ")"), ("[", "]"), ("[", "]"), (r"\{", r"\}"), ("|", "|"), (r"\langle", r"\rangle"))
 _SPACES = [r"\,", r"\,", r"\,", r"~", r"~", r"\;", r"\:", r"\quad", r"\!"]
@@ -195,11 +198,11 @@ class Composer:
             exchanged = others[token] if style < 0.7 else token
             chance = random.random()
             followed = tokens[here + 1] if here + 1 < len(tokens) else ""
-            if chance < 0.05 and level < 3:
+            if chance < 0.08 and level < 3:
                 result += [_pick(_ACCENTS, random), "{", exchanged, "}"]
-            elif chance < 0.09 and exchanged.isalpha() and level < 3:
+            elif chance < 0.12 and exchanged.isalpha() and level < 3:
                 result += [_pick(_FONTS, random), "{", exchanged.upper(), "}"]
-            elif chance < 0.17 and level == 0 and followed not in ("_", "^"):
+            elif chance < 0.2 and level == 0 and followed not in ("_", "^"):
                 result += _scripted([exchanged], random)
             else:
                 result.append(exchanged)
@@ -452,9 +455,9 @@ def _letter(random: Random) -> list[str]:
     letter = _pick(_GREEK if random.random() < 0.45 else _LATIN, random)
     chance = random.random()
     tokens = [letter]
-    if (chance < 0.02 or 0.1 <= chance < 0.18) and letter.isalpha():
+    if (chance < 0.02 or 0.16 <= chance < 0.24) and letter.isalpha():
         tokens = [_pick(_FONTS, random), "{", letter.upper() if random.random() < 0.7 else letter, "}"]
-    if chance < 0.1:
+    if chance < 0.16:
         tokens = [_pick(_ACCENTS, random), "{", *tokens, "}"]
     if chance < 0.005:
         tokens = [_pick([r"\dot", r"\bar", r"\hat", r"\vec"], random), "{", *tokens, "}"]

@@ -69,7 +69,7 @@ class Term:
         return self.sum / self.count.clamp(min=1)
 
 
-TERMS = ("token", "anchor", "attention", "symbol", "impossible")
+TERMS = ("token", "anchor", "attention", "symbol", "space", "impossible")
 
 
 @dataclass
@@ -258,6 +258,29 @@ def symbol_loss(logits: Tensor, owners: Tensor, mask: Tensor, tokens: Tensor, we
     counts = torch.where(classes[use] == PAD_ID, 0.2, 1.0)
     losses = functional.cross_entropy(logits[use].float(), classes[use], reduction="none")
     return Term((losses * counts).sum(), counts.sum(), weight)
+
+
+def space_loss(
+    logits: Tensor, owners: Tensor, mask: Tensor, tokens: Tensor, told: Tensor, spaces: Tensor, weight: float = 1.0
+) -> Term:
+    r"""Which space stands before the symbol that covers a cell, as a cross entropy between the spaces and none.
+
+    logits (B, T, V), owners (B, T) and told (B, L) (`looked_for`) as in `Batch`, mask (B, T); spaces (S,): the ids of `\,` and its
+    like. None is END_ID, which covers no cell either. Of several the first counts, which is the widest.
+    """
+    length = tokens.shape[1]
+    place = torch.arange(length, device=tokens.device).expand_as(tokens)
+    is_space = (tokens[..., None] == spaces).any(-1) & (told > 0)
+    first = place.new_full(tokens.shape, length).scatter_reduce(
+        1, (told - 1).clamp(min=0), torch.where(is_space, place, length), "amin"
+    )
+    before = tokens.gather(1, first.clamp(max=length - 1))
+    among = torch.cat([spaces.new_tensor([END_ID]), spaces])
+    wanted = (before[..., None] == among).int().argmax(-1) * (first < length)  # (B, L): for each symbol
+    classes = wanted.gather(1, (owners - 1).clamp(min=0))
+    use = (owners > 0) & mask
+    losses = functional.cross_entropy(logits[use][:, among].float(), classes[use], reduction="sum")
+    return Term(losses, use.sum(), weight)
 
 
 def attention_loss(weights: Tensor, owned: Tensor, weight: float = 1.0) -> Term:

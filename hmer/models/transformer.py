@@ -27,6 +27,7 @@ from hmer.models.base import (
     grow_embedding,
     grow_linear,
     loss_of,
+    space_loss,
     symbol_loss,
     with_ends,
 )
@@ -52,6 +53,7 @@ class TransformerModel(Model):
     """See the module's docstring. Reads in both directions when trained so; answers are read left to right."""
 
     written: Tensor  # (V,) bool: the tokens that have a place in the picture
+    spaces: Tensor  # ids
     positions: Tensor  # (MAX_LENGTH, D) of the steps of decoding
 
     def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
@@ -79,8 +81,9 @@ class TransformerModel(Model):
         self._index_vocabulary()
 
     def _index_vocabulary(self) -> None:
-        """Which ids stand for something written, and so have a place in the picture: (V,) bool."""
+        """Which ids stand for something written, and so have a place in the picture: (V,) bool; those of spaces."""
         self.register_buffer("written", torch.tensor(self.vocabulary.written), persistent=False)
+        self.register_buffer("spaces", torch.tensor(self.vocabulary.spaces, dtype=torch.long), persistent=False)
 
     def see(self, images: Tensor, sizes: Tensor) -> Seen:
         features, mask = self.encoder(images, sizes)
@@ -203,6 +206,10 @@ class TransformerModel(Model):
             owners = batch.owners.flatten(1).gather(1, encoded.places)
             scores = self.symbol_head(encoded.extra["cells"])
             terms["symbol"] = symbol_loss(scores, owners, encoded.mask, batch.tokens, self.symbol_weight)
+            if batch.looked_for is not None and len(self.spaces):
+                terms["space"] = space_loss(
+                    scores, owners, encoded.mask, batch.tokens, batch.looked_for, self.spaces, self.symbol_weight
+                )
         count = len(batch.tokens)
         said = None if self.training else logits.detach().float().log_softmax(-1)
         loss = loss_of(terms, logits[:count], targets[:count])
