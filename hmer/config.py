@@ -397,7 +397,9 @@ class TrainConfig:
     clip_norm: float = 1.0
     label_smoothing: float = 0.1
     average_decay: float = 0.999  # exponential moving average of the weights
-    symbol_loss: float = 0.5  # classification of the symbol in each cell, where ink is segmented
+    symbol_loss: float = (
+        0.5  # classification of the symbol in each cell, and of the space before it, where that is known
+    )
     attention_loss: float = 0.3  # attention mass on the cells of the token's symbol, where known
     anchor_loss: float = 1.0  # staying near what another model said, where batches tell it (`Batch.anchor`)
     exact_places: bool = False  # follow unsegmented writing as decoding will: slower, and what it then meets

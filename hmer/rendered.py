@@ -7,11 +7,13 @@ import numpy.typing as npt
 from matplotlib.mathtext import MathTextParser
 
 from hmer import latex, tex
+from hmer.dvi import Piece
 from hmer.image import Grey
 from hmer.metrics import Tokens
 
 _DARK = 128
 SAME_UP_TO = 0.01  # share of the dark pixels that may differ
+ALIKE_PT = 0.6  # less than a pixel at 100 dpi
 
 
 def typeset(tokens: Tokens, dpi: int = 100) -> npt.NDArray[np.uint8] | None:
@@ -77,3 +79,18 @@ def _placed(dark: npt.NDArray[np.bool_], height: int, width: int, down: int, rig
 def looks_the_same(one: Grey, other: Grey) -> bool:
     """Whether at most 1 % of the dark pixels differ after the best shift by up to 2 px."""
     return difference(one, other) <= SAME_UP_TO
+
+
+def set_alike(one: Sequence[Piece], other: Sequence[Piece]) -> bool:
+    """Whether TeX put the same glyphs in the same places, within ALIKE_PT of where they stand from the first of them.
+
+    Pixels can differ all the same: where something stands in a box of its own, its place is rounded otherwise.
+    """
+    parts = [sorted(pieces, key=lambda piece: (piece.what, piece.left, piece.baseline)) for pieces in (one, other)]
+    if not one or [piece.what for piece in parts[0]] != [piece.what for piece in parts[1]]:
+        return False
+    places = (
+        np.array([[(piece.left, piece.baseline) for piece in pieces] for pieces in parts]) * 72.27
+    )  # points an inch
+    places -= places.min(axis=1, keepdims=True)
+    return bool(np.abs(places[0] - places[1]).max() <= ALIKE_PT)

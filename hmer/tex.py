@@ -26,7 +26,7 @@ import PIL.Image
 
 from hmer import latex
 from hmer import latex_symbols as known
-from hmer.dvi import read_pages
+from hmer.dvi import Piece, read_pages
 from hmer.errors import LatexError, RenderError
 from hmer.image import Grey
 from hmer.latex_lexer import Token, environment_name, is_unknown, tokenise
@@ -85,7 +85,8 @@ _PREAMBLE = r"""\documentclass[10pt]{article}
 class Job:
     """A formula to typeset in display style. `number` stands `gap_pt` to its right, as the number of an equation.
 
-    `located`: `latex` is a label, tokens with blanks between, and where they stand is to be found.
+    `located`: `latex` is a label, tokens with blanks between, and where they stand is to be found. `with_glyphs`: so is where each
+    glyph stands.
     """
 
     latex: str
@@ -95,14 +96,19 @@ class Job:
     number: str = ""
     gap_pt: int = 60
     located: bool = False
+    with_glyphs: bool = False
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A formula's picture, cropped to its ink, and where its tokens stand in it, if that is known."""
+    """A formula's picture, cropped to its ink, and where its tokens stand in it, if that is known.
+
+    `glyphs`: as TeX put them on the page, before their places were rounded to pixels.
+    """
 
     grey: Grey
     places: Boxes | None = None
+    glyphs: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -248,7 +254,7 @@ def _run(font: str, dpi: int, pages: dict[int, tuple[Job, str]], done: Done, sec
             for number, reason in outcome.failed.items():
                 done[number] = Failure(reason)
             _draw(folder, dpi, outcome.pages, done, seconds)
-            if outcome.marked_pages:
+            if outcome.marked_pages or any(job.with_glyphs for job, _ in part.values()):
                 _locate(folder, dpi, outcome, {number: job for number, (job, _) in part.items()}, done)
         left = {number: page for number, page in part.items() if done[number] is None}
         if len(left) == len(part) == 1:
@@ -380,12 +386,16 @@ def _take(path: Path, number: int, done: Done) -> bool:
 
 
 def _locate(folder: Path, dpi: int, outcome: _Outcome, jobs: dict[int, Job], done: Done) -> None:
-    """Find where the tokens of drawn formulas stand, for those whose page with marks is there, too."""
+    """Find where the glyphs of drawn formulas stand, and their tokens, of those whose page with marks is there, too."""
     try:
         pages = read_pages((folder / "formulas.dvi").read_bytes())
     except (OSError, RenderError):
         return  # the pictures are good all the same
     plain = dict(zip(outcome.pages, pages, strict=False))
+    for number, pieces in plain.items():
+        drawing = done[number]
+        if isinstance(drawing, Drawing) and jobs[number].with_glyphs:
+            done[number] = dataclasses.replace(drawing, glyphs=tuple(pieces))
     for number, with_marks in zip(outcome.marked_pages, pages[len(outcome.pages) :], strict=False):
         drawing = done[number]
         if isinstance(drawing, Drawing) and number in plain:

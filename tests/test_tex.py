@@ -9,9 +9,9 @@ import pytest
 
 from hmer import tex
 from hmer.errors import LatexError, RenderError
-from hmer.latex import normalise
-from hmer.rendered import difference, looks_the_same
-from hmer.tex import Failure, Job, safe_source, typeset
+from hmer.latex import label_tokens, normalise
+from hmer.rendered import difference, looks_the_same, set_alike
+from hmer.tex import Drawing, Failure, Job, safe_source, typeset
 
 needs_tex = pytest.mark.skipif(not tex.is_installed(), reason=f"latex and dvipng are not here; {tex.INSTALL}")
 
@@ -200,3 +200,22 @@ def test_what_never_ends_is_found_and_the_others_are_set() -> None:
     endless = Job(r"\begin{array}{*{99999}{c}}a\end{array}")
     results = typeset([Job("a"), endless, Job("b")], seconds=4)
     assert [isinstance(result, Failure) for result in results] == [False, True, False]
+
+
+@needs_tex
+@pytest.mark.parametrize(
+    "formula",
+    [
+        r"f\left(x_i,y\right)g+\left[a^m\right]-\left\{b\right\}\left\langle z\right\rangle,",
+        r"a~+b\,\,\,c=~\sum x~\ldots~~~d,\;-\left(u\right)\left(v\right)\;.",
+        r"\left|0\right\rangle_n=\left|x\right|\sin\left(x\right)\times\operatorname{Tr}(y)",
+        r"P_\perp+P_\parallel^{a\mid b}=\frac{1}{\left(p\right)~q}",
+    ],
+)
+def test_the_label_form_of_print_is_set_as_what_was_typed(formula: str) -> None:
+    label = " ".join(label_tokens(formula, "printed"))
+    assert label != " ".join(normalise(formula))
+    drawn = tex.draw([Job(source, with_glyphs=True) for source in (formula, label, formula.replace("x", "x\\,"))])
+    glyphs = [drawing.glyphs for drawing in drawn if isinstance(drawing, Drawing)]
+    assert set_alike(glyphs[0], glyphs[1])
+    assert set_alike(glyphs[0], glyphs[2]) == ("x" not in formula)
