@@ -30,6 +30,7 @@ _FLAT = 0.35  # a component lower than this share of its width is a bar: fractio
 # whose writing is read larger by the one share, with lines thinner by the other.
 _PEN, _MARKER = 0.1, 0.15
 _MARKER_ZOOM, _MARKER_SLIMMING = 0.33, 0.25
+_COARSE_PX = 11.0  # a symbol's size below which print is drawn larger before it is measured again and scaled
 _SMALL_PRINT_PX, _SMALLEST_PRINT_PX = 9, 6  # a symbol's size below which it is measured magnified; and sharpened, too
 _MAGNIFIED, _SHARPENED_PX = 4, 0.6
 _LOOKS = (1.2, 0.83)  # the other sizes in which a marker's writing is looked at
@@ -264,8 +265,8 @@ class Magnifies(Protocol):
 def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0, magnifier: Magnifies | None = None) -> Prepared:
     """Crop to the ink and scale so that the usual symbol is `config.writing_px` large.
 
-    `grey`: (H, W) uint8, dark ink on light paper. `zoom` multiplies the size (training varies it). Print that is small
-    enough for the `magnifier` is drawn larger by it first.
+    `grey`: (H, W) uint8, dark ink on light paper. `zoom` multiplies the size (training varies it). With a `magnifier` small
+    print is drawn larger first, by it where it is small enough for that.
     Raises BadImage if there is no ink, or more writing than fits the largest picture.
     """
     mask = ink_mask(grey)
@@ -276,8 +277,9 @@ def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0, magnifier: Ma
     size_px = writing_size(mask[top:bottom, left:right])
     if size_px < _SMALL_PRINT_PX:
         size_px = _size_of_small_print(grey[top:bottom, left:right])
-    if magnifier is not None and magnifier.takes(size_px):
-        found = _prepared_magnified(grey, _with_pale_ink(grey, box, size_px), size_px, config, zoom, magnifier)
+    if magnifier is not None and size_px < _COARSE_PX:
+        draw_larger = magnifier.magnified if magnifier.takes(size_px) else _twice_as_large
+        found = _prepared_larger(grey, _with_pale_ink(grey, box, size_px), size_px, config, zoom, draw_larger)
         if found is not None:
             return found
     pen_px = pen_width(mask)
@@ -316,24 +318,29 @@ def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0, magnifier: Ma
     return Prepared(canvas, scale, left - margin / scale, top - margin / scale)
 
 
-def _prepared_magnified(
+def _prepared_larger(
     grey: Grey,
     box: tuple[int, int, int, int],
     size_px: float,
     config: ImageConfig,
     zoom: float,
-    magnifier: Magnifies,
+    draw_larger: Callable[[Grey], Grey],
 ) -> Prepared | None:
     """What is in the box, drawn larger; None for what is so much that it is not read as large as usual, or is wiped out."""
     left, top, right, bottom = box
     if (right - left) * (bottom - top) * (config.writing_px / size_px) ** 2 > config.max_area_px:
         return None
-    large = magnifier.magnified(grey[top:bottom, left:right])
+    large = draw_larger(grey[top:bottom, left:right])
     if not ink_mask(large).any():
         return None
     times = large.shape[1] / (right - left)
     found = prepare(large, config, zoom=zoom)
     return Prepared(found.pixels, found.scale * times, left + found.left / times, top + found.top / times)
+
+
+def _twice_as_large(grey: Grey) -> Grey:
+    """What is larger is measured and placed more finely, and keeps more of the shades when it is scaled."""
+    return np.asarray(cv2.resize(grey, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def looks_at(prepared: Grey, config: ImageConfig) -> list[Grey]:
