@@ -43,13 +43,13 @@ def test_a_list_becomes_a_dataset_folder_and_goes_on_where_it_stopped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, out = tmp_path / "list.tsv", tmp_path / "out"
-    source.write_text("a\tx+1\nb\t\\heartsuit\nb\t\\frac{a}\nc\t\\left(y\\right)~\nc\tz^2\n", encoding="utf-8")
+    source.write_text("a\tx+1\nb\t\\heartsuit\nb\t\\frac{a}\nc\t\\left(y^2\\right)~\nc\tz^2\n", encoding="utf-8")
     command = [str(source), "--out", str(out), "--style", "im2latex"]
     assert render_formulas.main(command) == 0
     rows = read_rows(out)
     assert [(row["latex"], row["source"], row["look"]) for row in rows] == [
         ("x + 1", "a", "im2latex"),
-        (r"\left ( y \right )", "c", "im2latex"),
+        (r"\left ( y ^ { 2 } \right )", "c", "im2latex"),
         ("z ^ { 2 }", "c", "im2latex"),
     ]
     items = read_dataset(out, "printed")
