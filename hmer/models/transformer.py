@@ -53,7 +53,7 @@ class TransformerModel(Model):
     """See the module's docstring. Reads in both directions when trained so; answers are read left to right."""
 
     written: Tensor  # (V,) bool: the tokens that have a place in the picture
-    spaces: Tensor  # ids
+    spaces: Tensor  # (S,): the ids of the tokens that are nothing but space
     positions: Tensor  # (MAX_LENGTH, D) of the steps of decoding
 
     def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
