@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from hmer import latex
-from hmer.datasets.compose import MAX_TOKENS, Composer, Part, _spaced, key_of, read_formulas, usable_parts
+from hmer.datasets.compose import MAX_TOKENS, Composer, Part, _spaced, _strewn, key_of, read_formulas, usable_parts
 from hmer.errors import DatasetError
+from hmer.latex_symbols import SPACES
 
 FORMULAS = [r"x^2 + y^2 = 1", r"\frac{a}{b}", r"f(x) = \int_0^1 t\,dt", r"\begin{pmatrix} a & b \\ c & d \end{pmatrix}",
             r"\alpha_i \leq \beta", r"E = mc^2", r"\lim_{n \to \infty} a_n", r"\text{if } x > 0"]  # fmt: skip
@@ -127,3 +128,20 @@ def test_an_author_puts_one_kind_of_space_at_the_same_places() -> None:
     assert np.mean(np.array(kinds) <= 1) > 0.6
     assert min(shares) == 0 and max(shares) >= 8
     assert {"=", "+", "}", ")", ","} <= places
+
+
+def test_strewn_spaces_stand_in_rows_and_change_nothing_else() -> None:
+    formula = r"\left ( \frac { a + b } { c } \right ) ^ { i j } = \sqrt [ 3 ] { x } \bigl [ \mathrm { L } _ { m n } \sum \limits _ { k } y _ { k } \bigr ]"
+    tokens = formula.split()
+    kinds = set()
+    for seed in range(60):
+        strewn = _strewn(tokens, np.random.default_rng(seed))
+        spaces = [token for token in strewn if token in SPACES]
+        kinds |= set(spaces)
+        assert [token for token in strewn if token not in SPACES] == tokens
+        assert latex.normalise(" ".join(strewn))
+        for place, token in enumerate(strewn):
+            if token in SPACES:
+                assert strewn[place - 1] not in (r"\left", r"\right", r"\sqrt", r"\bigl", r"\bigr", "^", "_")
+                assert strewn[place + 1] not in ("{", "}", "^", "_", r"\limits")
+    assert kinds == {r"\,", "~", r"\;", r"\:", r"\!", r"\quad", r"\qquad"}

@@ -99,6 +99,12 @@ _SPACES = [r"\,", r"\,", r"\,", r"~", r"~", r"\;", r"\:", r"\quad", r"\!"]
 _GAPS = (
     *[(r"\,",)] * 11, *[("~",)] * 6, *[(r"\;",)] * 4, (r"\,", r"\,"), ("~", "~"), (r"\;", r"\;"), (r"\:",), (r"\!",),
 )  # fmt: skip
+_BEFORE_STOPS = (*_GAPS, *[(r"\;",)] * 4, *[(r"\quad",)] * 5, (r"\:",), ("~", "~"))
+# Before an index that stands behind those of the other script: A ^ { i } _ { ~ j }.
+_STAGGERED = (
+    ("~",), ("~",), (r"\,",), (r"\,",), (r"\;",), (r"\:",), ("~", "~"), (r"\quad",), (r"\;", r"\;"),
+)  # fmt: skip
+_STREWN = (*[r"\,"] * 6, *["~"] * 4, *[r"\;"] * 4, *[r"\!"] * 4, *[r"\:"] * 2, *[r"\quad"] * 2, r"\qquad")
 _FAR = (
     (r"\quad",), (r"\quad",), (r"\qquad",), ("~", "~"), (r"\;", r"\;"), (r"\quad", r"\quad"), ("~", "~", "~"), (r"\,", r"\,"),
 )  # fmt: skip
@@ -145,6 +151,8 @@ class Composer:
                 tokens = self._ended(kind(self, list(part.tokens), length, random), random)
             if random.random() < 0.26:
                 tokens = _spaced(tokens, random)
+            elif random.random() < 0.15:
+                tokens = _strewn(tokens, random)
             try:
                 made = tuple(latex.normalise(" ".join(tokens)))
             except LatexError:
@@ -251,7 +259,8 @@ class Composer:
             limits += ["^", "{", *_letter(random), "}"] if random.random() < 0.5 else []
             gap = [_pick(_SPACES, random)] if random.random() < 0.3 else []
             measure = ["d", *_letter(random), *gap] if "int" in large and random.random() < 0.7 else gap
-            return [large, *limits, *measure, *self._factor(length - 8, random)]
+            closer = [r"\!"] * int(random.integers(1, 4)) if "int" in large and random.random() < 0.08 else []
+            return [large, *limits, *closer, *measure, *self._factor(length - 8, random)]
         if kind < 0.6:
             name = [_pick(_OPERATORS, random)]
             if random.random() < 0.35:
@@ -390,7 +399,7 @@ class Composer:
         chance = random.random()
         if tokens[-1] in (".", ",", r"\right") or tokens[-1].startswith(r"\end{a"):
             return tokens
-        gap = _GAPS[int(random.integers(len(_GAPS)))] if random.random() < 0.35 else ()
+        gap = _BEFORE_STOPS[int(random.integers(len(_BEFORE_STOPS)))] if random.random() < 0.4 else ()
         return [*tokens, *gap, "."] if chance < 0.36 else [*tokens, *gap, ","] if chance < 0.62 else tokens
 
 
@@ -450,6 +459,31 @@ def _spaced(tokens: Sequence[str], random: Random) -> list[str]:
     return result
 
 
+_STREWN_GROUPS = (r"\frac", "}", r"\sqrt", "^", "_")  # what a group stands behind; "}" is a fraction's
+
+
+def _strewn(tokens: Sequence[str], random: Random) -> list[str]:
+    """The tokens with spaces of all kinds in any row, scripts' too: so their widths are told, not who puts them where."""
+    share = random.uniform(0.05, 0.2)
+    result: list[str] = []
+    groups: list[str] = []
+    before = ""
+    for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
+        result.append(token)
+        if token == "{":
+            groups.append(before)
+        elif token == "}" and groups:
+            groups.pop()
+        before = token
+        if following in ("{", "}", "^", "_", "&", r"\\", r"\limits", "") or following.startswith(r"\end"):
+            continue
+        if token in (r"\left", r"\right", r"\sqrt", r"\not", "&", r"\\") or token.startswith(_SIZES):
+            continue
+        if all(group in _STREWN_GROUPS for group in groups) and random.random() < share:
+            result.append(_pick(_STREWN, random))
+    return result
+
+
 def _letter(random: Random) -> list[str]:
     """A letter, now and then with an accent or two or in a font."""
     letter = _pick(_GREEK if random.random() < 0.45 else _LATIN, random)
@@ -502,6 +536,7 @@ def _script(random: Random) -> list[str]:
         return ["1", "/", below] if random.random() < 0.5 else [r"\frac", "{", "1", "}", "{", below, "}"]
     if chance < 0.26:
         return [_pick("ijkmn", random), _pick("+-=", random), _pick("0112", random)]
+    staggered = _STAGGERED[int(random.integers(len(_STAGGERED)))] if chance < 0.31 else ()
     count = 1 + int(random.random() < 0.35) + int(random.random() < 0.1)
-    inner = [index, *(_pick(_INDICES, random) for _ in range(count - 1))]
+    inner = [*staggered, index, *(_pick(_INDICES, random) for _ in range(count - 1))]
     return inner if inner[-1] not in "+-" or count == 1 else [*inner, "1"]
