@@ -259,8 +259,8 @@ class Composer:
             limits += ["^", "{", *_letter(random), "}"] if random.random() < 0.5 else []
             gap = [_pick(_SPACES, random)] if random.random() < 0.3 else []
             measure = ["d", *_letter(random), *gap] if "int" in large and random.random() < 0.7 else gap
-            closer = [r"\!"] * int(random.integers(1, 4)) if "int" in large and random.random() < 0.08 else []
-            return [large, *limits, *closer, *measure, *self._factor(length - 8, random)]
+            drawn_closer = [r"\!"] * int(random.integers(1, 4)) if "int" in large and random.random() < 0.08 else []
+            return [large, *limits, *drawn_closer, *measure, *self._factor(length - 8, random)]
         if kind < 0.6:
             name = [_pick(_OPERATORS, random)]
             if random.random() < 0.35:
