@@ -5,7 +5,8 @@ A reader of pictures cannot tell `\left ( x \right ) y` from `( x ) \, y`, nor `
 - a run of spaces goes by its width, whatever it is typed with;
 - delimiters that would not grow around what is in them are plain ones, with the space that `\left` and `\right` put;
 - `\operatorname` is `\mathrm` where an operator has no other space around it than letters;
-- in scripts, which have no space around relations, these are the ordinary signs that they look like.
+- in scripts, which have no space around relations, these are the ordinary signs that they look like;
+- `\mathrm { d e t }` is `\det` where they have the same space, and `{ \textstyle \frac { a } { b } }` is `\tfrac { a } { b }`.
 
 Widths and heights are those of Computer Modern at 10 pt (plain.tex; the font parameters of TeXbook, appendix G).
 """
@@ -68,7 +69,14 @@ _BEFORE_BIN, _AFTER_SIGN = ("ord", "close", "inner"), ("rel", "close", "punct")
 
 def as_printed(items: Sequence[Item], style: int) -> list[Item]:
     """The items of a list in their one spelling; `style`: 0 display, 1 text, 2 script, 3 script of script."""
-    return _spaces_by_width(_plain_delimiters(items, style), style)
+    return _spaces_by_width(_plain_delimiters(_small_fraction(items), style), style)
+
+
+def _small_fraction(items: Sequence[Item]) -> list[Item]:
+    r"""With `\tfrac` for the fraction that the list ends in, if it alone stands behind `\textstyle`."""
+    if [item.tokens[:1] for item in items[-2:]] != [[r"\textstyle"], [r"\frac"]] or items[-1].scripted:
+        return list(items)
+    return [*items[:-2], Item([r"\tfrac", *items[-1].tokens[1:]], items[-1].kind)]
 
 
 def _styles(items: Sequence[Item], style: int) -> list[int]:
@@ -108,21 +116,17 @@ def _plain_delimiters(items: Sequence[Item], style: int) -> list[Item]:
         if not kind:
             result.append(item)
             continue
+        if name := _other_name(item, level, before, *_following(items, classes, here + 1)):
+            item.tokens, item.kind = name
+            kind = item.kind
         spelt, first, last = [item], kind, kind
-        if level >= _SCRIPT_LEVEL:
-            if len(item.tokens) == 1 and item.tokens[0] in _IN_SCRIPTS:
-                item.tokens, item.kind = [_IN_SCRIPTS[item.tokens[0]]], "ord"
-        elif _does_not_grow(item):
+        if level <= _SCRIPT_LEVEL and _does_not_grow(item):
             opener, *body, closer = [item.tokens[1]], item.tokens[2:-2], [item.tokens[-1]]
             first, last = ("ord" if one in _BARS else side for one, side in ((opener, "open"), (closer, "close")))
             spelt = [Item(opener, first), *[Item(part, "ord") for part in body if part], Item(closer, last)]
-            result += [Item([r"\,"], "space")] * ((gap_mu(before, kind) - gap_mu(now_before, first)) // 3)
-        else:
-            if item.tokens[:1] == [r"\operatorname"] and _looks_ordinary(
-                item, before, *_following(items, classes, here + 1)
-            ):
-                item.tokens, item.kind = [r"\mathrm", *item.tokens[1:]], "ord"
-                first = last = kind = "ord"
+        elif level >= _SCRIPT_LEVEL and len(item.tokens) == 1 and item.tokens[0] in _IN_SCRIPTS:
+            item.tokens, item.kind = [_IN_SCRIPTS[item.tokens[0]]], "ord"
+        if level < _SCRIPT_LEVEL:  # there brackets and what \left and \right make have no space around them
             result += [Item([r"\,"], "space")] * ((gap_mu(before, kind) - gap_mu(now_before, first)) // 3)
         result += spelt
         before, now_before = kind, last
@@ -136,11 +140,20 @@ def _following(items: Sequence[Item], classes: Sequence[str], start: int) -> tup
     )
 
 
-def _looks_ordinary(item: Item, before: str, after: str, after_itself: str) -> bool:
-    """Whether an operator of several letters has the spaces of a word, and its scripts, too."""
-    alike = gap_mu(before, "op") == gap_mu(before, "ord") and gap_mu("op", after) == gap_mu("ord", after)
-    name = item.tokens[2:-1]
-    return alike and after_itself != "bin" and not item.limits and len(name) > 1 and all(map(str.isalpha, name))
+def _other_name(item: Item, level: int, before: str, after: str, after_itself: str) -> tuple[list[str], str] | None:
+    """Tokens and kind of an operator spelt as a word, or of a word spelt as an operator, where nothing tells them apart."""
+    command, letters = item.tokens[:1], item.tokens[2:-1]
+    if command not in ([r"\operatorname"], [r"\mathrm"]) or after_itself == "bin":
+        return None
+    if gap_mu(before, "op") != gap_mu(before, "ord") or gap_mu("op", after) != gap_mu("ord", after):
+        return None
+    name = "\\" + "".join(letters)
+    limits = item.scripted and level == 0 and name not in known.OPERATOR_NAMES
+    if name in known.OPERATOR_NAMES | known.NAMED_WITH_LIMITS and not limits and not item.limits:
+        return [name], "op"
+    if command == [r"\operatorname"] and not item.limits and len(letters) > 1 and all(map(str.isalpha, letters)):
+        return [r"\mathrm", *item.tokens[1:]], "ord"
+    return None
 
 
 def _does_not_grow(item: Item) -> bool:

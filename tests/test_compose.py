@@ -32,8 +32,20 @@ def test_what_is_composed_is_well_formed_and_of_displayed_lengths() -> None:
         r"\left",
         r"\quad",
         r"\mathrm",
+        r"\stackrel",
+        ";",
     ):
         assert any(wanted in tokens for tokens in made), wanted
+
+
+def test_exponents_can_be_as_long_as_terms() -> None:
+    composer, random = Composer(PARTS, cap=1.0), np.random.default_rng(5)
+    lengths = []
+    for _ in range(300):
+        tokens, _ = composer.make(random)
+        starts = [here + 2 for here, token in enumerate(tokens[:-1]) if token == "^"]
+        lengths += [tokens.index("}", start) - start for start in starts]
+    assert 0.02 < np.mean(np.array(lengths) >= 6) < 0.2  # to the first brace at least
 
 
 def test_the_same_seed_composes_the_same() -> None:

@@ -531,7 +531,12 @@ def test_spaces_and_stars_keep_their_neighbours_in_place(typed: str, canonical: 
         (r"\left(x\right)^2\left(x^i\right)\left(\frac{a}{b}\right)",
          r"\left ( x \right ) ^ { 2 } \left ( x ^ { i } \right ) \left ( \frac { a } { b } \right )"),
         (r"\left(x^a\right)", "( x ^ { a } )"),
-        (r"e^{\left(x\right)}", r"e ^ { \left ( x \right ) }"),
+        (r"e^{\sin\left(x\right)}", r"e ^ { \sin ( x ) }"),
+        (r"x^{a_{\left(i\right)}}", r"x ^ { a _ { \left ( i \right ) } }"),  # set with fonts of other proportions
+        (r"\mathrm{det}(x)\mathrm{sin}(x)", r"\det ( x ) \mathrm { s i n } ( x )"),  # a function has space before it
+        (r"x_\mathrm{max}+\mathrm{max}_x", r"x _ { \max } + \mathrm { m a x } _ { x }"),  # else the script is below
+        (r"{\textstyle\frac{1}{2}}x={\textstyle x\frac{1}{2}}",
+         r"\tfrac { 1 } { 2 } x = \textstyle x \frac { 1 } { 2 }"),
         (r"a=\operatorname{Tr}(x)\operatorname{Tr}x", r"a = \mathrm { T r } ( x ) \operatorname { T r } x"),
         (r"P_\perp\perp P_\parallel", r"P _ { \bot } \perp P _ { \| }"),
     ],

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -84,13 +85,14 @@ _GREEK = r"""
     \partial \nabla \hbar \infty
     \mu \mu \mu \nu \phi \phi \pi \pi \delta \delta \alpha \beta \psi \lambda \gamma \sigma
 """.split()
+_RARE = r"\triangle \imath \wp \bigtriangledown \jmath \Re \Im \vartheta \varrho".split()
 _INDICES = r"i i i j k l m n a b c 0 1 2 2 2 3 4 + - \mu \mu \nu \nu \rho \sigma \alpha \beta \lambda I J N A B".split()
 _MARKS = r"\dagger \dagger \dagger * \ast \perp \star \pm \mp \circ \| \infty".split()  # as scripts
 _RELATIONS = r"= = = = = = = \equiv \sim \simeq \approx \leq \geq < > \neq \rightarrow \propto \in \ll \gg".split()
 _SIGNS = r"+ + + + - - - - \pm \mp \cdot \times \otimes \oplus \wedge *".split()
 _ACCENTS = r"""
-    \bar \bar \bar \bar \tilde \tilde \tilde \hat \hat \hat \dot \dot \vec \vec \overline \widetilde \widehat \ddot \check \breve
-    \underline
+    \bar \bar \bar \bar \bar \bar \bar \tilde \tilde \tilde \tilde \tilde \hat \hat \hat \hat \dot \dot \dot \vec \vec \vec
+    \overline \overline \widetilde \widehat \ddot \underline \check \breve
 """.split()
 _FONTS = r"\mathcal \mathcal \mathbf \mathbf \mathrm \mathbb \boldsymbol \mathsf \mathfrak \mathit".split()
 _FENCES = (("(", ")"), ("(", ")"), ("[", "]"), ("[", "]"), (r"\{", r"\}"), ("|", "|"), (r"\langle", r"\rangle"))
@@ -116,7 +118,8 @@ _OPERATORS = r"\sin \cos \exp \ln \log \det \tan \cosh \sinh \tanh \arctan \max 
 _NAMES = r"Tr tr sgn diag Re Im Res Ad arcsinh sech rank vol Det STr ch Pf".split()
 _LABELS = "eff tot max min in out int kin ren phys BRST F B L R T c p YM cl QCD gf even odd".split()  # words as scripts
 _LARGE = (r"\sum", r"\sum", r"\int", r"\int", r"\prod", r"\oint", r"\bigoplus", r"\bigcup", r"\iint")
-_SIZES = (r"\big", r"\Big", r"\bigg", r"\Bigg")
+_SIZES = (r"\big", r"\big", r"\Big", r"\Big", r"\Big", r"\bigg", r"\bigg", r"\Bigg")
+_ABOVE = r"\leftrightarrow \leftrightarrow \rightarrow \leftarrow . \circ \wedge \sim \rightharpoonup * ? o def".split()
 
 
 class Composer:
@@ -147,7 +150,7 @@ class Composer:
                 tokens = list(part.tokens)
             else:
                 length = float(np.clip(np.exp(random.normal(np.log(52), 0.55)), 4, MAX_TOKENS))
-                kind = _KINDS[int(random.choice(len(_KINDS), p=_KIND_SHARES))]
+                kind = _drawn(_KINDS, _KIND_SHARES, random)
                 tokens = self._ended(kind(self, list(part.tokens), length, random), random)
             if random.random() < 0.26:
                 tokens = _spaced(tokens, random)
@@ -165,7 +168,7 @@ class Composer:
         group = self.sources[int(random.choice(len(self.sources), p=self.shares))]
         return group[int(random.integers(len(group)))]
 
-    def _term(self, random: Random, most: float) -> list[str]:
+    def _term(self, most: float, random: Random) -> list[str]:
         """A part of at most so many tokens that does not span rows, its symbols exchanged."""
         for _ in range(20):
             tokens = list(self._part(random).tokens)
@@ -227,63 +230,124 @@ class Composer:
 
     def _factor(self, length: float, random: Random) -> list[str]:
         """A term, a fraction, something in brackets, under a root, an integral or sum."""
-        kind = random.random()
         if length < 6:
-            return self._term(random, length) if kind < 0.6 else _scripted(_letter(random), random)
-        if kind < 0.22:
-            share = random.uniform(0.2, 0.6)
-            above, below = self._short(length * share, random), self._short(length * (1 - share) - 5, random)
-            return [r"\frac", "{", *above, "}", "{", *below, "}"]
-        if kind < 0.36:
-            inner = self._sum_of(length - 6, random)
-            opening, closing = _FENCES[int(random.integers(len(_FENCES)))]
-            way = random.random()
-            if way < 0.5:
-                fenced = [r"\left", opening, *inner, r"\right", closing]
-            elif way < 0.6:
-                size, plain = _pick(_SIZES, random), random.random() < 0.3
-                fenced = [size + "l" * (not plain), opening, *inner, size + "r" * (not plain), closing]
-            else:
-                fenced = [opening, *inner, closing]
-            return (
-                [*fenced, "^", "{", _pick(["2", "2", "2", "3", "n", "N"], random), "}"]
-                if random.random() < 0.2
-                else fenced
-            )
-        if kind < 0.42:
-            return [r"\sqrt", "{", *self._short(length - 3, random), "}"]
-        if kind < 0.54:
-            large = _pick(_LARGE, random)
-            low = [*_letter(random), *(["=", _pick(["0", "1"], random)] if "int" not in large else [])]
-            limits = ["_", "{", *low, "}"] if random.random() < 0.8 else []
-            limits += ["^", "{", *_letter(random), "}"] if random.random() < 0.5 else []
-            gap = [_pick(_SPACES, random)] if random.random() < 0.3 else []
-            measure = ["d", *_letter(random), *gap] if "int" in large and random.random() < 0.7 else gap
-            drawn_closer = [r"\!"] * int(random.integers(1, 4)) if "int" in large and random.random() < 0.08 else []
-            return [large, *limits, *drawn_closer, *measure, *self._factor(length - 8, random)]
-        if kind < 0.6:
-            name = [_pick(_OPERATORS, random)]
-            if random.random() < 0.35:
-                command = r"\operatorname" if random.random() < 0.4 else r"\mathrm"
-                name = [command, "{", *_pick(_NAMES, random), "}"]
-            body = self._short(length - 6, random)
-            return [*name, "(", *body, ")"] if random.random() < 0.5 else [*name, r"\left", "(", *body, r"\right", ")"]
-        if kind < 0.68:
-            symbol = r"\partial" if random.random() < 0.6 else "d"
-            below = ["{", symbol, *_letter(random), "}"]
-            rate = [r"\frac", "{", symbol, *_letter(random), "}", *below] if random.random() < 0.5 else [
-                symbol, "_", "{", _pick(_INDICES, random), "}"]  # fmt: skip
-            return [*rate, *self._term(random, length - len(rate))]
-        if kind < 0.82:
-            tokens: list[str] = []
-            while len(tokens) < 0.6 * length:
-                tokens += _scripted(_letter(random), random)
-                tokens += [_pick(_SPACES, random)] if random.random() < 0.1 else []
-            return tokens
-        return self._term(random, length)
+            return self._term(length, random) if random.random() < 0.5 else _scripted(_letter(random), random)
+        return _drawn(_FACTORS, _FACTOR_SHARES, random)(self, length, random)
 
     def _short(self, length: float, random: Random) -> list[str]:
         return self._factor(length, random) if random.random() < 0.5 else self._sum_of(length, random)
+
+    def _fraction(self, length: float, random: Random) -> list[str]:
+        share = random.uniform(0.2, 0.6)
+        above, below = self._short(length * share, random), self._short(length * (1 - share) - 5, random)
+        made = [r"\frac", "{", *above, "}", "{", *below, "}"]
+        return [r"\tfrac", *made[1:]] if length < 14 and random.random() < 0.02 else made
+
+    def _fenced(self, length: float, random: Random) -> list[str]:
+        inner = self._sum_of(length - 6, random)
+        if random.random() < 0.05:
+            inner += [";", *_letter(random)]
+        opening, closing = _FENCES[int(random.integers(len(_FENCES)))]
+        way = random.random()
+        if way < 0.42:
+            fenced = [r"\left", opening, *inner, r"\right", closing]
+        elif way < 0.54:
+            size, plain = _pick(_SIZES, random), random.random() < 0.5
+            fenced = [size + "l" * (not plain), opening, *inner, size + "r" * (not plain), closing]
+        else:
+            fenced = [opening, *inner, closing]
+        chance = random.random()
+        if chance < 0.2:
+            return [*fenced, "^", "{", _pick(["2", "2", "2", "3", "n", "N"], random), "}"]
+        if chance < 0.3:
+            return _scripted(fenced, random)
+        return fenced
+
+    def _at(self, length: float, random: Random) -> list[str]:
+        """What is evaluated somewhere: a bar with a script behind it."""
+        inner = self._factor(length - 8, random)
+        way = random.random()
+        if way < 0.35:
+            inner = [r"\left", ".", *inner, r"\right", "|"]
+        elif way < 0.7:
+            inner += [_pick(_SIZES, random), "|"]
+        else:
+            inner.append("|" if way < 0.85 else r"\mid")
+        place = [*_letter(random), *(["=", _pick(["0", "0", "1", *_LATIN], random)] if random.random() < 0.6 else [])]
+        return [*inner, "_", "{", *place, "}"]
+
+    def _root(self, length: float, random: Random) -> list[str]:
+        return [r"\sqrt", "{", *self._short(length - 3, random), "}"]
+
+    def _power(self, length: float, random: Random) -> list[str]:
+        """An exponential, its exponent as long as a term."""
+        base = ["e"] if random.random() < 0.75 else _letter(random)
+        sign = ["-"] * (random.random() < 0.4) + ["i"] * (random.random() < 0.3)
+        if random.random() < 0.35:
+            return [*base, "^", "{", *sign, *self._factor(min(length, random.uniform(1, 6)), random), "}"]
+        return [*base, "^", "{", *sign, *self._short(min(length - 3, random.uniform(4, 26)), random), "}"]
+
+    def _large(self, length: float, random: Random) -> list[str]:
+        """A sum, an integral and the like before a factor."""
+        large = _pick(_LARGE, random)
+        low = [*_letter(random), *(["=", _pick(["0", "1"], random)] if "int" not in large else [])]
+        limits = ["_", "{", *low, "}"] if random.random() < 0.8 else []
+        limits += ["^", "{", *_letter(random), "}"] if random.random() < 0.5 else []
+        gap = [_pick(_SPACES, random)] if random.random() < 0.3 else []
+        measure = ["d", *_letter(random), *gap] if "int" in large and random.random() < 0.7 else gap
+        drawn_closer = [r"\!"] * int(random.integers(1, 4)) if "int" in large and random.random() < 0.08 else []
+        return [large, *limits, *drawn_closer, *measure, *self._factor(length - 8, random)]
+
+    def _function(self, length: float, random: Random) -> list[str]:
+        name = [_pick(_OPERATORS, random)]
+        if random.random() < 0.35:
+            command = r"\operatorname" if random.random() < 0.4 else r"\mathrm"
+            name = [command, "{", *_pick(_NAMES, random), "}"]
+        if random.random() < 0.12:
+            name += ["^", "{", _pick(["2", "2", "2", "3", "4", "n"], random), "}"]
+        body = self._short(length - 6, random)
+        chance = random.random()
+        if chance < 0.2:
+            return [*name, *body]
+        opening, closing = ("(", ")") if chance < 0.85 else ("[", "]")
+        return [*name, opening, *body, closing] if random.random() < 0.55 else [
+            *name, r"\left", opening, *body, r"\right", closing]  # fmt: skip
+
+    def _rate(self, length: float, random: Random) -> list[str]:
+        """A derivative of a term."""
+        symbol = r"\partial" if random.random() < 0.6 else "d"
+        below = ["{", symbol, *_letter(random), "}"]
+        rate = [r"\frac", "{", symbol, *_letter(random), "}", *below] if random.random() < 0.5 else [
+            symbol, "_", "{", _pick(_INDICES, random), "}"]  # fmt: skip
+        return [*rate, *self._term(length - len(rate), random)]
+
+    def _product(self, length: float, random: Random) -> list[str]:
+        tokens: list[str] = []
+        while len(tokens) < 0.6 * length:
+            tokens += _scripted(_letter(random), random)
+            tokens += [_pick(_SPACES, random)] if random.random() < 0.1 else []
+        return tokens
+
+    def _stacked(self, length: float, random: Random) -> list[str]:
+        """Something small above a symbol."""
+        above = [_pick(_ABOVE, random)] if random.random() < 0.6 else _script(random)
+        base = [_pick(_RELATIONS[7:], random)] if random.random() < 0.4 else _letter(random)
+        return [r"\stackrel", "{", *above, "}", "{", *base, "}", *self._term(length - 8, random)]
+
+    def _listed(self, length: float, random: Random) -> list[str]:
+        """First, second, dots and last, with commas or signs between."""
+        between = _pick([",", ",", ",", "+", r"\cdots"], random)
+        dots = _pick([r"\ldots", r"\ldots", r"\cdots", "..."], random)
+        letter, last = _letter(random), _pick("nNkmdr", random)
+        if between == r"\cdots":
+            return [*letter, "_", "{", "1", "}", r"\cdots", *letter, "_", "{", last, "}"]
+        dots_spelt = list(dots) if dots == "..." else [dots]
+        if random.random() < 0.4:
+            return [_pick("01", random), between, _pick("12", random), between, *dots_spelt, between, last]
+        script = _pick("__^", random)
+        first, second, end = ([*letter, script, "{", one, "}"] for one in ("1", "2", last))
+        return [*first, between, *(second if random.random() < 0.5 else []),
+                *([between] if random.random() < 0.5 else []), *dots_spelt, between, *end]  # fmt: skip
 
     # -- whole formulas
 
@@ -291,7 +355,7 @@ class Composer:
         tokens = self._dressed(start, random) if len(start) <= length else self._sum_of(length / 3, random)
         while len(tokens) < 0.8 * length:
             if random.random() < 0.12:
-                tokens += [",", *_FAR[int(random.integers(len(_FAR)))]]
+                tokens += [";" if random.random() < 0.15 else ",", *_FAR[int(random.integers(len(_FAR)))]]
             else:
                 tokens.append(_pick(_RELATIONS, random))
             tokens += self._sum_of(min(length - len(tokens), length * random.uniform(0.3, 0.8)), random)
@@ -308,11 +372,11 @@ class Composer:
         if way < 0.4:
             tokens += [*far, command, "{", *spelt, "}", *far]
         elif way < 0.6:
-            tokens += [",", *far, "(", *self._term(random, 8), ")"]
+            tokens += [",", *far, "(", *self._term(8, random), ")"]
             return tokens
         else:
             tokens += [",", *far]
-        return [*tokens, *self._term(random, max(length * 0.25, 5))]
+        return [*tokens, *self._term(max(length * 0.25, 5), random)]
 
     def _with_matrix(self, start: list[str], length: float, random: Random) -> list[str]:
         rows, columns = int(random.integers(1, 5)), int(random.integers(1, 5))
@@ -355,7 +419,7 @@ class Composer:
         body: list[str] = []
         for row in range(rows):
             body += [r"\\"] if row else []
-            condition = self._term(random, share)
+            condition = self._term(share, random)
             if random.random() < 0.4:
                 command = r"\text" if random.random() < 0.6 else r"\mathrm"
                 condition = [command, "{", *_pick(["if", "for", "when"], random), "~", "}", *condition]
@@ -400,14 +464,27 @@ class Composer:
         if tokens[-1] in (".", ",", r"\right") or tokens[-1].startswith(r"\end{a"):
             return tokens
         gap = _BEFORE_STOPS[int(random.integers(len(_BEFORE_STOPS)))] if random.random() < 0.4 else ()
-        return [*tokens, *gap, "."] if chance < 0.36 else [*tokens, *gap, ","] if chance < 0.62 else tokens
+        if chance >= 0.64:
+            return tokens
+        return [*tokens, *gap, "." if chance < 0.36 else "," if chance < 0.625 else _pick(";;;:", random)]
 
 
 _Kind = Callable[[Composer, list[str], float, Random], list[str]]
 _KINDS: tuple[_Kind, ...] = (
     Composer._equation, Composer._with_condition, Composer._with_matrix, Composer._with_cases, Composer._in_rows,
 )  # fmt: skip
-_KIND_SHARES = (0.74, 0.12, 0.07, 0.035, 0.035)
+_KIND_SHARES = (0.77, 0.12, 0.05, 0.03, 0.03)
+_Factor = Callable[[Composer, float, Random], list[str]]
+_FACTORS: tuple[_Factor, ...] = (
+    Composer._fraction, Composer._fenced, Composer._root, Composer._large, Composer._function, Composer._rate,
+    Composer._product, Composer._power, Composer._at, Composer._listed, Composer._stacked, Composer._term,
+)  # fmt: skip
+_FACTOR_SHARES = (0.18, 0.14, 0.04, 0.1, 0.06, 0.07, 0.2, 0.06, 0.015, 0.02, 0.01, 0.105)
+_T = TypeVar("_T")
+
+
+def _drawn(ways: Sequence[_T], shares: Sequence[float], random: Random) -> _T:
+    return ways[int(random.choice(len(ways), p=shares))]
 
 
 def _pick(choices: Sequence[str], random: Random) -> str:
@@ -486,14 +563,16 @@ def _strewn(tokens: Sequence[str], random: Random) -> list[str]:
 
 def _letter(random: Random) -> list[str]:
     """A letter, now and then with an accent or two or in a font."""
-    letter = _pick(_GREEK if random.random() < 0.45 else _LATIN, random)
+    letter = _pick(_RARE if random.random() < 0.012 else _GREEK if random.random() < 0.45 else _LATIN, random)
     chance = random.random()
     tokens = [letter]
     if (chance < 0.02 or 0.16 <= chance < 0.24) and letter.isalpha():
         tokens = [_pick(_FONTS, random), "{", letter.upper() if random.random() < 0.7 else letter, "}"]
-    if chance < 0.16:
+    if chance < 0.004:
+        tokens += [_pick("__^", random), "{", _pick(_INDICES, random), "}"]
+    if chance < 0.14:
         tokens = [_pick(_ACCENTS, random), "{", *tokens, "}"]
-    if chance < 0.005:
+    if 0.004 <= chance < 0.009:
         tokens = [_pick([r"\dot", r"\bar", r"\hat", r"\vec"], random), "{", *tokens, "}"]
     return tokens
 
@@ -507,11 +586,11 @@ def _scripted(base: list[str], random: Random) -> list[str]:
         return [*base, "^", "{", *_script(random), "}"]
     if chance < 0.86:
         return [*base, "_", "{", *_script(random), "}", "^", "{", *_script(random), "}"]
-    if chance < 0.93:  # tensors' indices keep their order
+    if chance < 0.886:  # tensors' indices keep their order
         first, second = ("_", "^") if random.random() < 0.7 else ("^", "_")
         inner, outer = [first, "{", *_script(random), "}"], [second, "{", *_script(random), "}"]
-        return ["{", *base, *inner, "}", *outer] if random.random() < 0.6 else [*base, *inner, "{", "}", *outer]
-    if chance < 0.95:
+        return ["{", *base, *inner, "}", *outer] if random.random() < 0.5 else [*base, *inner, "{", "}", *outer]
+    if chance < 0.9:
         return ["{", "}", _pick("_^^", random), "{", *_script(random), "}", *base]
     return [*base, "^", "{", *([r"\prime"] * int(random.integers(1, 3))), "}"]
 
@@ -520,6 +599,8 @@ def _script(random: Random) -> list[str]:
     """What stands in a script, mostly one or two symbols."""
     chance = random.random()
     index = _pick(_INDICES, random)
+    if random.random() < 0.03:
+        return _long_script(random)
     if chance < 0.04:
         return [_pick(_MARKS, random)]
     if chance < 0.11:  # has scripts of its own
@@ -537,6 +618,18 @@ def _script(random: Random) -> list[str]:
     if chance < 0.26:
         return [_pick("ijkmn", random), _pick("+-=", random), _pick("0112", random)]
     staggered = _STAGGERED[int(random.integers(len(_STAGGERED)))] if chance < 0.31 else ()
-    count = 1 + int(random.random() < 0.35) + int(random.random() < 0.1)
+    count = 1 + int(random.random() < 0.26) + int(random.random() < 0.08)
     inner = [*staggered, index, *(_pick(_INDICES, random) for _ in range(count - 1))]
     return inner if inner[-1] not in "+-" or count == 1 else [*inner, "1"]
+
+
+def _long_script(random: Random) -> list[str]:
+    """Several indices with their own, with signs or commas between, behind a small style now and then."""
+    between = _pick(["", "", "", ",", ",", "+", "-", "/", ";"], random)
+    tokens: list[str] = []
+    for _ in range(int(random.integers(2, 5))):
+        tokens += [between] if tokens and between else []
+        tokens.append(_pick(_INDICES[:13] + _LATIN + _GREEK, random))
+        if random.random() < 0.4:
+            tokens += [_pick("__^", random), "{", _pick(_INDICES, random), "}"]
+    return [r"\scriptscriptstyle", *tokens] if random.random() < 0.06 else tokens
