@@ -435,12 +435,14 @@ def _printed(tokens: list[str]) -> list[str]:
 
     Space that stands first or last cannot be seen and goes; upright words are \mathrm wherever that looks like \text.
     """
-    nodes = _without_text(_checked_tree(parse(" ".join(tokens), as_printed)))
+    spelt = parse(" ".join(tokens), as_printed)
+    nodes = _without_text(_checked_tree(spelt))
     while nodes and isinstance(nodes[0], str) and nodes[0] in known.SPACES:
         nodes.pop(0)
     while nodes and isinstance(nodes[-1], str) and nodes[-1] in known.SPACES and nodes[-2:-1] != [r"\\"]:
         nodes.pop()
-    return leaves(nodes)
+    label = leaves(nodes)
+    return label if label == spelt else _printed(label)  # what went may have kept braces, or a name, from going
 
 
 def _without_text(nodes: Tree) -> Tree:

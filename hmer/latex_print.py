@@ -64,6 +64,7 @@ _SCRIPT_LEVEL = 2
 _DOTS = ([r"\ldots"], [r"\cdots"], [r"\ddots"])
 _OPENERS, _CLOSERS = (["("], ["["], [r"\{"], [r"\langle"]), ([")"], ["]"], [r"\}"], [r"\rangle"])
 _BARS = (["|"], [r"\|"])
+_GAPS_IN_SCRIPTS = {("ord", "op"), ("op", "op"), ("close", "op"), ("inner", "op"), ("op", "ord")}
 _BEFORE_BIN, _AFTER_SIGN = ("ord", "close", "inner"), ("rel", "close", "punct")
 
 
@@ -126,8 +127,7 @@ def _plain_delimiters(items: Sequence[Item], style: int) -> list[Item]:
             spelt = [Item(opener, first), *[Item(part, "ord") for part in body if part], Item(closer, last)]
         elif level >= _SCRIPT_LEVEL and len(item.tokens) == 1 and item.tokens[0] in _IN_SCRIPTS:
             item.tokens, item.kind = [_IN_SCRIPTS[item.tokens[0]]], "ord"
-        if level < _SCRIPT_LEVEL:  # there brackets and what \left and \right make have no space around them
-            result += [Item([r"\,"], "space")] * ((gap_mu(before, kind) - gap_mu(now_before, first)) // 3)
+        result += [Item([r"\,"], "space")] * ((_gap_mu(before, kind, level) - _gap_mu(now_before, first, level)) // 3)
         result += spelt
         before, now_before = kind, last
     return result
@@ -140,12 +140,21 @@ def _following(items: Sequence[Item], classes: Sequence[str], start: int) -> tup
     )
 
 
+def _gap_mu(left: str, right: str, level: int) -> int:
+    """What TeX puts between two classes; in scripts only around operators."""
+    if level >= _SCRIPT_LEVEL and (left, right) not in _GAPS_IN_SCRIPTS:
+        return 0
+    return gap_mu(left, right)
+
+
 def _other_name(item: Item, level: int, before: str, after: str, after_itself: str) -> tuple[list[str], str] | None:
     """Tokens and kind of an operator spelt as a word, or of a word spelt as an operator, where nothing tells them apart."""
     command, letters = item.tokens[:1], item.tokens[2:-1]
     if command not in ([r"\operatorname"], [r"\mathrm"]) or after_itself == "bin":
         return None
-    if gap_mu(before, "op") != gap_mu(before, "ord") or gap_mu("op", after) != gap_mu("ord", after):
+    around = [(before, "op"), ("op", after)], [(before, "ord"), ("ord", after)]
+    as_operator, as_word = ([_gap_mu(left, right, level) for left, right in pairs] for pairs in around)
+    if as_operator != as_word:
         return None
     name = "\\" + "".join(letters)
     limits = item.scripted and level == 0 and name not in known.OPERATOR_NAMES

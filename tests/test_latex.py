@@ -518,6 +518,8 @@ def test_spaces_and_stars_keep_their_neighbours_in_place(typed: str, canonical: 
         (r"a\hspace{1cm}b", r"a \qquad ~ ~ \, b"),
         (r"a\hspace{40cm}b", r"a \hspace { 4 0 c m } b"),
         (r"x^{\,\,\,\,\,\,a}", r"x ^ { \, \, \, \, \, \, a }"),
+        ("{+}~", "+"),
+        (r"\text{max}(x)", r"\max ( x )"),
         (r"\text{max} x", r"\mathrm { m a x } x"),
         (r"\text{so that}", r"\text { s o ~ t h a t }"),
         (r"\frac{\,a}{b\;}", r"\frac { \, a } { b \; }"),
@@ -534,6 +536,7 @@ def test_spaces_and_stars_keep_their_neighbours_in_place(typed: str, canonical: 
         (r"e^{\sin\left(x\right)}", r"e ^ { \sin ( x ) }"),
         (r"x^{a_{\left(i\right)}}", r"x ^ { a _ { \left ( i \right ) } }"),  # set with fonts of other proportions
         (r"\mathrm{det}(x)\mathrm{sin}(x)", r"\det ( x ) \mathrm { s i n } ( x )"),  # a function has space before it
+        (r"x^{\left(a\right)\mathrm{deg}(a)+\mathrm{deg}(a)}", r"x ^ { ( a ) \mathrm { d e g } ( a ) + \deg ( a ) }"),
         (r"x_\mathrm{max}+\mathrm{max}_x", r"x _ { \max } + \mathrm { m a x } _ { x }"),  # else the script is below
         (r"{\textstyle\frac{1}{2}}x={\textstyle x\frac{1}{2}}",
          r"\tfrac { 1 } { 2 } x = \textstyle x \frac { 1 } { 2 }"),
