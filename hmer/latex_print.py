@@ -6,6 +6,7 @@ A reader of pictures cannot tell `\left ( x \right ) y` from `( x ) \, y`, nor `
 - delimiters that would not grow around what is in them are plain ones, with the space that `\left` and `\right` put;
 - `\operatorname` is `\mathrm` where an operator has no other space around it than letters;
 - in scripts, which have no space around relations, these are the ordinary signs that they look like;
+- `\displaystyle` and `\textstyle` go where they change nothing;
 - `\mathrm { d e t }` is `\det` where they have the same space, and `{ \textstyle \frac { a } { b } }` is `\tfrac { a } { b }`.
 
 Widths and heights are those of Computer Modern at 10 pt (plain.tex; the font parameters of TeXbook, appendix G).
@@ -64,13 +65,24 @@ _SCRIPT_LEVEL = 2
 _DOTS = ([r"\ldots"], [r"\cdots"], [r"\ddots"])
 _OPENERS, _CLOSERS = (["("], ["["], [r"\{"], [r"\langle"]), ([")"], ["]"], [r"\}"], [r"\rangle"])
 _BARS = (["|"], [r"\|"])
+# What stands higher, or larger, in displays than in text, or in what other styles are chosen.
+_SET_BY_STYLE = frozenset({"^", "_", r"\frac", r"\binom", r"\stackrel", r"\sqrt", r"\left", r"\limits", *known.STYLES}
+                          | known.LARGE_OPERATORS | known.INTEGRALS)  # fmt: skip
 _GAPS_IN_SCRIPTS = {("ord", "op"), ("op", "op"), ("close", "op"), ("inner", "op"), ("op", "ord")}
 _BEFORE_BIN, _AFTER_SIGN = ("ord", "close", "inner"), ("rel", "close", "punct")
 
 
 def as_printed(items: Sequence[Item], style: int) -> list[Item]:
     """The items of a list in their one spelling; `style`: 0 display, 1 text, 2 script, 3 script of script."""
-    return _spaces_by_width(_plain_delimiters(_small_fraction(items), style), style)
+    return _spaces_by_width(_plain_delimiters(_small_fraction(_without_idle_style(items, style)), style), style)
+
+
+def _without_idle_style(items: Sequence[Item], style: int) -> list[Item]:
+    """Without a first `\\displaystyle` or `\\textstyle` where nothing stands that the two set otherwise."""
+    if not items or style >= _SCRIPT_LEVEL or items[0].tokens not in ([r"\displaystyle"], [r"\textstyle"]):
+        return list(items)
+    idle = all(not item.scripted and _SET_BY_STYLE.isdisjoint(item.tokens) for item in items[1:])
+    return list(items[idle:])
 
 
 def _small_fraction(items: Sequence[Item]) -> list[Item]:

@@ -538,6 +538,7 @@ def test_spaces_and_stars_keep_their_neighbours_in_place(typed: str, canonical: 
         (r"\mathrm{det}(x)\mathrm{sin}(x)", r"\det ( x ) \mathrm { s i n } ( x )"),  # a function has space before it
         (r"x^{\left(a\right)\mathrm{deg}(a)+\mathrm{deg}(a)}", r"x ^ { ( a ) \mathrm { d e g } ( a ) + \deg ( a ) }"),
         (r"x_\mathrm{max}+\mathrm{max}_x", r"x _ { \max } + \mathrm { m a x } _ { x }"),  # else the script is below
+        (r"\frac{\displaystyle a+b}{\displaystyle x^2}", r"\frac { a + b } { \displaystyle x ^ { 2 } }"),
         (r"{\textstyle\frac{1}{2}}x={\textstyle x\frac{1}{2}}",
          r"\tfrac { 1 } { 2 } x = \textstyle x \frac { 1 } { 2 }"),
         (r"a=\operatorname{Tr}(x)\operatorname{Tr}x", r"a = \mathrm { T r } ( x ) \operatorname { T r } x"),

@@ -1,8 +1,12 @@
 """The magnifier of small print: what is given to it, how it learns, and that nothing else changes it."""
 
 import copy
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -56,13 +60,23 @@ def fresh() -> Magnifier:
     return Magnifier(SMALL)
 
 
+@contextmanager
+def clock_of(steps: int, settings: MagnifierTraining) -> Iterator[None]:
+    """Training that lasts so many steps, however busy the machine is."""
+    ticks = itertools.count(step=60 * settings.minutes / steps)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hmer.magnify.time", SimpleNamespace(monotonic=lambda: next(ticks)))
+        yield
+
+
 @pytest.fixture(scope="module")
 def learnt() -> Magnifier:
     """After some seconds of training on a few lines."""
     pictures = [Print.of(line(text)) for text in ("A b c o E a e R + s", "x = 2 (n + 1) k", "0 1 2 3 4 5 6 7 8 9")]
     magnifier = fresh()
-    settings = MagnifierTraining(minutes=0.2, learning_rate=4e-3, seed=1)
-    train_magnifier(magnifier, [picture for picture in pictures if picture], settings)
+    settings = MagnifierTraining(learning_rate=4e-3, seed=1)
+    with clock_of(100, settings):
+        train_magnifier(magnifier, [picture for picture in pictures if picture], settings)
     return magnifier
 
 
@@ -102,10 +116,11 @@ def test_what_the_reader_sees_counts_too() -> None:
         apart = seen_apart(encoder, 16.0, drawn, examples)
     assert 0 < float(apart) < 2
     reader = Checkpoint(model, CheckpointConfig("toy", VOCABULARY.words, model=model.config), "toy")
-    settings = MagnifierTraining(minutes=0.05, pixels_share=0.0, features=1.0, learning_rate=4e-3)
+    settings = MagnifierTraining(pixels_share=0.0, features=1.0, learning_rate=4e-3)
     before = copy.deepcopy(model.state_dict())
     after = fresh()
-    train_magnifier(after, [picture], settings, reader=reader)
+    with clock_of(12, settings):
+        train_magnifier(after, [picture], settings, reader=reader)
     with torch.no_grad():
         assert float(seen_apart(encoder, 16.0, drawings(after, examples), examples)) < float(apart)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())

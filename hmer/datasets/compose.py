@@ -231,7 +231,10 @@ class Composer:
     def _factor(self, length: float, random: Random) -> list[str]:
         """A term, a fraction, something in brackets, under a root, an integral or sum."""
         if length < 6:
-            return self._term(length, random) if random.random() < 0.5 else _scripted(_letter(random), random)
+            chance = random.random()
+            if chance < 0.06:
+                return self._enclosed(_letter(random), random)
+            return self._term(length, random) if chance < 0.5 else _scripted(_letter(random), random)
         return _drawn(_FACTORS, _FACTOR_SHARES, random)(self, length, random)
 
     def _short(self, length: float, random: Random) -> list[str]:
@@ -247,6 +250,10 @@ class Composer:
         inner = self._sum_of(length - 6, random)
         if random.random() < 0.05:
             inner += [";", *_letter(random)]
+        return self._enclosed(inner, random)
+
+    def _enclosed(self, inner: list[str], random: Random) -> list[str]:
+        """In brackets of some size, now and then with a script."""
         opening, closing = _FENCES[int(random.integers(len(_FENCES)))]
         way = random.random()
         if way < 0.42:
@@ -389,12 +396,13 @@ class Composer:
             begin += ["{", *([alignment] * columns), "}"]
             opening, closing = _FENCES[int(random.integers(5))]
             begin, end = [r"\left", opening, *begin], [*end, r"\right", closing]
+        style = _cell_style(name, random)
         dots = random.random() < 0.12
         body: list[str] = []
         for row in range(rows):
             body += [r"\\"] if row else []
             for column in range(columns):
-                body += ["&"] if column else []
+                body += ["&", *style] if column else style
                 if dots and random.random() < 0.3:
                     body.append(_pick([r"\cdots", r"\vdots", r"\ddots"], random))
                 elif random.random() < 0.3 and columns > 1:
@@ -447,13 +455,14 @@ class Composer:
         rows = int(random.integers(2, 5))
         body: list[str] = []
         array = random.random() < 0.4
+        style = _cell_style("array" if array else "aligned", random)
         for row in range(rows):
             body += [r"\\"] if row else []
             left = self._sum_of(length / rows * 0.3, random) if row == 0 or random.random() < 0.6 else []
             relation = _pick(_RELATIONS, random)
             right = self._sum_of(length / rows * 0.7, random)
             stop = [_pick([",", ",", "."], random)] if random.random() < 0.5 else []
-            body += [*left, "&", relation, *(["&"] if array else []), *right, *stop]
+            body += [*style, *left, "&", relation, *(["&"] if array else []), *style, *right, *stop]
         if array:
             return [r"\begin{array}", "{", "r", "c", "l", "}", *body, r"\end{array}"]
         return [r"\begin{aligned}", *body, r"\end{aligned}"]
@@ -559,6 +568,11 @@ def _strewn(tokens: Sequence[str], random: Random) -> list[str]:
         if all(group in _STREWN_GROUPS for group in groups) and random.random() < share:
             result.append(_pick(_STREWN, random))
     return result
+
+
+def _cell_style(environment: str, random: Random) -> list[str]:
+    """What each cell begins with: arrays are set small unless they are told not to be."""
+    return [r"\displaystyle"] if environment == "array" and random.random() < 0.3 else []
 
 
 def _letter(random: Random) -> list[str]:
