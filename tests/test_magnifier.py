@@ -75,7 +75,7 @@ def learnt() -> Magnifier:
     pictures = [Print.of(line(text)) for text in ("A b c o E a e R + s", "x = 2 (n + 1) k", "0 1 2 3 4 5 6 7 8 9")]
     magnifier = fresh()
     settings = MagnifierTraining(learning_rate=4e-3, seed=1)
-    with clock_of(100, settings):
+    with clock_of(300, settings):
         train_magnifier(magnifier, [picture for picture in pictures if picture], settings)
     return magnifier
 
