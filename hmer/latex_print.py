@@ -66,7 +66,7 @@ _DOTS = ([r"\ldots"], [r"\cdots"], [r"\ddots"])
 _OPENERS, _CLOSERS = (["("], ["["], [r"\{"], [r"\langle"]), ([")"], ["]"], [r"\}"], [r"\rangle"])
 _BARS = (["|"], [r"\|"])
 # What stands higher, or larger, in displays than in text, or in what other styles are chosen.
-_SET_BY_STYLE = frozenset({"^", "_", r"\frac", r"\binom", r"\stackrel", r"\sqrt", r"\left", r"\limits", *known.STYLES}
+_SET_BY_STYLE = frozenset({"^", "_", r"\frac", r"\binom", r"\genfrac", r"\stackrel", r"\sqrt", r"\left", r"\limits", *known.STYLES}
                           | known.LARGE_OPERATORS | known.INTEGRALS)  # fmt: skip
 _GAPS_IN_SCRIPTS = {("ord", "op"), ("op", "op"), ("close", "op"), ("inner", "op"), ("op", "ord")}
 _BEFORE_BIN, _AFTER_SIGN = ("ord", "close", "inner"), ("rel", "close", "punct")
