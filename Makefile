@@ -55,7 +55,7 @@ train-printed: $(VENV)/.runtime  ## DATA: a folder with train/ and validation/, 
 	  || exit; done
 	$(RUN) scripts/train_magnifier.py --checkpoint runs/printed/best --data '["$(DATA)/train"]' --out runs/printed_magnifying
 	$(RUN) scripts/train.py --config hmer/configs/printed.yaml --initial runs/printed_magnifying --out runs/printed_magnified \
-	  --hours 1.75 --learning_rate 0.002 --warmup_steps 60 --decay_share 0.6 --average_decay 0.995 --augment.small_print 0.7 --pool_batches 24 \
+	  --hours 1.75 --learning_rate 0.002 --warmup_steps 60 --decay_share 0.6 --average_decay 0.995 --augment.small_print 0.9 --magnifier_rate 0.3 --pool_batches 24 \
 	  --train '["$(DATA)/train"]' --validation '$(DATA)/validation'
 
 # Hours each: six runs on handwriting, and four on printed formulas where PRINTED names a folder of them.

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from hmer.config import AugmentConfig, ImageConfig
 from hmer.errors import BadImage
-from hmer.image import Grey, Magnifies, ink_mask, prepare, writing_size
+from hmer.image import Grey, Magnifies, Prepared, ink_mask, prepare, writing_size
 from hmer.ink import Ink, Stroke, rasterize, symbol_size
 from hmer.paper import clean
 
@@ -34,10 +34,14 @@ Matrix = npt.NDArray[np.float64]  # (2, 3): where a point of one picture lies in
 
 @dataclass(frozen=True)
 class Moved:
-    """A picture made from another, and where a point of that one lies in it: None if it is not known."""
+    """A picture made from another, and where a point of that one lies in it: None if it is not known.
+
+    `prepared`: how it was made ready to be read, where that was the last that happened to it.
+    """
 
     pixels: Grey
     matrix: Matrix | None
+    prepared: Prepared | None = None
 
 
 @dataclass(frozen=True)
@@ -211,9 +215,9 @@ def _then(first: Matrix, second: Matrix) -> Matrix:
 def _prepared(moved: Moved, image: ImageConfig, zoom: float, magnifier: Magnifies | None) -> Moved:
     found = prepare(moved.pixels, image, zoom=zoom, magnifier=magnifier)
     if moved.matrix is None:
-        return Moved(found.pixels, None)
+        return Moved(found.pixels, None, found)
     cut = np.array([[1.0, 0.0, -found.left], [0.0, 1.0, -found.top]]) * found.scale
-    return Moved(found.pixels, _then(moved.matrix, cut))
+    return Moved(found.pixels, _then(moved.matrix, cut), found)
 
 
 def _thicken(grey: Grey, random: Random) -> Grey:

@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hmer.image import Grey, Scaled
+
 STRIDE_PX = 8  # one cell of an encoder's map, and of a batch's owners, is so many pixels wide and high
 CELLS = 16  # numbers of inked cells are rounded up to a multiple, so that few shapes occur
 MAX_AREA_PX = 800_000  # of a batch that is only read
+PAPER_PX = 4  # around what a magnifier is given: at its edges it sees as far as anywhere
 WASTE = 1.35  # how much larger than its pictures a batch may be,
 SMALL_PX = 40_000  # unless it is so small that another one costs more
 TOGETHER, MOST_CELLS_PX = 16, 4_000_000  # so many pictures are decoded at a time, and so much padded area
@@ -55,6 +59,33 @@ class Seen:
 
 
 @dataclass
+class SmallPrint:
+    """Pictures of a batch that a magnifier drew, for it to draw them again with what it has learnt since.
+
+    ink (N, 1, h, w), what it is given, ink 1 on 0, each with PAPER_PX of paper around; rows (N,), their places in the batch;
+    `scaled`, what was made of each of its drawings without that paper.
+    """
+
+    ink: Tensor
+    rows: Tensor
+    scaled: tuple[Scaled, ...]
+
+    def to(self, device: torch.device) -> "SmallPrint":
+        """The same on another device."""
+        return SmallPrint(self.ink.to(device), self.rows.to(device), self.scaled)
+
+    @classmethod
+    def of(cls, found: Sequence[tuple[int, Grey, Scaled]]) -> "SmallPrint":
+        """From rows, what is small there, and how its drawing was scaled."""
+        height, width = (max(grey.shape[axis] for _, grey, _ in found) + 2 * PAPER_PX for axis in (0, 1))
+        ink = torch.zeros(len(found), 1, height, width)
+        for index, (_, grey, _) in enumerate(found):
+            rows, columns = (slice(PAPER_PX, PAPER_PX + side) for side in grey.shape)
+            ink[index, 0, rows, columns] = (255 - torch.from_numpy(np.ascontiguousarray(grey))).float() / 255
+        return cls(ink, torch.tensor([row for row, _, _ in found]), tuple(scaled for _, _, scaled in found))
+
+
+@dataclass
 class Batch:
     """Pictures with their captions.
 
@@ -66,6 +97,7 @@ class Batch:
     `seen`, what its encoder makes of the images: they save time and change nothing else.
     `anchor` (B or 2 B, L + 1, V): log-probabilities of the next tokens, reading from left to right, and perhaps from right to
     left. Where it is given, the model is to stay near it instead of learning the captions.
+    `small_print`: what a magnifier had to draw, where it did.
     """
 
     images: Tensor
@@ -78,6 +110,7 @@ class Batch:
     looks: Tensor | None = None
     seen: Seen | None = None
     anchor: Tensor | None = None
+    small_print: SmallPrint | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""

@@ -171,7 +171,7 @@ class MagnifierConfig:
 
     channels: int = 0
     blocks: int = 8
-    below_px: float = 7.0
+    below_px: float = 4.7
 
     def __post_init__(self) -> None:
         check(0 <= self.channels <= 1_024, "MagnifierConfig.channels: from 0 to 1024.")
@@ -402,6 +402,7 @@ class TrainConfig:
     )
     attention_loss: float = 0.3  # attention mass on the cells of the token's symbol, where known
     anchor_loss: float = 1.0  # staying near what another model said, where batches tell it (`Batch.anchor`)
+    magnifier_rate: float = 0.0  # of the magnifier's learning, as a share of the others'; 0: it stays as it is
     exact_places: bool = False  # follow unsegmented writing as decoding will: slower, and what it then meets
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "no"  # auto: bf16 where this machine is faster with it
     freeze_statistics: bool = False  # batch normalisation keeps its running statistics (fine-tuning)
@@ -441,6 +442,7 @@ class TrainConfig:
         )
         check(0 < self.learning_rate < 1, "TrainConfig.learning_rate: must be between 0 and 1.")
         check(0 <= self.decay_share <= 1, "TrainConfig.decay_share: from 0 to 1.")
+        check(0 <= self.magnifier_rate <= 1, "TrainConfig.magnifier_rate: from 0 to 1.")
         check(0 <= self.label_smoothing < 1, "TrainConfig.label_smoothing: from 0 to below 1.")
         check(0 <= self.average_decay < 1, "TrainConfig.average_decay: from 0 (off) to below 1.")
         check(self.epochs >= 0 and self.early_stop >= 0, "TrainConfig: epochs and early_stop are not negative.")

@@ -38,14 +38,32 @@ _MARKER_LINES = 0.14  # of a symbol's size: lines as broad as that were thinned 
 _MARKER_CORE = 0.85  # the share of its lines that is taken off to see symbols apart that touch, for their size only
 
 
+Box = tuple[int, int, int, int]  # left, top, right, bottom
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """What was cut out of a picture, its (height, width) since then, how many times as dark ink was made, the margin around it."""
+
+    cut: Box
+    size: tuple[int, int]
+    gain: float
+    margin: int
+
+
 @dataclass(frozen=True)
 class Prepared:
-    """A picture as a model sees it, and where it came from: (point - (left, top)) * scale is its place in it."""
+    """A picture as a model sees it, and where it came from: (point - (left, top)) * scale is its place in it.
+
+    `small`: what a magnifier drew larger first, if one did; `scaled` is of its drawing then.
+    """
 
     pixels: Grey
     scale: float
     left: float
     top: float
+    scaled: Scaled
+    small: Grey | None = None
 
 
 # What `read_image` takes; anything larger is refused before a pixel of it is decoded.
@@ -278,8 +296,7 @@ def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0, magnifier: Ma
     if size_px < _SMALL_PRINT_PX:
         size_px = _size_of_small_print(grey[top:bottom, left:right])
     if magnifier is not None and size_px < _COARSE_PX:
-        draw_larger = magnifier.magnified if magnifier.takes(size_px) else _twice_as_large
-        found = _prepared_larger(grey, _with_pale_ink(grey, box, size_px), size_px, config, zoom, draw_larger)
+        found = _prepared_larger(grey, _with_pale_ink(grey, box, size_px), size_px, config, zoom, magnifier)
         if found is not None:
             return found
     pen_px = pen_width(mask)
@@ -309,33 +326,44 @@ def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0, magnifier: Ma
     inside = grey[top:bottom, left:right]
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(inside, (width, height), interpolation=method)
+    gain = 255 / full_ink(np.asarray(small, np.uint8))
     small = stretch_contrast(np.asarray(small, np.uint8))
     if marker:
         small = _thinned(small, marker * _MARKER_SLIMMING * pen_px * scale)
     multiple, margin = config.multiple_px, config.margin_px
     canvas = np.full((_round_up(height + inner, multiple), _round_up(width + inner, multiple)), 255, np.uint8)
     canvas[margin : margin + height, margin : margin + width] = small
-    return Prepared(canvas, scale, left - margin / scale, top - margin / scale)
+    scaled = Scaled((left, top, right, bottom), (height, width), gain, margin)
+    return Prepared(canvas, scale, left - margin / scale, top - margin / scale, scaled)
 
 
 def _prepared_larger(
     grey: Grey,
-    box: tuple[int, int, int, int],
+    box: Box,
     size_px: float,
     config: ImageConfig,
     zoom: float,
-    draw_larger: Callable[[Grey], Grey],
+    magnifier: Magnifies,
 ) -> Prepared | None:
     """What is in the box, drawn larger; None for what is so much that it is not read as large as usual, or is wiped out."""
     left, top, right, bottom = box
     if (right - left) * (bottom - top) * (config.writing_px / size_px) ** 2 > config.max_area_px:
         return None
-    large = draw_larger(grey[top:bottom, left:right])
+    small = grey[top:bottom, left:right]
+    drawn = magnifier.takes(size_px)
+    large = magnifier.magnified(small) if drawn else _twice_as_large(small)
     if not ink_mask(large).any():
         return None
     times = large.shape[1] / (right - left)
     found = prepare(large, config, zoom=zoom)
-    return Prepared(found.pixels, found.scale * times, left + found.left / times, top + found.top / times)
+    return Prepared(
+        found.pixels,
+        found.scale * times,
+        left + found.left / times,
+        top + found.top / times,
+        found.scaled,
+        small if drawn else None,
+    )
 
 
 def _twice_as_large(grey: Grey) -> Grey:
@@ -362,13 +390,13 @@ def looks_at(prepared: Grey, config: ImageConfig) -> list[Grey]:
     return found
 
 
-def _extent(mask: npt.NDArray[np.uint8]) -> tuple[int, int, int, int] | None:
+def _extent(mask: npt.NDArray[np.uint8]) -> Box | None:
     """Left, top, right, bottom of what is inked; None if nothing is."""
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     return (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1) if len(columns) else None
 
 
-def _with_pale_ink(grey: Grey, box: tuple[int, int, int, int], size_px: float) -> tuple[int, int, int, int]:
+def _with_pale_ink(grey: Grey, box: Box, size_px: float) -> Box:
     """The box grown to hold what is much paler than most of the ink: a term shown dimmed, a full stop in small print.
 
     Only by symbols that stand clear of it: the soft edges of dark ink leave it as it is.

@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 RESUME, LOG = "resume.pt", "log.jsonl"
 TOKEN_LAYERS = ("out", "symbol_head")
+MAGNIFIER_ENDS = ("magnifier.first", "magnifier.last")  # of one pixel's shades: no directions to be made alike
+_BEGUN_OTHERWISE = "the run was begun with another model or other tokens ({}); resume it with the settings and data that it was begun with."
 TABLES = ("embedding", "enclosure", "coverage")  # a row for each of what is seldom seen, too, or a number for each head
 
 
@@ -124,17 +126,18 @@ class Trainer:
             try:
                 self.model.load_state_dict(saved["model"])
             except RuntimeError as error:
-                raise CheckpointError(
-                    f"{self.out}: the run was begun with another model or other tokens ({str(error).splitlines()[-1].strip()}); "
-                    "resume it with the settings and data that it was begun with."
-                ) from error
+                reason = str(error).splitlines()[-1].strip()
+                raise CheckpointError(f"{self.out}: {_BEGUN_OTHERWISE.format(reason)}") from error
         self.model.to(memory_format=torch.channels_last)  # what `faster_precision` tries bf16 with
         self.model.to(self.accelerator.device)
         self.frozen = freeze(self.model.encoder, config.frozen_stages)
         self.average = _Average(self.model, config.average_decay)
         self.optimizer = _optimizer(self.model, config)
         if saved is not None:
-            self.optimizer.load_state_dict(saved["optimizer"])
+            try:
+                self.optimizer.load_state_dict(saved["optimizer"])
+            except ValueError as error:
+                raise CheckpointError(f"{self.out}: {_BEGUN_OTHERWISE.format(error)}") from error
             self.average.state = {name: value.to(self.accelerator.device) for name, value in saved["average"].items()}
             self.average.count = int(saved["average_count"])
             self.step, self.seconds, self.best = int(saved["step"]), float(saved["seconds"]), float(saved["best"])
@@ -192,13 +195,15 @@ class Trainer:
         model.attention_weight = self.config.attention_loss
         model.anchor_weight = self.config.anchor_loss
         model.exact_places = self.config.exact_places
+        if model.magnifier is not None:
+            model.magnifier.requires_grad_(self.config.magnifier_rate > 0)
         return model
 
     def _batches(self) -> Iterator[list[Batch]]:
         """The batches of each step: one, or with `every_folder` one of each folder."""
         config = self.config
         vocabulary = Vocabulary(self.base.vocabulary)
-        # Workers are forked, and have no graphics card.
+        # Workers are forked, and have no graphics card. What the magnifier learns since then, `Model.forward` draws anew.
         magnifier = copy.deepcopy(self.model.magnifier).cpu() if self.model.magnifier is not None else None
         sources = [Source(items, vocabulary, self.base.image, config.augment, magnifier) for items in self.train_items]
         # After a resume, and in each process, other samples: not the same again.
@@ -268,7 +273,7 @@ class Trainer:
             step_batches = [batch.to(self.accelerator.device) for batch in next(batches)]
             rate = learning_rate(self.config, self.step, self.progress) * self.patience.scale
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["rate"]
             self.model.sampling = sampling_share(self.config, self.progress)
             optimizer.zero_grad()
             losses = []
@@ -446,23 +451,22 @@ def _read_resume(path: Path) -> Mapping[str, Any]:
 
 def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """Weight decay for matrices and kernels, none for biases, normalisation and embeddings."""
-    inner: list[Tensor] = []
-    free: list[Tensor] = []
-    by_token: list[
-        Tensor
-    ] = []  # layers with a row for each token: made orthogonal, rare ones would move like the common
+    kinds: dict[tuple[float, bool, bool], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            decayed = parameter.ndim > 1 and not any(part in name for part in TABLES)
-            apart = config.optimizer == "muon" and name.split(".")[0] in TOKEN_LAYERS
-            (by_token if decayed and apart else inner if decayed else free).append(parameter)
-    groups: list[dict[str, Any]] = [
-        {"params": inner, "weight_decay": config.weight_decay},
-        {"params": free, "weight_decay": 0.0},
-    ]
+            part = name.split(".")[0]
+            decayed = parameter.ndim > 1 and not any(table in name for table in TABLES)
+            # Layers with a row for each token: made orthogonal, rare ones would move like the common.
+            orthogonal = decayed and part not in TOKEN_LAYERS and not name.startswith(MAGNIFIER_ENDS)
+            rate = config.magnifier_rate if part == "magnifier" else 1.0
+            kinds.setdefault((rate, decayed, orthogonal), []).append(parameter)
+    groups = []
+    for (rate, decayed, orthogonal), parameters in kinds.items():
+        group = {"params": parameters, "rate": rate, "lr": rate * config.learning_rate}
+        groups.append(group | {"weight_decay": config.weight_decay if decayed else 0.0})
+        if config.optimizer == "muon":
+            groups[-1]["orthogonal"] = orthogonal
     if config.optimizer == "muon":
-        groups[0]["orthogonal"] = True
-        groups.append({"params": by_token, "weight_decay": config.weight_decay})
         return Muon(groups, lr=config.learning_rate)
     if config.optimizer == "adam":
         return torch.optim.Adam(groups, lr=config.learning_rate)

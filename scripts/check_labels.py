@@ -13,7 +13,7 @@ from jsonargparse import ArgumentParser
 from hmer import latex, tex
 from hmer.command_line import run
 from hmer.config import check
-from hmer.datasets.compose import read_formulas
+from hmer.datasets.formula_lists import read_formulas
 from hmer.datasets.im2latex import as_typeset
 from hmer.errors import LatexError
 from hmer.rendered import SAME_UP_TO, difference, set_alike

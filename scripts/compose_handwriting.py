@@ -11,8 +11,8 @@ from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
 from hmer.command_line import run
-from hmer.datasets.compose import read_formulas
 from hmer.datasets.folder import read_dataset
+from hmer.datasets.formula_lists import read_formulas
 from hmer.datasets.handwriting import Composer, compose, shuffled
 from hmer.datasets.symbols import SymbolBank
 

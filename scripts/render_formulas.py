@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from hmer.command_line import run
 from hmer.config import check
-from hmer.datasets.compose import Composer, keys_of, read_formulas, usable_parts
+from hmer.datasets.compose import Composer
+from hmer.datasets.formula_lists import keys_of, read_formulas, usable_parts
 from hmer.datasets.im2latex import as_typeset
 from hmer.datasets.rendering import CHUNK, Make, Plan, render_dataset
 from hmer.latex import LABEL_FORMS

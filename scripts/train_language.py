@@ -18,8 +18,8 @@ from tqdm import tqdm
 from hmer import checkpoint as checkpoints
 from hmer.command_line import run
 from hmer.config import Decoding, check
-from hmer.datasets.compose import read_formulas
 from hmer.datasets.folder import read_dataset, sample
+from hmer.datasets.formula_lists import read_formulas
 from hmer.datasets.handwriting import shuffled
 from hmer.evaluation import evaluate
 from hmer.language import LanguageTraining, said, speaking, texts_of, train_language

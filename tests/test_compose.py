@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from hmer import latex
-from hmer.datasets.compose import MAX_TOKENS, Composer, Part, _spaced, _strewn, key_of, read_formulas, usable_parts
+from hmer.datasets.compose import Composer
+from hmer.datasets.formula_lists import MAX_TOKENS, Part, key_of, read_formulas, usable_parts
+from hmer.datasets.spacing import spaced, strewn
 from hmer.errors import DatasetError
 from hmer.latex_symbols import SPACES
 
@@ -128,15 +130,15 @@ def test_an_author_puts_one_kind_of_space_at_the_same_places() -> None:
     gaps = {r"\,", "~", r"\;", r"\:", r"\!"}
     shares, kinds, places = [], [], set()
     for seed in range(200):
-        spaced = _spaced(tokens, np.random.default_rng(seed))
-        assert [token for token in spaced if token not in gaps] == tokens
-        written = " ".join(spaced)
+        written_by = spaced(tokens, np.random.default_rng(seed))
+        assert [token for token in written_by if token not in gaps] == tokens
+        written = " ".join(written_by)
         assert r"{ i + j }" in written and r"{ - 1 }" in written and r"\mathrm { a d }" in written
-        assert spaced[:2] == ["-", "a"]  # a sign that stands before nothing is no operation
-        found = [token for token in spaced if token in gaps]
+        assert written_by[:2] == ["-", "a"]  # a sign that stands before nothing is no operation
+        found = [token for token in written_by if token in gaps]
         shares.append(len(found))
         kinds.append(len(set(found)))
-        places.update(spaced[here - 1] for here, token in enumerate(spaced) if token in gaps)
+        places.update(written_by[here - 1] for here, token in enumerate(written_by) if token in gaps)
     assert np.mean(np.array(kinds) <= 1) > 0.6
     assert min(shares) == 0 and max(shares) >= 8
     assert {"=", "+", "}", ")", ","} <= places
@@ -147,13 +149,13 @@ def test_strewn_spaces_stand_in_rows_and_change_nothing_else() -> None:
     tokens = formula.split()
     kinds = set()
     for seed in range(60):
-        strewn = _strewn(tokens, np.random.default_rng(seed))
-        spaces = [token for token in strewn if token in SPACES]
+        made = strewn(tokens, np.random.default_rng(seed))
+        spaces = [token for token in made if token in SPACES]
         kinds |= set(spaces)
-        assert [token for token in strewn if token not in SPACES] == tokens
-        assert latex.normalise(" ".join(strewn))
-        for place, token in enumerate(strewn):
+        assert [token for token in made if token not in SPACES] == tokens
+        assert latex.normalise(" ".join(made))
+        for place, token in enumerate(made):
             if token in SPACES:
-                assert strewn[place - 1] not in (r"\left", r"\right", r"\sqrt", r"\bigl", r"\bigr", "^", "_")
-                assert strewn[place + 1] not in ("{", "}", "^", "_", r"\limits")
+                assert made[place - 1] not in (r"\left", r"\right", r"\sqrt", r"\bigl", r"\bigr", "^", "_")
+                assert made[place + 1] not in ("{", "}", "^", "_", r"\limits")
     assert kinds == {r"\,", "~", r"\;", r"\:", r"\!", r"\quad", r"\qquad"}

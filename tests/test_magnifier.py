@@ -17,7 +17,7 @@ from toys import VOCABULARY, narrow, trained_on
 
 from hmer.checkpoint import Checkpoint, CheckpointConfig, load, save
 from hmer.config import AugmentConfig, ImageConfig, MagnifierConfig, ModelConfig, TrainConfig
-from hmer.datasets.batches import Source
+from hmer.datasets.batches import Source, collate
 from hmer.datasets.folder import Item, write_labels
 from hmer.errors import ConfigError, DatasetError
 from hmer.finetune import _let_learn
@@ -235,6 +235,46 @@ def test_neither_fine_tuning_nor_training_on_changes_it(learnt: Magnifier, toy_d
     kept = after.magnifier.state_dict()
     assert all(torch.equal(kept[name], value) for name, value in before.magnifier.state_dict().items())
     assert not torch.equal(before.out.weight, after.out.weight)
+
+
+def test_a_batch_is_drawn_again_as_it_is_drawn_now(learnt: Magnifier, tmp_path: Path) -> None:
+    texts = {
+        "small.png": (line("x + 1 = 2", 42), 0.1),
+        "large.png": (line("x + 1", 30), 1.0),
+        "2.png": (line("2", 42), 0.1),
+    }
+    for name, (picture, factor) in texts.items():
+        cv2.imwrite(str(tmp_path / name), reduced(picture, factor))
+    items = [Item(tmp_path / name, ("x", "+", "1")) for name in texts]
+    source = Source(items, VOCABULARY, ImageConfig(), AugmentConfig(strokes=0.0), learnt)
+    batch = collate([source.sample(index, None) for index in range(3)])
+    assert batch.small_print is not None
+    assert batch.small_print.rows.tolist() == [0, 2]
+    with torch.no_grad():
+        again, other = (magnifier.redrawn(batch.images, batch.small_print) for magnifier in (learnt, fresh()))
+    apart, elsewhere = ((drawn - batch.images).abs().mean((1, 2, 3)) for drawn in (again, other))
+    assert float(apart.max()) < 0.005  # shades are whole numbers there, and perhaps computed in bf16
+    assert float(elsewhere[1]) == 0
+    assert all(float(elsewhere[row]) > 3 * float(apart[row]) for row in (0, 2))
+    assert batch.to(torch.device("cpu")).small_print is not None
+    assert collate([source.sample(1, None)]).small_print is None
+
+
+def test_it_learns_with_the_reader_when_it_is_told_to(learnt: Magnifier, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "small.png"), reduced(line("x + 1 = 2", 42), 0.1))
+    write_labels(tmp_path, [("small.png", "x + 1 = 2")], ("file", "latex"))
+    model = model_with(learnt)
+    start = save(tmp_path / "start", model, CheckpointConfig("toy", VOCABULARY.words, model=model.config))
+    before = load(start).model.magnifier
+    augment = AugmentConfig(strokes=0.0)
+    together = {"magnifier_rate": 0.5, "augment": augment, "optimizer": "muon"}
+    after = trained_on(start, tmp_path, tmp_path / "run", **together).magnifier
+    assert before is not None
+    assert after is not None
+    kept = after.state_dict()
+    assert not any(torch.equal(kept[name], value) for name, value in before.state_dict().items())
+    with pytest.raises(ConfigError, match="magnifier_rate"):
+        TrainConfig(train=("a",), magnifier_rate=2.0)
 
 
 def test_settings_that_cannot_be() -> None:

@@ -168,11 +168,11 @@ def evaluation_of(
     return merged([part])
 
 
-def trained_on(start: Path, data: Path, out: Path) -> Model:
-    """The model of a checkpoint after three steps on such data."""
+def trained_on(start: Path, data: Path, out: Path, **settings: Any) -> Model:
+    """The model of a checkpoint after three steps on such data, with these settings besides the usual ones."""
     config = TrainConfig(
         train=(str(data),), out=str(out), initial=str(start), steps=3, batch_size=4, workers=0, pool_batches=1,
-        warmup_steps=1, threads=1,
+        warmup_steps=1, threads=1, **settings,
     )  # fmt: skip
     Trainer(config).fit()
     return load(out / "last").model

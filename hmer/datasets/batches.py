@@ -15,12 +15,12 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from hmer.augment import Matrix, Random, distort_picture, draw_ink, jitter
-from hmer.batch import STRIDE_PX, Batch
+from hmer.batch import STRIDE_PX, Batch, SmallPrint
 from hmer.config import AugmentConfig, ImageConfig
 from hmer.datasets.folder import Item
 from hmer.datasets.recombine import Formula, Recombiner, group_end
 from hmer.errors import BadImage, BadInk, DatasetError
-from hmer.image import Grey, Magnifies, pad, read_image
+from hmer.image import Grey, Magnifies, Prepared, pad, read_image
 from hmer.ink import Ink, Stroke, Symbol, bounds, read_inkml
 from hmer.places import Boxes, read_places
 from hmer.vocabulary import PAD_ID, UNWRITTEN, Vocabulary
@@ -35,12 +35,16 @@ _LENGTH_GROUPS = (10, 20, 40)  # tokens
 
 @dataclass(frozen=True)
 class Sample:
-    """One prepared picture with its caption ids; `owners` and `looked_for` as in Batch, None where that is not known."""
+    """One prepared picture with its caption ids; `owners` and `looked_for` as in Batch, None where that is not known.
+
+    `prepared`: how a picture became that, if that is known.
+    """
 
     pixels: Grey
     ids: tuple[int, ...]
     owners: npt.NDArray[np.int16] | None
     looked_for: tuple[int, ...] | None = None
+    prepared: Prepared | None = None
 
 
 def symbol_positions(tokens: Sequence[str], ink: Ink) -> list[int]:
@@ -200,7 +204,8 @@ class Source:
         # Where symbols stand after they were moved is not known.
         if self.augment.moves:
             drawn = Sample(drawn.pixels, drawn.ids, None)
-        return dataclasses.replace(drawn, pixels=jitter(drawn.pixels, self.augment, random))
+        pixels = jitter(drawn.pixels, self.augment, random)
+        return dataclasses.replace(drawn, pixels=pixels, prepared=drawn.prepared if pixels is drawn.pixels else None)
 
     def _draw(self, index: int, random: Random | None) -> Sample:
         item = self.items[index]
@@ -223,9 +228,9 @@ class Source:
         ids = tuple(self.vocabulary.encode(item.tokens))
         boxes = None if moved.matrix is None else read_places(item.places)
         if boxes is None or moved.matrix is None:
-            return Sample(moved.pixels, ids, None)
+            return Sample(moved.pixels, ids, None, None, moved.prepared)
         owners = box_owners(boxes, moved.matrix, moved.pixels)
-        return Sample(moved.pixels, ids, owners, looked_for(owners, ids, self.vocabulary.written))
+        return Sample(moved.pixels, ids, owners, looked_for(owners, ids, self.vocabulary.written), moved.prepared)
 
     def _formula(self, index: int) -> Formula:
         if index not in self._formulas:
@@ -266,8 +271,20 @@ def collate(samples: Sequence[Sample]) -> Batch:
         if sample.looked_for is not None:
             looked_for[index, : len(sample.ids)] = torch.tensor(sample.looked_for)
     known = bool(located.any())
+    small = [
+        (row, made.small, made.scaled)
+        for row, made in enumerate(one.prepared for one in samples)
+        if made and made.small is not None
+    ]
     return Batch(
-        images, sizes, tokens, lengths, owners.long() if known else None, located, looked_for if known else None
+        images,
+        sizes,
+        tokens,
+        lengths,
+        owners.long() if known else None,
+        located,
+        looked_for if known else None,
+        small_print=SmallPrint.of(small) if small else None,
     )
 
 

@@ -1,5 +1,6 @@
 """What every model takes and gives: the batch, the encoded picture, the loss, the step of decoding."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -129,7 +130,9 @@ class Model(nn.Module):
     out: nn.Linear  # states to logits over the vocabulary
     language: LanguageModel | None  # has its say on what beam search found; trained by itself, on text
     recall: Recall | None  # what was corrected more than once
-    magnifier: Magnifier | None  # draws small print larger before it is read; trained by itself, on pictures
+    magnifier: (
+        Magnifier | None
+    )  # draws small print larger before it is read; trained on pictures first, then with the rest
 
     def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
@@ -152,6 +155,8 @@ class Model(nn.Module):
 
     def forward(self, batch: Batch) -> "Loss":
         """The loss: what wrappers for several processes call."""
+        if self.magnifier is not None and batch.small_print is not None and self.magnifier.first.weight.requires_grad:
+            batch = dataclasses.replace(batch, images=self.magnifier.redrawn(batch.images, batch.small_print))
         return self.loss(batch)
 
     def encode(self, images: Tensor, sizes: Tensor) -> Encoded:

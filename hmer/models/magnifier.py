@@ -2,7 +2,8 @@
 
 In a screenshot at half its size letters are three pixels high. What they are is still in their shades of grey, but a reader that
 learns from captions alone finds it out very slowly: a caption says nothing of where it went wrong, a sharp picture says it
-for every pixel. So a second network draws the picture larger, and the reader reads that.
+for every pixel. So a second network draws the picture larger, and the reader reads that. It learns from pixels
+first (`hmer.magnify`); then both learn together, from captions: what tells letters apart counts, the rest does not.
 Sources: residual networks for super-resolution without normalisation (Lim et al. 2017), pixels from channels (Shi et al. 2016).
 """
 
@@ -12,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hmer.batch import PAPER_PX, SmallPrint
 from hmer.config import MagnifierConfig
 from hmer.image import Grey
 from hmer.precision import fastest
 
 FACTOR = 2
-MARGIN_PX = 4  # paper around what is magnified: at its edges the network sees as far as anywhere
 
 
 class _Block(nn.Module):
@@ -55,6 +56,18 @@ class Magnifier(nn.Module):
         added = functional.pixel_shuffle(self.last(x), FACTOR)
         return added + functional.interpolate(ink, scale_factor=FACTOR, mode="bilinear", align_corners=False)
 
+    def redrawn(self, images: Tensor, found: SmallPrint) -> Tensor:
+        """Those images (B, 1, H, W) drawn as this does it now, the others as they are; gradients lead back to here."""
+        drawn = self(found.ink.contiguous(memory_format=torch.channels_last)).float()
+        images, origin = images.clone(), FACTOR * PAPER_PX
+        for row, picture, scaled in zip(found.rows.tolist(), drawn, found.scaled, strict=True):
+            left, top, right, bottom = (origin + side for side in scaled.cut)
+            part = picture[None, :, top:bottom, left:right]
+            part = functional.interpolate(part, size=scaled.size, mode="bilinear", align_corners=False) * scaled.gain
+            (height, width), m = scaled.size, scaled.margin
+            images[row, :, m : m + height, m : m + width] = part[0].clamp(0, 1)
+        return images
+
     def takes(self, size_px: float) -> bool:
         """Whether print whose usual symbol has that size is read magnified."""
         return size_px < self.config.below_px
@@ -62,7 +75,7 @@ class Magnifier(nn.Module):
     @torch.inference_mode()
     def magnified(self, grey: Grey) -> Grey:
         """(H, W) uint8, ink 0 on paper 255 -> (2 H, 2 W) uint8."""
-        m = MARGIN_PX
+        m = PAPER_PX
         framed = cv2.copyMakeBorder(grey, m, m, m, m, cv2.BORDER_CONSTANT, value=255.0)
         ink = (255 - torch.from_numpy(np.asarray(framed))).float()[None, None] / 255
         device = self.first.weight.device
