@@ -133,6 +133,9 @@ class Trainer:
         self.frozen = freeze(self.model.encoder, config.frozen_stages)
         self.average = _Average(self.model, config.average_decay)
         self.optimizer = _optimizer(self.model, config)
+        self.rates = [
+            group["rate"] for group in self.optimizer.param_groups
+        ]  # a resumed run's are those of its settings now
         if saved is not None:
             try:
                 self.optimizer.load_state_dict(saved["optimizer"])
@@ -272,8 +275,8 @@ class Trainer:
             started = time.perf_counter()
             step_batches = [batch.to(self.accelerator.device) for batch in next(batches)]
             rate = learning_rate(self.config, self.step, self.progress) * self.patience.scale
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["rate"]
+            for group, share in zip(optimizer.param_groups, self.rates, strict=True):
+                group["lr"] = rate * share
             self.model.sampling = sampling_share(self.config, self.progress)
             optimizer.zero_grad()
             losses = []

@@ -19,7 +19,7 @@ from hmer.checkpoint import Checkpoint, CheckpointConfig, load, save
 from hmer.config import AugmentConfig, ImageConfig, MagnifierConfig, ModelConfig, TrainConfig
 from hmer.datasets.batches import Source, collate
 from hmer.datasets.folder import Item, write_labels
-from hmer.errors import ConfigError, DatasetError
+from hmer.errors import CheckpointError, ConfigError, DatasetError
 from hmer.finetune import _let_learn
 from hmer.image import Grey, prepare
 from hmer.magnify import (
@@ -36,6 +36,7 @@ from hmer.models import Model, build
 from hmer.models.encoders import ConvEncoder
 from hmer.models.magnifier import Magnifier
 from hmer.recognizer import Recognizer, whole_picture
+from hmer.trainer import Trainer
 from hmer.views import Views
 from scripts.train_magnifier import main
 
@@ -273,6 +274,13 @@ def test_it_learns_with_the_reader_when_it_is_told_to(learnt: Magnifier, tmp_pat
     assert after is not None
     kept = after.state_dict()
     assert not any(torch.equal(kept[name], value) for name, value in before.state_dict().items())
+    run = TrainConfig(
+        train=(str(tmp_path),), out=str(tmp_path / "run"), initial=str(start), steps=3, batch_size=4, workers=0,
+        pool_batches=1, threads=1, **together,
+    )  # fmt: skip
+    assert set(Trainer(replace(run, magnifier_rate=0.25), resume=True).rates) == {0.25, 1.0}
+    with pytest.raises(CheckpointError, match="resume it with the settings"):
+        Trainer(replace(run, magnifier_rate=0.0), resume=True)
     with pytest.raises(ConfigError, match="magnifier_rate"):
         TrainConfig(train=("a",), magnifier_rate=2.0)
 
