@@ -327,7 +327,7 @@ def prepare(grey: Grey, config: ImageConfig, *, zoom: float = 1.0, magnifier: Ma
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(inside, (width, height), interpolation=method)
     gain = 255 / full_ink(np.asarray(small, np.uint8))
-    small = stretch_contrast(np.asarray(small, np.uint8))
+    small = _inked(np.asarray(small, np.uint8), gain)
     if marker:
         small = _thinned(small, marker * _MARKER_SLIMMING * pen_px * scale)
     multiple, margin = config.multiple_px, config.margin_px
@@ -493,7 +493,12 @@ def _size_of_small_print(grey: Grey) -> float:
 
 def stretch_contrast(grey: Grey) -> Grey:
     """Paper to 255 and the darker half of the ink to 0; thin strokes that scaling made pale are dark again."""
-    table = np.clip(255.0 - np.arange(255, -1, -1) * (255.0 / full_ink(grey)), 0, 255).astype(np.uint8)
+    return _inked(grey, 255 / full_ink(grey))
+
+
+def _inked(grey: Grey, gain: float) -> Grey:
+    """Ink so many times as dark, none darker than black."""
+    table = np.clip(255.0 - np.arange(255, -1, -1) * gain, 0, 255).astype(np.uint8)
     return np.asarray(cv2.LUT(grey, table), np.uint8)
 
 

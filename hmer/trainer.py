@@ -28,7 +28,7 @@ from hmer.config import RecallConfig, TrainConfig, to_dict
 from hmer.datasets.batches import BatchStream, Source, batches_of
 from hmer.datasets.folder import read_dataset, sample
 from hmer.epochs import Patience, sampling_share
-from hmer.errors import CheckpointError, DatasetError
+from hmer.errors import CheckpointError, ConfigError, DatasetError
 from hmer.evaluation import evaluate, merged
 from hmer.memory import give_back
 from hmer.models import Model, build
@@ -133,9 +133,8 @@ class Trainer:
         self.frozen = freeze(self.model.encoder, config.frozen_stages)
         self.average = _Average(self.model, config.average_decay)
         self.optimizer = _optimizer(self.model, config)
-        self.rates = [
-            group["rate"] for group in self.optimizer.param_groups
-        ]  # a resumed run's are those of its settings now
+        # Kept apart from the optimizer: a resumed run takes those of its settings, not those that were saved.
+        self.rates = [group["rate"] for group in self.optimizer.param_groups]
         if saved is not None:
             try:
                 self.optimizer.load_state_dict(saved["optimizer"])
@@ -200,6 +199,10 @@ class Trainer:
         model.exact_places = self.config.exact_places
         if model.magnifier is not None:
             model.magnifier.requires_grad_(self.config.magnifier_rate > 0)
+        elif self.config.magnifier_rate:
+            raise ConfigError(
+                "magnifier_rate: this checkpoint has no magnifier to teach; see scripts/train_magnifier.py."
+            )
         return model
 
     def _batches(self) -> Iterator[list[Batch]]:

@@ -283,6 +283,8 @@ def test_it_learns_with_the_reader_when_it_is_told_to(learnt: Magnifier, tmp_pat
         Trainer(replace(run, magnifier_rate=0.0), resume=True)
     with pytest.raises(ConfigError, match="magnifier_rate"):
         TrainConfig(train=("a",), magnifier_rate=2.0)
+    with pytest.raises(ConfigError, match="no magnifier to teach"):
+        Trainer(replace(run, initial="", out=str(tmp_path / "none")))
 
 
 def test_settings_that_cannot_be() -> None:

@@ -130,9 +130,7 @@ class Model(nn.Module):
     out: nn.Linear  # states to logits over the vocabulary
     language: LanguageModel | None  # has its say on what beam search found; trained by itself, on text
     recall: Recall | None  # what was corrected more than once
-    magnifier: (
-        Magnifier | None
-    )  # draws small print larger before it is read; trained on pictures first, then with the rest
+    magnifier: Magnifier | None  # draws small print larger before it is read; learns from pictures, then with the rest
 
     def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
