@@ -186,7 +186,7 @@ def distort_picture(
     used = Moved(grey, _IDENTITY)
     if random is not None and augment.print:
         zoom = float(np.exp(np.clip(random.normal(0, augment.scale / 2), -augment.scale, augment.scale)))
-        used = worn(grey, random, augment.print, neighbour, augment.small_print)
+        used = worn(grey, random, augment.print, neighbour, augment.small_print, augment.clear)
         return _prepared(used, image, zoom, magnifier)
     if random is None or augment.strokes == 0:
         return _prepared(used, image, zoom, magnifier)
@@ -243,23 +243,35 @@ def distort_pixels(grey: Grey, random: Random, strength: float) -> Grey:
     return grey
 
 
-def worn(grey: Grey, random: Random, strength: float, neighbour: Grey | None = None, small_print: float = 0.0) -> Moved:
+def worn(
+    grey: Grey,
+    random: Random,
+    strength: float,
+    neighbour: Grey | None = None,
+    small_print: float = 0.0,
+    clear: float = 0.0,
+) -> Moved:
     """A printed formula as screens, scanners and cameras hand it over: (H, W) uint8, dark on white.
 
     Each on a part of the pictures, the more the higher `strength`: text cut off at the upper or lower edge, a skew, another
     resolution, heavier or lighter ink, blur, JPEG, noise and specks, cropped too closely, uneven light. A share of
     `small_print` of those in another resolution is as small as can be read, `SMALLEST_PX` to `SMALL_PX` a symbol; to most of
     these nothing else happens, as to a page that is shown smaller: in what is left of a letter then, wear hides all.
+    Of all pictures a share of `clear` is as a screen shows it: in another resolution at most. Else few are, and narrow spaces,
+    which wear hides, are hardly learnt.
     """
     size_px = writing_size(ink_mask(grey))
     matrix = _IDENTITY
+    resized = random.random() < 0.65 * strength
+    if random.random() < clear:
+        strength = 0.0
     if neighbour is not None and random.random() < 0.04 * strength:
         grey, above_px = _with_strip(grey, neighbour, size_px, random)
         matrix = _then(matrix, np.array([[1.0, 0.0, 0.0], [0.0, 1.0, above_px]]))
     if random.random() < 0.3 * strength:
         grey, turned = _skewed(grey, random)
         matrix = _then(matrix, turned)
-    if random.random() < 0.65 * strength:
+    if resized:
         small = random.random() < small_print
         factor = _factor(size_px, random, small=small)
         averaged = factor < 0.4 or (small and random.random() < 0.5)  # else thin strokes vanish when much is left out

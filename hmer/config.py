@@ -343,6 +343,7 @@ class AugmentConfig:
         0.0  # strength of what happens to printed pictures (scale, blur, JPEG, noise, light); see hmer.augment.worn
     )
     small_print: float = 0.0  # share of those in another resolution that has letters of 2.6 to 6 px; see hmer.augment
+    clear: float = 0.0  # share of printed pictures that are not worn, but for their resolution; see hmer.augment
     recombine: float = 0.0  # share of samples made from parts and symbols of segmented ink; see hmer.datasets.recombine
     symbols: tuple[float, float] = (1.0, 1.0)  # how freely symbols are formed, drawn for each formula; times `strokes`
     markers: float = 0.25  # share of ink that is drawn with a marker, above its share of all widths; see hmer.augment
@@ -363,6 +364,7 @@ class AugmentConfig:
         check(0 <= self.symbols[0] <= self.symbols[1], "AugmentConfig.symbols: two strengths, the smaller one first.")
         check(0 <= self.recombine <= 1, "AugmentConfig.recombine: from 0 to 1.")
         check(0 <= self.small_print <= 1, "AugmentConfig.small_print: from 0 to 1.")
+        check(0 <= self.clear <= 1, "AugmentConfig.clear: from 0 to 1.")
         check(0 <= self.markers <= 0.7, "AugmentConfig.markers: from 0 to 0.7.")
 
     @property

@@ -204,6 +204,13 @@ def test_small_print_is_as_small_as_can_be_read() -> None:
     assert sizes[1.0].min() > 1.5
 
 
+def test_clear_print_is_resized_at_most() -> None:
+    drawn = [worn(PICTURE, np.random.default_rng(seed), 1.0, PICTURE, 0.5, clear=1.0).pixels for seed in range(60)]
+    same_size = [picture for picture in drawn if picture.shape == PICTURE.shape]
+    assert 10 < len(same_size) < 40
+    assert all(np.array_equal(picture, PICTURE) for picture in same_size)
+
+
 def test_light_falls_off_within_bounds() -> None:
     light = shading((40, 60), np.random.default_rng(0))
     assert light.shape == (40, 60)
