@@ -262,8 +262,8 @@ def worn(
     """
     size_px = writing_size(ink_mask(grey))
     matrix = _IDENTITY
-    resized = random.random() < 0.65 * strength
-    if random.random() < clear:
+    resolution = 0.65 * strength
+    if clear and random.random() < clear:
         strength = 0.0
     if neighbour is not None and random.random() < 0.04 * strength:
         grey, above_px = _with_strip(grey, neighbour, size_px, random)
@@ -271,7 +271,7 @@ def worn(
     if random.random() < 0.3 * strength:
         grey, turned = _skewed(grey, random)
         matrix = _then(matrix, turned)
-    if resized:
+    if random.random() < resolution:
         small = random.random() < small_print
         factor = _factor(size_px, random, small=small)
         averaged = factor < 0.4 or (small and random.random() < 0.5)  # else thin strokes vanish when much is left out
